@@ -1,0 +1,76 @@
+"""The whole tokenizer: strings → token ids, in the order `tokenizers` works in.
+
+added tokens in the raw text → normalizer → added tokens in the normalized text → pre-tokenizer → model →
+post-processor → padding
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from tokenizers import Tokenizer
+
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.tokenizers.added_tokens import AddedTokenSplitter, Pattern
+from tf_exporter.tokenizers.normalizers import CodePointNormalizer
+from tf_exporter.tokenizers.post_processors import Encodings, Padding, PostProcessor
+from tf_exporter.tokenizers.pre_tokenizers import PreTokenizer
+from tf_exporter.tokenizers.probing import probe_normalizer, probe_pre_tokenizer
+from tf_exporter.tokenizers.spec import FILE, AddedTokenSpec, TokenizerSpec
+from tf_exporter.tokenizers.stream import decode
+from tf_exporter.tokenizers.wordpiece import WordPiece
+
+
+class TokenizerGraph:
+    """A tokenizer in stock TensorFlow ops, all of them on the CPU."""
+
+    def __init__(self, spec: TokenizerSpec, backend: Tokenizer) -> None:
+        """`backend`: the tokenizer `spec` was read from, asked for what it does to each code point."""
+        added = len(spec.added_tokens)
+        raw, normalized = _patterns(spec, backend)
+        self._raw_added_tokens = AddedTokenSplitter(raw, added) if raw else None
+        self._normalizer = CodePointNormalizer(probe_normalizer(backend.normalizer), added)
+        self._normalized_added_tokens = AddedTokenSplitter(normalized, added) if normalized else None
+        self._model = WordPiece(spec.model)
+        self._pre_tokenizer = PreTokenizer(
+            probe_pre_tokenizer(backend.pre_tokenizer), self._model.symbols, [token.id for token in spec.added_tokens]
+        )
+        self._post_processor = PostProcessor(spec)
+        self.padding = Padding(spec)
+
+    def __call__(self, texts: tf.Tensor) -> Encodings:
+        """Bytes [batch] → the token ids of each text, truncated and with special tokens."""
+        with tf.device("/CPU:0"):
+            stream = decode(texts)
+            if self._raw_added_tokens:
+                stream = self._raw_added_tokens(stream)
+            stream = self._normalizer(stream)
+            if self._normalized_added_tokens:
+                stream = self._normalized_added_tokens(stream)
+            return self._post_processor(self._model(self._pre_tokenizer(stream)))
+
+
+def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], list[Pattern]]:
+    """What is searched in the raw text, and what in the normalized text; of equal patterns the first counts."""
+    raw: dict[str, Pattern] = {}
+    normalized: dict[str, Pattern] = {}
+    for number, token in enumerate(spec.added_tokens):
+        content = token.content
+        if token.normalized and backend.normalizer is not None:
+            content = backend.normalizer.normalize_str(content)
+        if not content:
+            raise UnsupportedError(
+                FILE, f"added_tokens[{number}].content", token.content, "text that the normalizer does not remove"
+            )
+        (normalized if token.normalized else raw).setdefault(content, _pattern(content, number, token, spec))
+    return list(raw.values()), list(normalized.values())
+
+
+def _pattern(content: str, number: int, token: AddedTokenSpec, spec: TokenizerSpec) -> Pattern:
+    return Pattern(
+        tuple(map(ord, content)),
+        number,
+        single_word=token.single_word,
+        lstrip=token.lstrip,
+        rstrip=token.rstrip,
+        never=spec.encode_special_tokens and token.special,
+    )

@@ -1,0 +1,130 @@
+"""What the installed `tokenizers` does to every code point, found by asking it.
+
+Copying Unicode tables would miss its Unicode version and its quirks. Many code points are asked about in one call, so
+that all 1,112,064 take about a second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+
+from tf_exporter.tokenizers.tables import UNICODE_SIZE
+
+SURROGATES = range(0xD800, 0xE000)
+"""No text has these: Python refuses to encode them, and decoding invalid UTF-8 gives U+FFFD."""
+
+_SEPARATOR = "|"
+_CHUNK = 256
+_LOWEST_MARK = "\u0334"  # combining class 1
+_HIGHEST_MARK = "\u0345"  # combining class 240
+
+
+def code_points() -> list[int]:
+    """Every code point a string can hold: 1,112,064 of them."""
+    return [code for code in range(UNICODE_SIZE) if code not in SURROGATES]
+
+
+def _chunks() -> Iterator[list[int]]:
+    codes = code_points()
+    return (codes[start : start + _CHUNK] for start in range(0, len(codes), _CHUNK))
+
+
+@dataclass(frozen=True)
+class NormalizerTables:
+    """A normalizer that works code point by code point, but for the order of combining marks."""
+
+    changed: dict[int, tuple[int, ...]]
+    """What a code point becomes, where that is not itself."""
+    ranks: dict[int, int] = field(default_factory=dict)
+    """Surviving combining marks → rank of their combining class, from 1."""
+    reordered: frozenset[int] = frozenset()
+    """Code points whose outcome holds such a mark."""
+    transparent: frozenset[int] = frozenset()
+    """Code points across which marks are put in order (marks, dropped or not, and what is dropped before)."""
+
+
+def probe_normalizer(normalizer: normalizers.Normalizer | None) -> NormalizerTables:
+    """Asks what becomes of each code point, and which marks change places."""
+    if normalizer is None:
+        return NormalizerTables({})
+    normalize = normalizer.normalize_str
+    changed = {}
+    for chunk in _chunks():
+        text = "".join(chr(code) + _SEPARATOR for code in chunk if code != ord(_SEPARATOR))
+        outputs = dict(zip((code for code in chunk if code != ord(_SEPARATOR)), normalize(text).split(_SEPARATOR)))
+        if ord(_SEPARATOR) in chunk:
+            outputs[ord(_SEPARATOR)] = normalize(_SEPARATOR)
+        changed.update({code: tuple(map(ord, out)) for code, out in outputs.items() if out != chr(code)})
+    combining = _combining_marks()
+    marks = [chr(mark) for mark in combining if mark not in changed]
+    ordered = normalize("".join(marks))
+    if normalize(ordered[::-1]) == ordered[::-1]:
+        return NormalizerTables(changed)
+    # Sorted by class, so a class ends where a mark would be moved before its left neighbour.
+    ranks, rank = {ord(ordered[0]): 1}, 1
+    for left, right in zip(ordered, ordered[1:]):
+        rank += normalize(right + left) == left + right
+        ranks[ord(right)] = rank
+    low, high = ordered[0], ordered[-1]
+    dropped = [code for code, output in changed.items() if not output]
+    transparent = [code for code in {*combining, *dropped} if _moved(normalize(high + chr(code) + low), high, low)]
+    reordered = {code for code, output in changed.items() if ranks.keys() & set(output)} | ranks.keys()
+    return NormalizerTables(changed, ranks, frozenset(reordered), frozenset(transparent))
+
+
+def _moved(text: str, high: str, low: str) -> bool:
+    return text.rindex(low) < text.index(high)
+
+
+def _combining_marks() -> list[int]:
+    """Code points that decompose into marks only: marks of other classes move across them."""
+    decompose = normalizers.NFD().normalize_str
+    crossed = re.compile(f"{_LOWEST_MARK}[^\n]*{_HIGHEST_MARK}")
+
+    def text(codes: list[int]) -> str:
+        return "".join(f"\n{_HIGHEST_MARK}{chr(code)}{_LOWEST_MARK}" for code in codes)
+
+    return [
+        code
+        for chunk in _chunks()
+        if chunk[0] >= 0x100 and crossed.search(decompose(text(chunk)))
+        for code in chunk
+        if crossed.search(decompose(text([code])))
+    ]
+
+
+def probe_pre_tokenizer(pre_tokenizer: pre_tokenizers.PreTokenizer) -> np.ndarray:
+    """int32 [UNICODE_SIZE]: 0 inside a word, 1 removed between words, 2 a word of its own."""
+    classes = np.zeros(UNICODE_SIZE, np.int32)
+    for chunk in _chunks():
+        if len(pre_tokenizer.pre_tokenize_str("a" + "".join(map(chr, chunk)) + "a")) > 1:
+            for code in chunk:
+                classes[code] = len(pre_tokenizer.pre_tokenize_str(f"a{chr(code)}a")) - 1
+    return classes
+
+
+def probe_word_and_space() -> tuple[np.ndarray, np.ndarray]:
+    """bool [UNICODE_SIZE] twice: word characters and white space, as the matching of added tokens sees them."""
+    single, strips = "\ue000", "\ue001"
+    tokenizer = Tokenizer(models.WordPiece({"?": 0}, unk_token="?"))
+    tokenizer.add_tokens(
+        [AddedToken(single, single_word=True, normalized=False), AddedToken(strips, rstrip=True, normalized=False)]
+    )
+    single_id, strips_id = tokenizer.token_to_id(single), tokenizer.token_to_id(strips)
+    word, space = np.zeros(UNICODE_SIZE, bool), np.zeros(UNICODE_SIZE, bool)
+    for chunk in _chunks():
+        codes = [code for code in chunk if chr(code) not in (single, strips)]
+        # Four characters a code point: is the first token found, and how far does the second reach?
+        encoding = tokenizer.encode("".join(f"{chr(code)}{single}!{strips}{chr(code)}!" for code in codes))
+        word[codes] = True
+        for token, (start, end) in zip(encoding.ids, encoding.offsets):
+            if token == single_id:
+                word[codes[start // 6]] = False
+            elif token == strips_id:
+                space[codes[start // 6]] = end - start > 1
+    return word, space
