@@ -1,0 +1,119 @@
+"""Parts that encoders are made of. Token matrices are flat, [batch · length, features], between attentions.
+
+Parameters carry torch's names; a torch `Linear` keeps its matrix as [out, in], here it is [in, out].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.activations import Activation
+from tf_exporter.weights import Weights
+
+MASKED = float(np.finfo(np.float32).min)
+"""Added to the scores of padding: exactly zero after the softmax, finite before it."""
+
+
+def variable(values: np.ndarray, name: str) -> tf.Variable:
+    """A parameter that is never trained."""
+    return tf.Variable(values, trainable=False, name=name)
+
+
+class Linear(tf.Module):
+    """x·W + b; several torch layers over one input can be joined into one product."""
+
+    def __init__(self, weights: Weights, names: tuple[str, ...], in_features: int, out_features: int, bias: bool = True):
+        """`names`: the layers that are joined, each of `out_features`."""
+        super().__init__()
+        shape = (out_features, in_features)
+        kernel = np.concatenate([weights.take(f"{name}.weight", shape).T for name in names], axis=1)
+        self.weight = variable(kernel, "weight")
+        self.bias = (
+            variable(np.concatenate([weights.take(f"{name}.bias", shape[:1]) for name in names]), "bias")
+            if bias
+            else None
+        )
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[rows, in] → [rows, out]"""
+        product = tf.matmul(x, self.weight)
+        return product if self.bias is None else tf.nn.bias_add(product, self.bias)
+
+
+class LayerNorm(tf.Module):
+    """`torch.nn.LayerNorm` over the last axis."""
+
+    def __init__(self, weights: Weights, name: str, features: int, eps: float):
+        super().__init__()
+        self.weight = variable(weights.take(f"{name}.weight", (features,)), "weight")
+        self.bias = variable(weights.take(f"{name}.bias", (features,)), "bias")
+        self.eps = eps
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        mean = tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=-1, keepdims=True)
+        return (x - mean) * tf.math.rsqrt(variance + self.eps) * self.weight + self.bias
+
+
+class Embedding(tf.Module):
+    """A table of rows."""
+
+    def __init__(self, weights: Weights, name: str, rows: int, features: int):
+        super().__init__()
+        self.weight = variable(weights.take(f"{name}.weight", (rows, features)), "weight")
+
+    def __call__(self, ids: tf.Tensor) -> tf.Tensor:
+        """int32 ids of any shape → [..., features]"""
+        return tf.gather(self.weight, ids)
+
+
+class FeedForward(tf.Module):
+    """Two products with an activation between them."""
+
+    def __init__(self, weights: Weights, up: str, down: str, features: int, inner: int, activation: Activation):
+        super().__init__()
+        self.up = Linear(weights, (up,), features, inner)
+        self.down = Linear(weights, (down,), inner, features)
+        self._activation = activation
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        return self.down(self._activation(self.up(x)))
+
+
+class SelfAttention(tf.Module):
+    """Multi-head attention with an additive bias (A. Vaswani et al., 2017), one product for query, key and value."""
+
+    def __init__(self, weights: Weights, names: tuple[str, str, str, str], features: int, heads: int):
+        """`names`: query, key, value and output layer."""
+        super().__init__()
+        self.query_key_value = Linear(weights, names[:3], features, features)
+        self.output = Linear(weights, names[3:], features, features)
+        self._heads, self._size = heads, features // heads
+
+    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """[batch · length, features] and a bias that broadcasts to [batch, heads, length, length] → like x."""
+        joined = tf.reshape(self.query_key_value(x), [batch, length, 3, self._heads, self._size])
+        query, key, value = tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4]), num=3)
+        scores = tf.matmul(query, key, transpose_b=True) * self._size**-0.5 + bias
+        mixed = tf.matmul(tf.nn.softmax(scores), value)
+        flat = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * length, self._heads * self._size])
+        return self.output(flat)
+
+
+class PostNormLayer(tf.Module):
+    """BERT's layer: attention and feed-forward, a layer norm after each sum."""
+
+    def __init__(self, attention: SelfAttention, attention_norm: LayerNorm, ffn: FeedForward, output_norm: LayerNorm):
+        super().__init__()
+        self.attention, self.attention_norm = attention, attention_norm
+        self.ffn, self.output_norm = ffn, output_norm
+
+    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        x = self.attention_norm(self.attention(x, bias, batch, length) + x)
+        return self.output_norm(self.ffn(x) + x)
+
+
+def padding_bias(attention_mask: tf.Tensor) -> tf.Tensor:
+    """int32 mask [batch, length] → float32 [batch, 1, 1, length], 0 for tokens and `MASKED` for padding."""
+    return (1.0 - tf.cast(attention_mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED

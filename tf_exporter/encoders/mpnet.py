@@ -1,0 +1,116 @@
+"""MPNet (K. Song et al., 2020), as `transformers.models.mpnet` 5.23: BERT's layers with shared relative positions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.source import ConfigFile
+from tf_exporter.tokenizers.tables import graph_constant
+from tf_exporter.weights import Weights
+
+_PADDING_INDEX = 1
+"""Fixed in the reference, whatever the config's pad_token_id: tokens of this id have position 1, the rest 2, 3, …"""
+_BUCKETS = 32
+_MAX_DISTANCE = 128
+
+
+@dataclass(frozen=True)
+class MPNetConfig:
+    """`transformers.MPNetConfig`: the keys that change a token embedding."""
+
+    vocab_size: int = 30527
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    max_position_embeddings: int = 512
+    layer_norm_eps: float = 1e-12
+    relative_attention_num_buckets: int = 32
+
+
+class MPNet(tf.Module):
+    """Token ids → token embeddings [batch, length, hidden_size]."""
+
+    prefix = "mpnet"
+    unused = (r"(.*\.)?embeddings\.position_ids", r"pooler\..*", r"lm_head\..*", r"classifier\..*", r"qa_outputs\..*")
+
+    def __init__(self, file: ConfigFile, weights: Weights):
+        super().__init__()
+        config = read_config(file, MPNetConfig)
+        hidden, eps, heads = config.hidden_size, config.layer_norm_eps, config.num_attention_heads
+        check_heads(file, "num_attention_heads", hidden, heads)
+        if config.relative_attention_num_buckets < _BUCKETS:
+            # The reference computes 32 buckets whatever the config says.
+            key = "relative_attention_num_buckets"
+            raise UnsupportedError(file.file, key, config.relative_attention_num_buckets, f"{_BUCKETS} or more")
+        act = activation(file, "hidden_act", config.hidden_act)
+        self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, 0
+        positions = self.max_position_embeddings = config.max_position_embeddings
+        self.max_length = positions - _PADDING_INDEX - 1
+        self.word_embeddings = Embedding(weights, "embeddings.word_embeddings", config.vocab_size, hidden)
+        self.position_embeddings = Embedding(weights, "embeddings.position_embeddings", positions, hidden)
+        self.embeddings_norm = LayerNorm(weights, "embeddings.LayerNorm", hidden, eps)
+        self.relative_attention_bias = Embedding(
+            weights, "encoder.relative_attention_bias", config.relative_attention_num_buckets, heads
+        )
+        self._buckets = graph_constant(_buckets(self.max_length))
+        self.layers = []
+        for index in range(config.num_hidden_layers):
+            at = f"encoder.layer.{index}"
+            names = tuple(f"{at}.attention.attn.{part}" for part in "qkvo")
+            self.layers.append(
+                PostNormLayer(
+                    SelfAttention(weights, names, hidden, heads),
+                    LayerNorm(weights, f"{at}.attention.LayerNorm", hidden, eps),
+                    FeedForward(
+                        weights,
+                        f"{at}.intermediate.dense",
+                        f"{at}.output.dense",
+                        hidden,
+                        config.intermediate_size,
+                        act,
+                    ),
+                    LayerNorm(weights, f"{at}.output.LayerNorm", hidden, eps),
+                )
+            )
+
+    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+        """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
+        batch, length = tf.unstack(tf.shape(input_ids))
+        # From the ids, not the mask: a padding token written in the text has the padding's position too.
+        present = tf.cast(input_ids != _PADDING_INDEX, tf.int32)
+        positions = tf.cumsum(present, axis=1) * present + _PADDING_INDEX
+        x = self.word_embeddings(input_ids) + self.position_embeddings(positions)
+        x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
+        bias = self._relative_bias(length) + padding_bias(attention_mask)
+        for layer in self.layers:
+            x = layer(x, bias, batch, length)
+        return tf.reshape(x, [batch, length, self.hidden_size])
+
+    def _relative_bias(self, length: tf.Tensor) -> tf.Tensor:
+        """float32 [1, heads, length, length]: one learned number a head for each bucket of distances."""
+        column = tf.range(length)
+        distance = column[tf.newaxis, :] - column[:, tf.newaxis]
+        values = self.relative_attention_bias(tf.gather(self._buckets, distance + self.max_length - 1))
+        return tf.transpose(values, [2, 0, 1])[tf.newaxis]
+
+
+def _buckets(max_length: int) -> np.ndarray:
+    """int32 [2 · max_length − 1]: T5's bucket (C. Raffel et al., 2019) of the distances 1 − max_length … max_length − 1."""
+    distance = np.arange(1 - max_length, max_length)
+    half, exact = _BUCKETS // 2, _BUCKETS // 4
+    size = np.abs(distance)
+    # float32, as the reference computes it: the logarithm decides where a bucket ends.
+    ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(
+        math.log(_MAX_DISTANCE / exact)
+    )
+    large = np.minimum(exact + (ratio * np.float32(half - exact)).astype(np.int32), half - 1)
+    return ((distance > 0) * half + np.where(size < exact, size, large)).astype(np.int32)

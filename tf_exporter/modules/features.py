@@ -1,0 +1,45 @@
+"""What flows from module to module: a dictionary of named tensors, as in sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.source import ConfigFile
+
+Features = dict[str, tf.Tensor]
+"""`input_ids`, `attention_mask`, `token_type_ids` int32 [batch, length]; `prompt_length` int32 [];
+`token_embeddings` float32 [batch, length, hidden]; `sentence_embedding` float32 [batch, dim]."""
+
+Module = Callable[[Features], Features]
+
+EMBEDDINGS = ("sentence_embedding", "token_embeddings")
+"""Features a module can be told to read or write."""
+
+
+class Dimensions(dict[str, int]):
+    """The width of each embedding the modules before have made; a module reads and updates it when it is built."""
+
+    def of(self, file: ConfigFile, key: str, name: str) -> int:
+        """The width of feature `name`; refuses a feature no module before has made."""
+        if name not in self:
+            raise UnsupportedError(file.file, key, name, self.keys() or "nothing: no module before makes an embedding")
+        return self[name]
+
+
+def read_names(file: ConfigFile, dimensions: Dimensions) -> tuple[str, str, int]:
+    """`module_input_name`, `module_output_name` (the same where missing or null) and the input's width."""
+    source = file.take("module_input_name", str, "sentence_embedding")
+    target = file.take("module_output_name", (str, type(None)))
+    target = source if target is None else target
+    if target not in EMBEDDINGS:
+        raise UnsupportedError(file.file, "module_output_name", target, EMBEDDINGS)
+    return source, target, dimensions.of(file, "module_input_name", source)
+
+
+def check_width(file: ConfigFile, key: str, value: int, expected: int) -> None:
+    """Refuses a width in a config that is not what the modules before make."""
+    if value != expected:
+        raise UnsupportedError(file.file, key, value, f"{expected}, the width of what comes in")

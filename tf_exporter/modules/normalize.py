@@ -1,0 +1,27 @@
+"""Normalize: unit length, as `torch.nn.functional.normalize`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_exporter.modules.features import Dimensions, Features, read_names
+from tf_exporter.source import ConfigFile
+from tf_exporter.weights import Weights
+
+_SMALLEST_NORM = 1e-12
+
+
+class Normalize:
+    """x / max(‖x‖₂, 1e-12)"""
+
+    weighted = False
+
+    def __init__(self, file: ConfigFile, weights: Weights | None, dimensions: Dimensions):
+        self._source, self._target, width = read_names(file, dimensions)
+        file.finish()
+        dimensions[self._target] = width
+
+    def __call__(self, features: Features) -> Features:
+        x = features[self._source]
+        norm = tf.sqrt(tf.reduce_sum(tf.square(x), axis=-1, keepdims=True))
+        return {**features, self._target: x / tf.maximum(norm, _SMALLEST_NORM)}

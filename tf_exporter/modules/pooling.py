@@ -1,0 +1,119 @@
+"""Pooling: one vector for a text from the vectors of its tokens, as sentence-transformers 6.2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_exporter.encoders.blocks import MASKED
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.modules.features import Dimensions, Features, check_width
+from tf_exporter.source import ConfigFile
+from tf_exporter.weights import Weights
+
+_SMALLEST_COUNT = 1e-9
+
+
+def _first(mask: tf.Tensor) -> tf.Tensor:
+    """int32 [batch]: the first place with mask 1; 0 where there is none."""
+    return tf.argmax(mask, axis=1, output_type=tf.int32)
+
+
+def _cls(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+    return tf.gather(tokens, _first(mask), batch_dims=1)
+
+
+def _max(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_max(tf.where(mask[:, :, tf.newaxis] > 0, tokens, float("-inf")), axis=1)
+
+
+def _sum_and_count(tokens: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    weights = tf.cast(mask, tf.float32)[:, :, tf.newaxis]
+    return tf.reduce_sum(tokens * weights, axis=1), tf.maximum(tf.reduce_sum(weights, axis=1), _SMALLEST_COUNT)
+
+
+def _mean(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+    total, count = _sum_and_count(tokens, mask)
+    return total / count
+
+
+def _mean_sqrt_len(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+    total, count = _sum_and_count(tokens, mask)
+    return total / tf.sqrt(count)
+
+
+def _weighted_mean(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+    # Weights 1, 2, … from the first token, a prompt's tokens counted even where they are left out.
+    place = tf.range(1, tf.shape(mask)[1] + 1)[tf.newaxis, :] - _first(original_mask)[:, tf.newaxis]
+    weights = tf.cast(mask * place, tf.float32)[:, :, tf.newaxis]
+    return tf.reduce_sum(tokens * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), _SMALLEST_COUNT)
+
+
+def _last_token(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+    last = tf.shape(mask)[1] - 1 - tf.argmax(tf.reverse(mask, [1]), axis=1, output_type=tf.int32)
+    present = tf.cast(tf.reduce_max(mask, axis=1), tf.float32)[:, tf.newaxis]
+    return tf.gather(tokens, last, batch_dims=1) * present
+
+
+POOLING_MODES: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "cls": _cls,
+    "max": _max,
+    "mean": _mean,
+    "mean_sqrt_len_tokens": _mean_sqrt_len,
+    "weightedmean": _weighted_mean,
+    "lasttoken": _last_token,
+}
+"""float32 tokens [batch, length, width], int32 mask, and the mask before a prompt was left out → [batch, width]."""
+
+_LEGACY_KEYS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+"""Booleans of the old layout, in the order in which the modes are concatenated."""
+
+
+def _read_modes(file: ConfigFile) -> tuple[str, ...]:
+    legacy = {key: file.take(key, bool, False) for key in _LEGACY_KEYS}
+    if "pooling_mode" in file:
+        value = file.take("pooling_mode", (str, list))
+        modes = (value,) if isinstance(value, str) else tuple(value)
+    else:
+        modes = tuple(_LEGACY_KEYS[key] for key, chosen in legacy.items() if chosen) or ("mean",)
+    for mode in modes:
+        if not isinstance(mode, str) or mode not in POOLING_MODES:
+            raise UnsupportedError(file.file, "pooling_mode", mode, POOLING_MODES)
+    if not modes:
+        raise UnsupportedError(file.file, "pooling_mode", [], POOLING_MODES)
+    return modes
+
+
+class Pooling:
+    """`token_embeddings` → `sentence_embedding`, several modes concatenated."""
+
+    weighted = False
+    includes_prompt: bool
+
+    def __init__(self, file: ConfigFile, weights: Weights | None, dimensions: Dimensions):
+        key = "embedding_dimension" if "embedding_dimension" in file else "word_embedding_dimension"
+        width = dimensions.of(file, "type", "token_embeddings")
+        check_width(file, key, file.take(key, int, required=True), width)
+        if key == "embedding_dimension" and "word_embedding_dimension" in file:
+            check_width(file, "word_embedding_dimension", file.take("word_embedding_dimension", int), width)
+        self.modes = _read_modes(file)
+        self.includes_prompt = file.take("include_prompt", bool, True)
+        file.finish()
+        dimensions["sentence_embedding"] = width * len(self.modes)
+
+    def __call__(self, features: Features) -> Features:
+        tokens, mask = features["token_embeddings"], features["attention_mask"]
+        original_mask = mask
+        if not self.includes_prompt and "prompt_length" in features:
+            place = tf.range(tf.shape(mask)[1])[tf.newaxis, :]
+            mask *= tf.cast(place >= (_first(mask) + features["prompt_length"])[:, tf.newaxis], tf.int32)
+        pooled = [POOLING_MODES[mode](tokens, mask, original_mask) for mode in self.modes]
+        return {**features, "sentence_embedding": tf.concat(pooled, axis=-1)}

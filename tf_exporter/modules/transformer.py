@@ -1,0 +1,127 @@
+"""Transformer: the tokenizer and the encoder, the first module of every model."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from tf_exporter.encoders import ENCODERS
+from tf_exporter.errors import InputError, UnsupportedError
+from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
+from tf_exporter.spec import TransformerSpec
+from tf_exporter.tokenizers.pipeline import TokenizerGraph
+from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
+from tf_exporter.weights import open_weights
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
+_TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_UNLIMITED = 10**20
+"""transformers' tokenizers have a `model_max_length` above this where none is known."""
+
+
+def load_tokenizer(source: ModelSource, spec: TransformerSpec) -> Any:
+    """The transformers tokenizer as sentence-transformers sets it up: lower-cased where the module says so.
+
+    Raises:
+        InputError: its files are missing or cannot be loaded.
+        UnsupportedError: it comes with code of its own.
+    """
+    at = f"{spec.folder}/" if spec.folder else ""
+    if not any(source.exists(at + name) for name in _TOKENIZER_FILES):
+        raise InputError(f"{at or './'}: no tokenizer; one of {', '.join(_TOKENIZER_FILES)} is needed")
+    for name in _TOKENIZER_FILES:
+        if source.exists(at + name):
+            source.read_bytes(at + name, TOKENIZER_LIMIT)
+    if source.exists(at + "tokenizer.json"):
+        source.read_object(at + "tokenizer.json", TOKENIZER_LIMIT)
+    for name in _TOKENIZER_CONFIGS:
+        if source.exists(at + name):
+            config = source.read_object(at + name)
+            if config.get("auto_map"):
+                raise UnsupportedError(at + name, "auto_map", config["auto_map"], "no code; a model's is never run")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from tokenizers import normalizers
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.folder / spec.folder, local_files_only=True)
+        backend = tokenizer.backend_tokenizer
+    except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({reason})") from error
+    if spec.do_lower_case and not _has_lowercase(backend.normalizer):
+        steps = [normalizers.Lowercase()]
+        if isinstance(backend.normalizer, normalizers.Sequence):
+            steps += list(backend.normalizer)
+        elif backend.normalizer is not None:
+            steps.append(backend.normalizer)
+        backend.normalizer = normalizers.Sequence(steps)
+    return tokenizer
+
+
+def _has_lowercase(normalizer: Any) -> bool:
+    from tokenizers import normalizers
+
+    steps = list(normalizer) if isinstance(normalizer, normalizers.Sequence) else [normalizer]
+    return any(isinstance(step, normalizers.Lowercase) for step in steps)
+
+
+class Transformer(tf.Module):
+    """Texts → token ids → token embeddings."""
+
+    def __init__(self, source: ModelSource, spec: TransformerSpec, max_seq_length: int | None, dimensions: Dimensions):
+        """`max_seq_length`: the user's, in place of the configured one."""
+        super().__init__()
+        kind = ENCODERS.get(spec.model_type)
+        if kind is None:
+            raise UnsupportedError(spec.encoder_config.file, "model_type", spec.model_type, ENCODERS)
+        weights = open_weights(source, spec.folder).without_prefix(kind.prefix)
+        self.encoder = kind(spec.encoder_config, weights)
+        weights.finish(kind.unused)
+        hf_tokenizer = load_tokenizer(source, spec)
+        self.max_length = self._max_length(spec, max_seq_length, hf_tokenizer.model_max_length)
+        self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length)
+        self._check_ids(self.tokenizer_spec, spec.encoder_config.file)
+        self.hf_tokenizer = hf_tokenizer
+        self.tokenizer = TokenizerGraph(self.tokenizer_spec, hf_tokenizer.backend_tokenizer)
+        dimensions["token_embeddings"] = self.encoder.hidden_size
+
+    def _max_length(self, spec: TransformerSpec, asked: int | None, model_max_length: int) -> int | None:
+        """sentence-transformers' precedence; refuses lengths that its encoder has no positions for."""
+        positions = self.encoder.max_position_embeddings
+        length: int | None
+        if asked is not None:
+            key, length = "max_seq_length", asked
+        elif spec.text_max_length is not None:
+            key, length = "processing_kwargs.text.max_length", spec.text_max_length
+        elif spec.max_seq_length is not None:
+            key, length = "max_seq_length", spec.max_seq_length
+        else:
+            key, length = "max_position_embeddings", min(int(model_max_length), positions)
+        length = None if length > _UNLIMITED else length
+        if length is None or length > self.encoder.max_length:
+            supported = f"at most {self.encoder.max_length}, the positions of the encoder; see --max-seq-length"
+            raise UnsupportedError("sentence_bert_config.json", key, length, supported)
+        return length
+
+    def _check_ids(self, tokenizer: TokenizerSpec, file: str) -> None:
+        """Refuses a tokenizer whose ids the encoder has no rows for."""
+        around = (*tokenizer.template.prefix, *tokenizer.template.suffix)
+        ids = {*tokenizer.model.vocab.values(), tokenizer.pad_id, *(token.id for token in tokenizer.added_tokens)}
+        highest = max({*ids, *(id for id, _ in around)})
+        if highest >= self.encoder.vocab_size:
+            raise UnsupportedError(file, "vocab_size", self.encoder.vocab_size, f"more than the token id {highest}")
+        types = {tokenizer.template.type_id, tokenizer.pad_type_id, *(type_id for _, type_id in around)}
+        if self.encoder.type_vocab_size and tokenizer.has_token_type_ids and max(types) >= self.encoder.type_vocab_size:
+            rows = self.encoder.type_vocab_size
+            raise UnsupportedError(file, "type_vocab_size", rows, f"more than the segment {max(types)}")
+
+    def __call__(self, features: Features) -> Features:
+        types = features["token_type_ids"]
+        if not self.tokenizer_spec.has_token_type_ids:
+            types = tf.zeros_like(types)
+        tokens = self.encoder(features["input_ids"], features["attention_mask"], types)
+        return {**features, "token_embeddings": tokens}

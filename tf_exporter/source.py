@@ -1,0 +1,190 @@
+"""Where a model comes from: a local folder, or a snapshot from the Hugging Face Hub.
+
+Every file is opened through `ModelSource`, which keeps paths inside the model, bounds sizes and remembers the sha256 of
+whatever was read. Nothing in a model is trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tf_exporter.errors import InputError, UnsupportedError, UsageError
+
+CONFIG_LIMIT = 16 * 2**20
+"""Bytes of a JSON config; the largest real ones are label lists of a few hundred kB."""
+TOKENIZER_LIMIT = 256 * 2**20
+"""Bytes of a tokenizer file; 250,000 pieces take about 20 MB."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_PICKLED = ("*pytorch_model*.bin", "*pytorch_model.bin.index.json")
+_CONFIGS = ("*.json", "*.txt", "*.model")
+_OTHER_FORMATS = ("onnx/*", "openvino/*", "*.ot", "*.h5", "*.msgpack", "*.onnx")
+
+
+class ModelSource:
+    """A model's folder. Names of files are relative, with forward slashes."""
+
+    def __init__(self, folder: Path, name: str, revision: str | None = None) -> None:
+        self.folder = folder.resolve()
+        self.name = name
+        self.revision = revision
+        self.sha256: dict[str, str] = {}
+        self._roots = [self.folder]
+        blobs = self.folder.parent.parent / "blobs"
+        if self.folder.parent.name == "snapshots" and blobs.is_dir():
+            # The Hub's cache: files of a snapshot are links into the blobs of the same repository.
+            self._roots.append(blobs.resolve())
+
+    def path(self, name: str) -> Path:
+        """The real path of `name`; refuses whatever leaves the model, through dots, roots or links."""
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name or ":" in name:
+            raise InputError(f"{name!r}: the path leaves the model's folder")
+        real = (self.folder / pure).resolve()
+        if not any(real == root or root in real.parents for root in self._roots):
+            raise InputError(f"{name!r}: the path is a link out of the model's folder")
+        return real
+
+    def exists(self, name: str) -> bool:
+        """Whether the model has the file."""
+        return self.path(name).is_file()
+
+    def read_bytes(self, name: str, limit: int) -> bytes:
+        """The whole file, of at most `limit` bytes."""
+        path = self.path(name)
+        try:
+            size = path.stat().st_size
+            if size > limit:
+                raise InputError(f"{name}: {size:,} bytes, more than the {limit:,} such a file may have")
+            data = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
+        self.sha256[name] = hashlib.sha256(data).hexdigest()
+        return data
+
+    def read_json(self, name: str, limit: int = CONFIG_LIMIT) -> Any:
+        """The parsed file."""
+        try:
+            return json.loads(self.read_bytes(name, limit).decode("utf-8"))
+        except RecursionError:
+            raise InputError(f"{name}: nested too deeply") from None
+        except ValueError as error:
+            raise InputError(f"{name}: not valid JSON ({error})") from None
+
+    def read_object(self, name: str, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
+        """The parsed file, which has to be a JSON object."""
+        value = self.read_json(name, limit)
+        if not isinstance(value, dict):
+            raise InputError(f"{name}: a JSON object is expected, not {type(value).__name__}")
+        return value
+
+    def record(self, name: str) -> None:
+        """Remembers the sha256 of a file that somebody else reads (weights, the tokenizer)."""
+        digest = hashlib.sha256()
+        try:
+            with self.path(name).open("rb") as file:
+                while block := file.read(2**22):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
+        self.sha256[name] = digest.hexdigest()
+
+
+def open_model(
+    model: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | None = None,
+    local_files_only: bool = False,
+    quiet: bool = True,
+) -> ModelSource:
+    """A local folder if there is one of that name, else the snapshot of a Hub repository.
+
+    Raises:
+        InputError: no such folder or repository, or it cannot be fetched.
+        UsageError: a revision was asked of a local folder.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise UsageError(f"--revision {revision} is for models from the Hub; {model} is a local folder")
+        return ModelSource(folder, model)
+    if folder.exists():
+        raise InputError(f"{model}: not a folder")
+    if not _HUB_ID.fullmatch(model) or model.startswith("."):
+        raise InputError(f"{model}: no such folder, and not the name of a model on the Hub")
+    return _snapshot(model, revision, cache_dir, local_files_only, quiet)
+
+
+def _snapshot(
+    model: str, revision: str | None, cache_dir: str | None, local_files_only: bool, quiet: bool
+) -> ModelSource:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    (disable_progress_bars if quiet else enable_progress_bars)()
+
+    def fetch(patterns: tuple[str, ...]) -> Path:
+        try:
+            return Path(
+                snapshot_download(
+                    model,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    local_files_only=local_files_only,
+                    allow_patterns=list(patterns),
+                    ignore_patterns=list(_OTHER_FORMATS),
+                )
+            )
+        except Exception as error:  # the Hub client raises its own, httpx's and the system's errors
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise InputError(f"{model}: not a local folder, and not to be had from the Hub ({reason})") from error
+
+    folder = fetch((*_CONFIGS, *_WEIGHTS))
+    if not any(folder.rglob("*.safetensors")):
+        folder = fetch((*_CONFIGS, *_WEIGHTS, *_PICKLED))
+    return ModelSource(folder, model, folder.name)
+
+
+class ConfigFile:
+    """A JSON object of which every key has to be read, or named as one that does not change the result."""
+
+    def __init__(self, file: str, values: dict[str, Any]) -> None:
+        self.file = file
+        self.values = values
+        self._unread = set(values)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def take(self, key: str, kinds: type | tuple[type, ...], default: Any = None, *, required: bool = False) -> Any:
+        """The value of `key`, checked for its type; `default` only where the key is absent."""
+        self._unread.discard(key)
+        if key not in self.values:
+            if required:
+                raise InputError(f"{self.file}: key {key!r} is missing")
+            return default
+        value = self.values[key]
+        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise UnsupportedError(self.file, key, value, f"a value of type {names}")
+        return value
+
+    def require(self, key: str, allowed: tuple[Any, ...]) -> None:
+        """Refuses any value but `allowed` where the key is present."""
+        self._unread.discard(key)
+        if key in self.values and not any(
+            type(self.values[key]) is type(value) and self.values[key] == value for value in allowed
+        ):
+            raise UnsupportedError(self.file, key, self.values[key], " or ".join(map(repr, allowed)))
+
+    def finish(self, ignored: frozenset[str] = frozenset()) -> None:
+        """Refuses the first key that was neither read nor is among those known not to matter."""
+        for key in sorted(self._unread - ignored):
+            raise UnsupportedError(self.file, key, self.values[key], "no such key is known here; remove it if unused")

@@ -1,0 +1,153 @@
+"""Checkpoints as named float32 arrays, accounted for both ways: every tensor is taken once or on a list of unused ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tf_exporter.errors import InputError, WeightsError
+from tf_exporter.source import ModelSource
+
+_FLOATS = ("float32", "float16", "bfloat16", "float64")
+_LEGACY_NAMES = ((re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"), (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"))
+"""What TensorFlow-born BERT checkpoints call a layer norm's parameters."""
+
+
+class Weights:
+    """The tensors of one checkpoint. Each is read from disk when it is taken."""
+
+    def __init__(self, file: str, readers: dict[str, Callable[[], np.ndarray]]) -> None:
+        self.file = file
+        self._readers = readers
+        self._taken: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._readers
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """float32 array of exactly `shape`.
+
+        Raises:
+            WeightsError: missing, of another shape or type, not finite, or already taken.
+        """
+        if name in self._taken:
+            raise WeightsError(f"{self.file}: tensor {name} is used twice")
+        if name not in self._readers:
+            raise WeightsError(f"{self.file}: tensor {name} of shape {list(shape)} is missing")
+        array = self._readers[name]()
+        if array.dtype.name not in _FLOATS:
+            raise WeightsError(f"{self.file}: tensor {name} is {array.dtype.name}, not one of {', '.join(_FLOATS)}")
+        if array.shape != shape:
+            raise WeightsError(f"{self.file}: tensor {name} has shape {list(array.shape)}, not {list(shape)}")
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise WeightsError(f"{self.file}: tensor {name} has values that are not finite in float32")
+        self._taken.add(name)
+        return array
+
+    def finish(self, unused: Iterable[str] = ()) -> None:
+        """Refuses tensors that were not taken and match none of the patterns `unused`."""
+        patterns = [re.compile(pattern) for pattern in unused]
+        for name in self._readers:
+            if name not in self._taken and not any(pattern.fullmatch(name) for pattern in patterns):
+                raise WeightsError(f"{self.file}: tensor {name} has no place in the model that the config describes")
+
+    def without_prefix(self, prefix: str) -> Weights:
+        """The same tensors under the names of the bare model: no `prefix.`, no names of old TensorFlow checkpoints."""
+        renamed: dict[str, Callable[[], np.ndarray]] = {}
+        for name, reader in self._readers.items():
+            bare = name.removeprefix(prefix + ".")
+            for pattern, replacement in _LEGACY_NAMES:
+                bare = pattern.sub(replacement, bare)
+            if bare in renamed:
+                raise WeightsError(f"{self.file}: two tensors are named {bare}, with and without {prefix!r}")
+            renamed[bare] = reader
+        return Weights(self.file, renamed)
+
+
+def open_weights(source: ModelSource, folder: str = "") -> Weights:
+    """The checkpoint in a folder of the model, in transformers' order of preference."""
+    at = f"{folder}/" if folder else ""
+    for name, pickled in (("model.safetensors", False), ("pytorch_model.bin", True)):
+        if source.exists(at + name):
+            return Weights(at + name, _readers(source, at + name, pickled))
+        index = at + name + ".index.json"
+        if source.exists(index):
+            return Weights(index, _sharded(source, at, index, pickled))
+    raise InputError(f"{at or './'}: no model.safetensors and no pytorch_model.bin")
+
+
+def _sharded(source: ModelSource, at: str, index: str, pickled: bool) -> dict[str, Callable[[], np.ndarray]]:
+    weight_map = source.read_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise InputError(f"{index}: weight_map is not an object of file names")
+    readers: dict[str, Callable[[], np.ndarray]] = {}
+    for shard in sorted(set(weight_map.values())):
+        if "/" in shard or not source.exists(at + shard):
+            raise WeightsError(f"{index}: shard {shard!r} is not a file beside it")
+        found = _readers(source, at + shard, pickled)
+        if extra := found.keys() - {name for name, of in weight_map.items() if of == shard}:
+            raise WeightsError(f"{at + shard}: tensor {min(extra)} is not in {index}")
+        readers.update(found)
+    if missing := weight_map.keys() - readers.keys():
+        raise WeightsError(f"{index}: tensor {min(missing)} is not in its shard")
+    return readers
+
+
+def _readers(source: ModelSource, name: str, pickled: bool) -> dict[str, Callable[[], np.ndarray]]:
+    source.record(name)
+    return _pickled(source, name) if pickled else _safetensors(source, name)
+
+
+def _safetensors(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file = safe_open(source.path(name), framework="numpy")
+        names = list(file.keys())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{name}: not a valid safetensors file ({error})") from error
+
+    def reader(tensor: str) -> Callable[[], np.ndarray]:
+        def read() -> np.ndarray:
+            try:
+                array: np.ndarray = file.get_tensor(tensor)
+            except (SafetensorError, TypeError, ValueError, KeyError) as error:
+                raise WeightsError(f"{name}: tensor {tensor} cannot be read ({error})") from error
+            return array
+
+        return read
+
+    return {tensor: reader(tensor) for tensor in names}
+
+
+def _pickled(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarray]]:
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            f"{name}: reading a pickled checkpoint needs torch; install tf-exporter[verify], or save the model "
+            "with safetensors"
+        ) from None
+    try:
+        tensors: Any = torch.load(source.path(name), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler met
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"{name}: not a checkpoint of plain tensors ({reason})") from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise InputError(f"{name}: not a dictionary of tensors")
+
+    def reader(tensor: str) -> Callable[[], np.ndarray]:
+        def read() -> np.ndarray:
+            values = tensors[tensor]
+            if not values.is_floating_point():
+                raise WeightsError(f"{name}: tensor {tensor} is {values.dtype}, not floating point")
+            return values.to(torch.float32 if values.dtype == torch.bfloat16 else values.dtype).numpy()  # type: ignore[no-any-return]
+
+        return read
+
+    return {str(tensor): reader(tensor) for tensor in tensors}
