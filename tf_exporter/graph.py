@@ -33,6 +33,7 @@ class Options:
     truncate_dim: int | None = None
     prompt_name: str | None = None
     micro_batch_tokens: int = 1024
+    quiet: bool = True
 
 
 class SentenceEncoder(tf.Module):
@@ -41,7 +42,7 @@ class SentenceEncoder(tf.Module):
     def __init__(self, source: ModelSource, spec: ModelSpec, options: Options):
         super().__init__()
         dimensions = Dimensions()
-        self.transformer = Transformer(source, spec.transformer, options.max_seq_length, dimensions)
+        self.transformer = Transformer(source, spec.transformer, options.max_seq_length, dimensions, options.quiet)
         self.modules = [_build(source, module, dimensions) for module in spec.modules]
         if OUTPUT not in dimensions:
             kinds = [module.kind for module in spec.modules]

@@ -23,6 +23,11 @@ class Weights:
         self.file = file
         self._readers = readers
         self._taken: set[str] = set()
+        self.on_take: Callable[[int], object] = lambda count: None
+        """Called with 1 for every tensor taken, for a progress bar."""
+
+    def __len__(self) -> int:
+        return len(self._readers)
 
     def __contains__(self, name: str) -> bool:
         return name in self._readers
@@ -47,6 +52,7 @@ class Weights:
         if not np.isfinite(array).all():
             raise WeightsError(f"{self.file}: tensor {name} has values that are not finite in float32")
         self._taken.add(name)
+        self.on_take(1)
         return array
 
     def finish(self, unused: Iterable[str] = ()) -> None:

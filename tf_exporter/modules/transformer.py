@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.progress import progress
 from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
 from tf_exporter.spec import TransformerSpec
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
@@ -72,14 +73,23 @@ def _has_lowercase(normalizer: Any) -> bool:
 class Transformer(tf.Module):
     """Texts → token ids → token embeddings."""
 
-    def __init__(self, source: ModelSource, spec: TransformerSpec, max_seq_length: int | None, dimensions: Dimensions):
+    def __init__(
+        self,
+        source: ModelSource,
+        spec: TransformerSpec,
+        max_seq_length: int | None,
+        dimensions: Dimensions,
+        quiet: bool = True,
+    ):
         """`max_seq_length`: the user's, in place of the configured one."""
         super().__init__()
         kind = ENCODERS.get(spec.model_type)
         if kind is None:
             raise UnsupportedError(spec.encoder_config.file, "model_type", spec.model_type, ENCODERS)
         weights = open_weights(source, spec.folder).without_prefix(kind.prefix)
-        self.encoder = kind(spec.encoder_config, weights)
+        with progress("weights", len(weights), quiet) as bar:
+            weights.on_take = bar.update
+            self.encoder = kind(spec.encoder_config, weights)
         weights.finish(kind.unused)
         hf_tokenizer = load_tokenizer(source, spec)
         self.max_length = self._max_length(spec, max_seq_length, hf_tokenizer.model_max_length)

@@ -1,0 +1,79 @@
+"""`convert-hf-model`: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from tf_exporter._version import __version__
+from tf_exporter.errors import ConversionError
+
+_INTERRUPTED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="convert-hf-model",
+        description="Convert a sentence-transformers model into one TensorFlow SavedModel that takes strings.",
+        epilog="Exit codes: 0 done, 2 wrong usage or output folder, 3 model not supported, 4 verification failed, "
+        "5 unreadable or hostile input.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a local folder, or the name of a model on the Hub")
+    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="where the SavedModel goes")
+    parser.add_argument("--revision", metavar="R", help="branch, tag or commit on the Hub")
+    parser.add_argument("--cache-dir", metavar="D", help="the Hub cache (default: the Hub client's own)")
+    parser.add_argument("--local-files-only", action="store_true", help="use the Hub cache only, no network")
+    parser.add_argument("--max-seq-length", metavar="N", type=int, help="cut texts at N tokens (default: the model's)")
+    parser.add_argument("--truncate-dim", metavar="N", type=int, help="keep N dimensions (default: the model's)")
+    parser.add_argument("--prompt-name", metavar="NAME", help="prompt of serving_default (default: the model's)")
+    parser.add_argument("--tokenizer-ops", choices=("core", "tensorflow-text"), default="core", help="%(default)s")
+    parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32", help="%(default)s")
+    parser.add_argument(
+        "--micro-batch-tokens", metavar="N", type=int, default=1024, help="tokens computed at a time (%(default)s)"
+    )
+    parser.add_argument("--verify", choices=("quick", "full", "off"), default="quick", help="%(default)s")
+    parser.add_argument(
+        "--atol", metavar="X", type=float, default=1e-5, help="largest difference to the reference (%(default)s)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an earlier conversion at OUTPUT_DIR")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    options = vars(parser().parse_args(arguments))
+    _set_up_libraries()
+    quiet = options["quiet"]
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.ERROR)
+    logging.getLogger("tf_exporter").setLevel(logging.ERROR if quiet else logging.INFO)
+    from tf_exporter.convert import convert
+
+    try:
+        conversion = convert(options.pop("model"), options.pop("output_dir"), **options)
+    except ConversionError as error:
+        print(f"convert-hf-model: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("convert-hf-model: interrupted; nothing was written", file=sys.stderr)
+        return _INTERRUPTED
+    if not quiet:
+        print("\n".join([*conversion.summary, f"Saved to {conversion.output_dir}"]))
+    return 0
+
+
+def _set_up_libraries() -> None:
+    """Before TensorFlow and transformers are imported: a conversion runs on the CPU, and says one line an error."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

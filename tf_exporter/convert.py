@@ -1,0 +1,183 @@
+"""The recipe: source → spec → weights → tokenizer, encoder and modules → graph → verify → publish."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tf_exporter.errors import UnsupportedError, UsageError
+from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
+from tf_exporter.source import ModelSource, open_model
+
+logger = logging.getLogger("tf_exporter")
+
+PRECISIONS = ("float32",)
+TOKENIZER_OPS = ("core",)
+LEVELS = ("quick", "full", "off")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion made."""
+
+    output_dir: Path
+    manifest: dict[str, Any]
+    """As in `assets.extra/tf_exporter.json`."""
+    verification: dict[str, Any]
+    """The figures of the verification; `{"level": "off"}` where it was turned off."""
+    summary: list[str]
+    """The outcome of the verification in plain words."""
+
+
+def convert(
+    model: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | None = None,
+    local_files_only: bool = False,
+    max_seq_length: int | None = None,
+    truncate_dim: int | None = None,
+    prompt_name: str | None = None,
+    tokenizer_ops: str = "core",
+    precision: str = "float32",
+    micro_batch_tokens: int = 1024,
+    verify: str = "quick",
+    atol: float = 1e-5,
+    force: bool = False,
+    quiet: bool = True,
+) -> Conversion:
+    """Converts a sentence-transformers model into one SavedModel that takes strings.
+
+    Args:
+        model: a local folder or the name of a model on the Hugging Face Hub.
+        output_dir: the SavedModel's folder; its parents are made.
+        revision: branch, tag or commit on the Hub.
+        cache_dir: the Hub cache, by default the client's own.
+        local_files_only: use what the cache holds, without the network.
+        max_seq_length: cut texts at this many tokens, in place of the model's own limit.
+        truncate_dim: keep this many leading dimensions, in place of the model's own choice.
+        prompt_name: the prompt of `serving_default`, in place of the model's default.
+        tokenizer_ops: "core" (stock TensorFlow ops).
+        precision: "float32".
+        micro_batch_tokens: about how many tokens are computed at a time.
+        verify: "quick" (seconds), "full" (minutes: every code point) or "off".
+        atol: largest absolute difference to the reference's embeddings.
+        force: replace an earlier conversion at `output_dir`.
+        quiet: no progress bars.
+
+    Raises:
+        ConversionError: see `tf_exporter.errors`. Nothing is left at `output_dir` then.
+    """
+    _check_options(max_seq_length, truncate_dim, tokenizer_ops, precision, micro_batch_tokens, verify, atol)
+    publication = Publication(output_dir, force)
+    logger.info("reading %s", model)
+    source = open_model(
+        os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet
+    )
+    from tf_exporter.graph import Exported, Options, SentenceEncoder
+    from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
+    from tf_exporter.spec import read_model
+    from tf_exporter.verify import verify as verify_graph
+
+    spec = read_model(source)
+    with _reference(source, verify, max_seq_length, truncate_dim) as reference, publication:
+        logger.info("building the graph")
+        options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet)
+        encoder = SentenceEncoder(source, spec, options)
+        logger.info("saving")
+        save(Exported(encoder), publication.partial)
+        report = None
+        if verify != "off":
+            logger.info("verifying (%s)", verify)
+            report = verify_graph(
+                publication.partial,
+                encoder.prompts,
+                encoder.transformer.tokenizer_spec,
+                encoder.transformer.hf_tokenizer,
+                reference,
+                level=verify,
+                atol=atol,
+                quiet=quiet,
+            )
+        lines = verification_lines(report, atol)
+        choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}
+        values = manifest(source, spec, encoder, report, graph_ops(publication.partial), choices)
+        write_files(publication.partial, {MANIFEST: as_json(values), "README.md": model_card(values, lines)})
+        publication.publish()
+    return Conversion(publication.output, values, values["verification"], lines)
+
+
+def _check_options(
+    max_seq_length: int | None,
+    truncate_dim: int | None,
+    tokenizer_ops: str,
+    precision: str,
+    micro_batch_tokens: int,
+    verify: str,
+    atol: float,
+) -> None:
+    for name, number in (
+        ("max-seq-length", max_seq_length),
+        ("truncate-dim", truncate_dim),
+        ("micro-batch-tokens", micro_batch_tokens),
+    ):
+        if number is not None and number < 1:
+            raise UsageError(f"--{name} {number}: a positive number is needed")
+    if not atol > 0:
+        raise UsageError(f"--atol {atol}: a positive number is needed")
+    if verify not in LEVELS:
+        raise UsageError(f"--verify {verify}: one of {', '.join(LEVELS)} is needed")
+    if tokenizer_ops not in TOKENIZER_OPS:
+        raise UnsupportedError("arguments", "--tokenizer-ops", tokenizer_ops, TOKENIZER_OPS)
+    if precision not in PRECISIONS:
+        raise UnsupportedError("arguments", "--precision", precision, PRECISIONS)
+
+
+def _reference(source: ModelSource, verify: str, max_seq_length: int | None, truncate_dim: int | None) -> Any:
+    """The running reference, a context of its own; None where it is not wanted or not installed."""
+    from tf_exporter.reference import Reference, missing_packages
+
+    if verify == "off":
+        return nullcontext()
+    if missing := missing_packages():
+        logger.warning("%s not installed: only token ids will be verified", " and ".join(missing))
+        return nullcontext()
+    return closing(Reference(source.folder, max_seq_length, truncate_dim))
+
+
+def save(exported: Any, folder: Path) -> None:
+    """Writes the SavedModel.
+
+    Raises:
+        UsageError: the disk is full or cannot be written.
+    """
+    import tensorflow as tf
+
+    try:
+        tf.saved_model.save(exported, str(folder), signatures=exported.signature_functions())
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+        raise UsageError(f"{folder.parent}: cannot be written ({_one_line(reason)})") from error
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Small text files of the artifact.
+
+    Raises:
+        UsageError: the disk is full or cannot be written.
+    """
+    try:
+        for name, text in files.items():
+            write_text(folder, name, text)
+    except OSError as error:
+        raise UsageError(f"{folder.parent}: cannot be written ({error.strerror or error})") from error
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)[:300]

@@ -1,0 +1,106 @@
+"""What is told about an artifact: the manifest for machines, the model card for people."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from tf_exporter.graph import INPUT, OUTPUT, SentenceEncoder
+from tf_exporter.modules.pooling import Pooling
+from tf_exporter.source import ModelSource
+from tf_exporter.spec import ModelSpec
+from tf_exporter.verify import Verification
+
+_PACKAGES = ("tf-exporter", "tensorflow", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+def manifest(
+    source: ModelSource,
+    spec: ModelSpec,
+    encoder: SentenceEncoder,
+    verification: Verification | None,
+    ops: list[str],
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """`assets.extra/tf_exporter.json`; `verification` is None where the user turned it off."""
+    tokenizer = encoder.transformer.tokenizer_spec
+    versions = {package: version(package) for package in _PACKAGES}
+    if verification:
+        versions.update(verification.reference_versions)
+    poolings = [module for module in encoder.modules if isinstance(module, Pooling)]
+    return {
+        "source": source.name,
+        "revision": source.revision,
+        "sha256": dict(sorted(source.sha256.items())),
+        "versions": versions,
+        "model_type": spec.transformer.model_type,
+        "modules": ["Transformer", *(module.kind for module in spec.modules)],
+        "pooling": [list(pooling.modes) for pooling in poolings],
+        "dimension": encoder.dim,
+        "similarity_fn_name": spec.similarity_fn_name,
+        "prompts": spec.prompts,
+        "signatures": {**encoder.prompts, "tokenize": None},
+        "max_seq_length": tokenizer.max_length,
+        "tokenizer_ops": options["tokenizer_ops"],
+        "precision": options["precision"],
+        "micro_batch_tokens": encoder.micro_batch_tokens,
+        "ops": ops,
+        "custom_ops": [],
+        "verification": asdict(verification) if verification else {"level": "off"},
+    }
+
+
+def as_json(values: dict[str, Any]) -> str:
+    """Readable, and the same for the same values."""
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def verification_lines(verification: Verification | None, atol: float) -> list[str]:
+    """The outcome of verification in plain words."""
+    if verification is None:
+        return ["Not verified: verification was turned off."]
+    lines = [f"Token ids: equal to Hugging Face tokenizers for {verification.token_texts:,} texts."]
+    if verification.not_checked:
+        lines.append(f"Not checked: {verification.not_checked}.")
+    else:
+        versions = " ".join(f"{name} {number}" for name, number in verification.reference_versions.items())
+        lines.append(
+            f"Embeddings: max abs difference {verification.max_abs_difference:.1e} (allowed {atol:.0e}), "
+            f"min cosine {verification.min_cosine:.7f}, over {verification.embedding_texts:,} embeddings; "
+            f"reference {versions}."
+        )
+    return lines
+
+
+def model_card(values: dict[str, Any], lines: list[str]) -> str:
+    """README.md of the artifact."""
+    signatures = "\n".join(
+        f"| `{name}` | {'token ids, no prompt' if prompt is None else repr(prompt) if prompt else 'no prompt'} |"
+        for name, prompt in values["signatures"].items()
+    )
+    checks = "\n".join(f"- {line}" for line in lines)
+    revision = f" at revision `{values['revision']}`" if values["revision"] else ""
+    return f"""# {values["source"].rstrip("/").rpartition("/")[2]} as a TensorFlow SavedModel
+
+Strings in, sentence embeddings out: tokenizer, transformer and head in one graph of stock TensorFlow ops.
+Converted by tf-exporter {values["versions"]["tf-exporter"]} from `{values["source"]}`{revision}; the source's licence applies.
+
+```python
+import tensorflow as tf
+
+graph = tf.saved_model.load("path/to/this/folder")
+graph.signatures["serving_default"]({INPUT}=tf.constant([["This is a test"]]))["{OUTPUT}"]
+```
+
+| signature | prompt |
+|---|---|
+{signatures}
+
+Embeddings: float32 [batch, {values["dimension"]}]. Texts are cut at {values["max_seq_length"]} tokens.
+
+## Verification
+
+{checks}
+"""

@@ -1,0 +1,126 @@
+"""Publishing: an artifact is complete or absent, whatever happens on the way.
+
+It is made in a hidden folder beside the output and renamed in place. A small process of its own removes that folder when
+this process dies, even of SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tf_exporter.errors import UsageError
+
+EXTRA = "assets.extra"
+MANIFEST = f"{EXTRA}/tf_exporter.json"
+
+_JANITOR = """
+import os, shutil, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+output, partial, replaced = sys.argv[1:]
+sys.stdin.buffer.read()
+if os.path.lexists(replaced) and not os.path.lexists(output):
+    os.rename(replaced, output)
+for folder in (partial, replaced):
+    shutil.rmtree(folder, ignore_errors=True)
+"""
+"""Runs until the pipe from its parent closes, then tidies up; after a publication there is nothing left to do."""
+
+
+class Publication:
+    """The folder an artifact is made in, `partial`, and how it takes its place.
+
+    Raises:
+        UsageError: the output folder is there already, or cannot be written.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str], force: bool):
+        self.output = Path(output_dir).expanduser().absolute()
+        if not self.output.name:
+            raise UsageError(f"{output_dir}: not a folder that can be made")
+        self._force = force
+        self._check_output()
+        token = secrets.token_hex(6)
+        self.partial = self.output.with_name(f".{self.output.name}.{token}.partial")
+        self._replaced = self.output.with_name(f".{self.output.name}.{token}.replaced")
+        self._janitor: subprocess.Popen[bytes] | None = None
+
+    def _check_output(self) -> None:
+        if not os.path.lexists(self.output):
+            return
+        if not self._force:
+            raise UsageError(f"{self.output}: already there; --force replaces it")
+        ours = self.output.is_dir() and not self.output.is_symlink()
+        if not ours or not ((self.output / MANIFEST).is_file() or not any(self.output.iterdir())):
+            raise UsageError(f"{self.output}: not replaced, as it is not a model made by tf-exporter")
+
+    def __enter__(self) -> Publication:
+        try:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            self._janitor = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _JANITOR, self.output, self.partial, self._replaced],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            self.partial.mkdir()
+        except OSError as error:
+            self._tidy()
+            raise UsageError(f"{self.output}: cannot be written ({error.strerror or error})") from error
+        except BaseException:
+            self._tidy()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._tidy()
+
+    def publish(self) -> None:
+        """Puts the finished artifact in place; an older one goes only once it is there."""
+        self._check_output()
+        try:
+            if os.path.lexists(self.output):
+                os.rename(self.output, self._replaced)
+            os.rename(self.partial, self.output)
+        except OSError as error:
+            raise UsageError(f"{self.output}: cannot be written ({error.strerror or error})") from error
+
+    def _tidy(self) -> None:
+        """Closes the janitor's pipe and waits until it has tidied up."""
+        if self._janitor is not None and self._janitor.stdin is not None:
+            self._janitor.stdin.close()
+            self._janitor.wait()
+            self._janitor = None
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def write_text(folder: Path, name: str, text: str) -> None:
+    """A small file of the artifact."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def graph_ops(folder: Path) -> list[str]:
+    """The names of all ops of a SavedModel, those in functions included."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((folder / "saved_model.pb").read_bytes())
+    ops: set[str] = set()
+    for meta_graph in saved.meta_graphs:
+        graph: Any = meta_graph.graph_def
+        ops.update(node.op for node in graph.node)
+        ops.update(node.op for function in graph.library.function for node in function.node_def)
+    # Calls of the graph's own functions are ops to the file, not to a server.
+    own = {function.signature.name for meta in saved.meta_graphs for function in meta.graph_def.library.function}
+    return sorted(ops - own)
