@@ -175,11 +175,11 @@ class Exported(tf.Module):
         self.encoder = encoder
         # One function a distinct prompt, so that signatures with the same prompt share it.
         self._encode = {
-            prompt: tf.function(partial(encoder.encode, prompt=prompt), input_signature=[_TEXTS])
+            prompt: tf.function(partial(encoder.encode, prompt=prompt), input_signature=[_TEXTS], autograph=False)
             for prompt in dict.fromkeys(encoder.prompts.values())
         }
 
-    @tf.function(input_signature=[_TEXTS])
+    @tf.function(input_signature=[_TEXTS], autograph=False)
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         """Strings [batch] → float32 [batch, dim], as `serving_default`."""
         return self._encode[self.encoder.prompts["serving_default"]](texts)
@@ -193,4 +193,4 @@ class Exported(tf.Module):
         functions = {name: encode(prompt) for name, prompt in self.encoder.prompts.items()}
         functions["tokenize"] = lambda input_sequence: self.encoder.tokenize(input_sequence)
         spec = tf.TensorSpec(None, tf.string, name=INPUT)
-        return {name: tf.function(function, input_signature=[spec]) for name, function in functions.items()}
+        return {name: tf.function(function, input_signature=[spec], autograph=False) for name, function in functions.items()}

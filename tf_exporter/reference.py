@@ -7,6 +7,7 @@ graph is built elsewhere, then waits for the requests on its standard input.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import subprocess
@@ -44,6 +45,7 @@ class Reference:
         self._answers = Path(self._scratch.name) / "answers.npz"
         self._log = (Path(self._scratch.name) / "log").open("w+b")
         options = {"model": str(folder), "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
+        self._jobs = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tf_exporter.reference", json.dumps(options), str(self._answers)],
             stdin=subprocess.PIPE,
@@ -51,30 +53,38 @@ class Reference:
             stderr=self._log,
         )
 
-    def encode(self, jobs: list[Job]) -> tuple[list[np.ndarray], dict[str, str]]:
+    def submit(self, jobs: list[Job]) -> None:
+        """Sends the only request; the process works on it from now on."""
+        assert self._process.stdin is not None
+        self._jobs = len(jobs)
+        # A process that died already is told of by `answers`.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps([asdict(job) for job in jobs]).encode())
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def answers(self) -> tuple[list[np.ndarray], dict[str, str]]:
         """float32 [texts, dim] for each job, and the versions of the packages. Ends the process.
 
         Raises:
             VerificationError: the reference failed, with the last line it printed.
         """
-        request = json.dumps([asdict(job) for job in jobs]).encode()
-        try:
-            self._process.communicate(request)
-        except BrokenPipeError:
-            self._process.wait()
-        if self._process.returncode:
+        if self._process.wait():
             self._log.seek(0)
             lines = self._log.read().decode(errors="replace").strip().splitlines() or ["no output"]
             raise VerificationError(f"the reference, sentence-transformers, cannot run this model: {lines[-1]}")
         with np.load(self._answers) as answers:
             versions = json.loads(str(answers["versions"]))
-            return [answers[f"job_{index}"] for index in range(len(jobs))], versions
+            return [answers[f"job_{index}"] for index in range(self._jobs)], versions
 
     def close(self) -> None:
         """Ends the process if it still runs, and removes its files."""
         if self._process.poll() is None:
             self._process.kill()
-        self._process.communicate()
+            self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         self._log.close()
         self._scratch.cleanup()
 

@@ -84,6 +84,9 @@ class AddedTokenSplitter:
         )
         start, end, pattern, limits = self._refuse(stream, start, end, pattern, limits)
         start, end = self._strip(stream, start, end, pattern, limits)
+        # White space that the match before took already leaves nothing of a match that is white space itself.
+        left = start < end
+        start, end, pattern = (tf.boolean_mask(of, left) for of in (start, end, pattern))
         return self._replace(stream, start, end, tf.gather(self._numbers, pattern))
 
     def _match(self, stream: Stream, row: tf.Tensor, start: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
@@ -146,7 +149,7 @@ class AddedTokenSplitter:
         if "lstrip" in self._flags:
             stripped = tf.maximum(tf.gather(place, tf.gather(before, start)) + 1, limits[0])
             stripped = tf.maximum(stripped, tf.concat([[0], end[:-1]], 0)[: count(start)])
-            start = tf.where(tf.gather(self._flags["lstrip"], pattern), tf.minimum(stripped, start), start)
+            start = tf.where(tf.gather(self._flags["lstrip"], pattern), stripped, start)
         return start, end
 
     def _replace(

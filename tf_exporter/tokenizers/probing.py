@@ -6,9 +6,11 @@ that all 1,112,064 take about a second.
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
@@ -49,10 +51,13 @@ class NormalizerTables:
 
 
 def probe_normalizer(normalizer: normalizers.Normalizer | None) -> NormalizerTables:
-    """Asks what becomes of each code point, and which marks change places."""
-    if normalizer is None:
-        return NormalizerTables({})
-    normalize = normalizer.normalize_str
+    """Asks what becomes of each code point, and which marks change places; once a process for equal normalizers."""
+    return NormalizerTables({}) if normalizer is None else _probe_normalizer(pickle.dumps(normalizer))
+
+
+@lru_cache(maxsize=8)
+def _probe_normalizer(pickled: bytes) -> NormalizerTables:
+    normalize = pickle.loads(pickled).normalize_str
     changed = {}
     for chunk in _chunks():
         text = "".join(chr(code) + _SEPARATOR for code in chunk if code != ord(_SEPARATOR))
@@ -81,6 +86,7 @@ def _moved(text: str, high: str, low: str) -> bool:
     return text.rindex(low) < text.index(high)
 
 
+@lru_cache(maxsize=1)
 def _combining_marks() -> list[int]:
     """Code points that decompose into marks only: marks of other classes move across them."""
     decompose = normalizers.NFD().normalize_str
@@ -100,6 +106,12 @@ def _combining_marks() -> list[int]:
 
 def probe_pre_tokenizer(pre_tokenizer: pre_tokenizers.PreTokenizer) -> np.ndarray:
     """int32 [UNICODE_SIZE]: 0 inside a word, 1 removed between words, 2 a word of its own."""
+    return _probe_pre_tokenizer(pickle.dumps(pre_tokenizer))
+
+
+@lru_cache(maxsize=8)
+def _probe_pre_tokenizer(pickled: bytes) -> np.ndarray:
+    pre_tokenizer = pickle.loads(pickled)
     classes = np.zeros(UNICODE_SIZE, np.int32)
     for chunk in _chunks():
         if len(pre_tokenizer.pre_tokenize_str("a" + "".join(map(chr, chunk)) + "a")) > 1:
@@ -108,6 +120,7 @@ def probe_pre_tokenizer(pre_tokenizer: pre_tokenizers.PreTokenizer) -> np.ndarra
     return classes
 
 
+@lru_cache(maxsize=1)
 def probe_word_and_space() -> tuple[np.ndarray, np.ndarray]:
     """bool [UNICODE_SIZE] twice: word characters and white space, as the matching of added tokens sees them."""
     single, strips = "\ue000", "\ue001"

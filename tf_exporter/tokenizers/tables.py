@@ -31,9 +31,10 @@ class CodePointTable:
     def __init__(self, values: np.ndarray) -> None:
         padded = np.zeros(-(-len(values) // BLOCK_SIZE) * BLOCK_SIZE, np.int32)
         padded[: len(values)] = values
-        blocks, index = np.unique(padded.reshape(-1, BLOCK_SIZE), axis=0, return_inverse=True)
-        self._index = graph_constant((index.reshape(-1) * BLOCK_SIZE).astype(np.int32))
-        self._blocks = graph_constant(blocks.reshape(-1))
+        places: dict[bytes, int] = {}
+        index = [places.setdefault(block.tobytes(), len(places)) for block in padded.reshape(-1, BLOCK_SIZE)]
+        self._index = graph_constant(np.array(index, np.int32) * BLOCK_SIZE)
+        self._blocks = graph_constant(np.frombuffer(b"".join(places), np.int32))
 
     def __call__(self, codes: tf.Tensor) -> tf.Tensor:
         """int32 codes of any shape → int32 values of the same shape."""

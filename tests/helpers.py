@@ -1,0 +1,65 @@
+"""Running the graph and the reference side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import torch
+from sentence_transformers import SentenceTransformer
+
+from tf_exporter.graph import Options, SentenceEncoder
+from tf_exporter.source import ModelSource
+from tf_exporter.spec import read_model
+from tf_exporter.tokenizers.pipeline import TokenizerGraph
+from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
+
+
+def build(folder: Path, **options: Any) -> SentenceEncoder:
+    """The encoder for a model folder, not saved."""
+    source = ModelSource(folder, str(folder))
+    return SentenceEncoder(source, read_model(source), Options(**options))
+
+
+def reference(folder: Path, **options: Any) -> SentenceTransformer:
+    """sentence-transformers in float32 on the CPU."""
+    return SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32}, **options)
+
+
+def embed(encoder: SentenceEncoder, texts: list[str], prompt: str = "", batch_size: int = 32) -> np.ndarray:
+    """float32 [texts, dim], batch by batch."""
+    batches = (texts[start : start + batch_size] for start in range(0, len(texts), batch_size))
+    return np.concatenate([encoder.encode(tf.constant(batch), prompt).numpy() for batch in batches])
+
+
+def difference(folder: Path, texts: list[str], prompt: str = "", **options: Any) -> float:
+    """The largest absolute difference to the reference, over batches of 32 and of 1."""
+    encoder, model = build(folder, **options), reference(folder)
+    expected = model.encode(texts, prompt=prompt, batch_size=32)
+    singles = np.concatenate([model.encode([text], prompt=prompt) for text in texts[:12]])
+    found = embed(encoder, texts, prompt)
+    assert np.isfinite(found).all()
+    return max(
+        float(np.abs(found - expected).max()),
+        float(np.abs(embed(encoder, texts[:12], prompt, batch_size=1) - singles).max()),
+    )
+
+
+def tokenizer_function(
+    hf_tokenizer: Any, max_length: int | None
+) -> tuple[Callable[..., dict[str, tf.Tensor]], TokenizerSpec]:
+    """The `tokenize` signature of a tokenizer by itself."""
+    spec = read_tokenizer(hf_tokenizer, max_length)
+    graph = TokenizerGraph(spec, hf_tokenizer.backend_tokenizer)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def tokenize(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        encodings = graph(input_sequence)
+        starts = encodings.row_splits[:-1]
+        padded = graph.padding(encodings, starts, encodings.row_splits[1:] - starts)
+        return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
+
+    return tokenize, spec

@@ -1,0 +1,156 @@
+"""Token ids against Hugging Face `tokenizers`: random tokenizers with every flag, and real ones on real text."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from fixtures.tokenizers import random_texts, random_tokenizer
+from tokenizers import AddedToken
+from transformers import AutoTokenizer, BertTokenizer
+
+from tests.helpers import tokenizer_function
+from tf_exporter.samples import code_point_texts, generated_texts, quick_texts
+from tf_exporter.tokenizers import added_tokens, normalizers, wordpiece
+from tf_exporter.verify import check_padded_tokens, token_mismatches
+
+
+def mismatches(hf_tokenizer: Any, texts: list[str], max_length: int | None = None) -> list[Any]:
+    tokenize, spec = tokenizer_function(hf_tokenizer, max_length)
+    return list(token_mismatches(tokenize, hf_tokenizer, spec, texts))
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_tokenizers(seed: int) -> None:
+    hf_tokenizer = random_tokenizer(seed)
+    max_length = random.Random(seed).choice([None, 3, 5, 16])
+    tokenize, spec = tokenizer_function(hf_tokenizer, max_length)
+    texts = random_texts(seed, 1500)
+    check_padded_tokens(tokenize, hf_tokenizer, spec, [text.encode() for text in texts[:200]])
+    assert list(token_mismatches(tokenize, hf_tokenizer, spec, texts)) == []
+
+
+@pytest.fixture(scope="module", params=["all-MiniLM-L6-v2", "bert-base-multilingual-cased"])
+def real_tokenizer(request: pytest.FixtureRequest, minilm: Path, shared: Callable[[str], Path]) -> Any:
+    if request.param == "all-MiniLM-L6-v2":
+        return AutoTokenizer.from_pretrained(minilm)
+    folder = shared("tokenizers/bert-base-multilingual-cased")
+    return BertTokenizer.from_pretrained(folder, do_lower_case=False, model_max_length=512)
+
+
+@pytest.fixture(scope="module")
+def real_function(real_tokenizer: Any) -> Any:
+    return tokenizer_function(real_tokenizer, None)
+
+
+def test_every_code_point(real_tokenizer: Any, real_function: Any) -> None:
+    tokenize, spec = real_function
+    assert list(token_mismatches(tokenize, real_tokenizer, spec, code_point_texts("a{}b"))) == []
+
+
+def test_generated_texts(real_tokenizer: Any, real_function: Any) -> None:
+    tokenize, spec = real_function
+    texts = generated_texts(3, 4000, [token.content for token in spec.added_tokens])
+    assert list(token_mismatches(tokenize, real_tokenizer, spec, texts)) == []
+
+
+@pytest.mark.parametrize("name", ["udhr.jsonl", "blns.json", "emoji-test.txt"])
+def test_real_texts(real_tokenizer: Any, real_function: Any, shared: Callable[[str], Path], name: str) -> None:
+    tokenize, spec = real_function
+    assert list(token_mismatches(tokenize, real_tokenizer, spec, read_texts(shared(f"text/{name}")))) == []
+
+
+def read_texts(path: Path) -> list[str]:
+    content = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+        return [json.loads(line)["text"] for line in content.splitlines()]
+    return json.loads(content) if path.suffix == ".json" else content.splitlines()
+
+
+def test_padded_batches_and_invalid_utf8(real_tokenizer: Any, real_function: Any) -> None:
+    tokenize, spec = real_function
+    texts = quick_texts(64, 2, ["[CLS]", "[MASK]"])
+    assert any(b"\xff" in text for text in texts)
+    check_padded_tokens(tokenize, real_tokenizer, spec, texts)
+
+
+def bert_tokenizer(tmp_path: Path, lines: list[str], **options: Any) -> Any:
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return BertTokenizer(str(path), **options)
+
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def test_odd_vocabulary_lines(tmp_path: Path) -> None:
+    # Duplicates (the last counts), an empty line, blanks inside and around, a bare prefix, a piece after its prefix twice.
+    lines = [*SPECIAL, "a", "b", "ab", "", "a", "##b", " c", "d e", "##", "####b", "ab ", "\u00a0", "é", "##ab", "ab", "b"]
+    texts = ["a b ab abb abab", "aab", "c d e de", "## ##b", "é e\u0301", "ab\u00a0b", "", "a" * 101]
+    for lower in (True, False):
+        assert mismatches(bert_tokenizer(tmp_path, lines, do_lower_case=lower), texts) == []
+
+
+def test_longest_word_is_counted_in_characters(tmp_path: Path) -> None:
+    hf_tokenizer = bert_tokenizer(tmp_path, [*SPECIAL, "é", "##é", "中"], do_lower_case=False, strip_accents=False)
+    texts = ["é" * length for length in (1, 99, 100, 101)] + ["中" * 150, "e\u0301" * 101]
+    assert mismatches(hf_tokenizer, texts) == []
+
+
+@pytest.mark.parametrize("max_length", [2, 3, 4, 7])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_truncation_and_padding_sides(tmp_path: Path, max_length: int, side: str) -> None:
+    other = {"left": "right", "right": "left"}[side]
+    for padding in (side, other):
+        hf_tokenizer = bert_tokenizer(tmp_path, [*SPECIAL, "a", "b", "c"], truncation_side=side, padding_side=padding)
+        tokenize, spec = tokenizer_function(hf_tokenizer, max_length)
+        texts = [b"a b c a b c", b"a", b"", b"c b", b"a b c"]
+        check_padded_tokens(tokenize, hf_tokenizer, spec, texts)
+
+
+def test_equal_patterns_after_normalization(tmp_path: Path) -> None:
+    hf_tokenizer = bert_tokenizer(tmp_path, [*SPECIAL, "a", "b"])
+    hf_tokenizer.add_tokens([AddedToken(content, normalized=True) for content in ("Xy", "xY", "xy", "É", "é")])
+    assert mismatches(hf_tokenizer, ["xy Xy xY XY", "axyb", "É é E\u0301 e"]) == []
+
+
+def test_white_space_token_that_was_stripped_already(tmp_path: Path) -> None:
+    hf_tokenizer = bert_tokenizer(tmp_path, [*SPECIAL, "a", "b"])
+    hf_tokenizer.add_tokens([AddedToken("\n", lstrip=True, rstrip=True), AddedToken("b", rstrip=True)])
+    assert mismatches(hf_tokenizer, ["a\n\nb", "\na\n a", "b\na b \n", "b \n"]) == []
+
+
+def test_empty_batch_and_huge_text(real_function: Any) -> None:
+    tokenize, spec = real_function
+    assert tokenize(input_sequence=tf.constant([], tf.string))["input_ids"].shape == [0, 0]
+    ids = tokenize(input_sequence=tf.constant([b"a, " * 340_000]))["input_ids"]
+    assert ids.shape == [1, 680_002]
+
+
+MUTATIONS: dict[str, tuple[Any, str, Any]] = {
+    "strip": (added_tokens.AddedTokenSplitter, "_strip", lambda self, stream, start, end, *_: (start, end)),
+    "refuse": (
+        added_tokens.AddedTokenSplitter,
+        "_refuse",
+        lambda self, stream, start, end, pattern, limits: (start, end, pattern, limits),
+    ),
+    "overlaps": (added_tokens, "_without_overlaps", lambda start, end: tf.ones_like(start, tf.bool)),
+    "reorder": (normalizers.CodePointNormalizer, "_reorder", lambda self, source, normalized, owner: normalized.codes),
+    "long walks": (wordpiece, "_DENSE_STEPS", 0),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutations_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The random tokenizers above reach each of these steps: without it, ids differ."""
+    monkeypatch.setattr(*MUTATIONS[name])
+    if name == "long walks":
+        # Not a mistake but another cut between the two ways to walk: nothing may change.
+        assert mismatches(random_tokenizer(0), random_texts(0, 500)) == []
+        return
+    assert any(mismatches(random_tokenizer(seed), random_texts(seed, 400)) for seed in range(6))
