@@ -43,6 +43,7 @@ class Bert(tf.Module):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
     prefix = "bert"
+    padding_shifts_positions = True
     unused: tuple[str, ...] = UNUSED
 
     def __init__(self, file: ConfigFile, weights: Weights):

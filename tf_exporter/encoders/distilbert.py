@@ -35,6 +35,7 @@ class DistilBert(tf.Module):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
     prefix = "distilbert"
+    padding_shifts_positions = True
     unused = (
         r"(.*\.)?embeddings\.position_ids",
         r"vocab_(transform|layer_norm|projector)\..*",

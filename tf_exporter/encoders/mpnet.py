@@ -40,6 +40,7 @@ class MPNet(tf.Module):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
     prefix = "mpnet"
+    padding_shifts_positions = False
     unused = (r"(.*\.)?embeddings\.position_ids", r"pooler\..*", r"lm_head\..*", r"classifier\..*", r"qa_outputs\..*")
 
     def __init__(self, file: ConfigFile, weights: Weights):

@@ -1,0 +1,321 @@
+"""Embeddings of random small models against sentence-transformers: architectures × pooling × heads × layouts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+from fixtures import models
+from fixtures.models import Dense, Dropout, LayerNorm, Normalize, Pooling
+
+from tests.helpers import build, difference, embed, reference
+from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
+from tf_exporter.encoders import ENCODERS
+from tf_exporter.encoders.mpnet import _buckets
+from tf_exporter.modules.pooling import POOLING_MODES
+
+ATOL = 1e-5
+TEXTS = models.texts(0, 64)
+POOLINGS: list[Any] = [*POOLING_MODES, ["cls", "mean"], ["max", "lasttoken", "weightedmean"], [*POOLING_MODES]]
+
+
+def heads(kind: int, width: int) -> list[torch.nn.Module]:
+    """What may follow pooling, by number."""
+    return [
+        [],
+        [Normalize()],
+        [Dense(width, 24), Normalize()],
+        [Dense(width, 24, bias=False, activation_function=torch.nn.Identity()), LayerNorm(24), Dropout(0.3), Normalize()],
+        [Dense(width, width, activation_function=torch.nn.GELU(), use_residual=True)],
+        [Dense(width, 16, activation_function=torch.nn.PReLU(), use_residual=True), Dense(16, 40, activation_function=torch.nn.SiLU())],
+    ][kind]  # fmt: skip
+
+
+COMBINATIONS = [
+    (model_type, pooling, (row + column) % 6)
+    for row, model_type in enumerate(ENCODERS)
+    for column, pooling in enumerate(POOLINGS)
+]
+"""Every architecture × pooling, the heads in turn; `make sweep` does all of architecture × pooling × heads."""
+
+
+@pytest.mark.parametrize(("model_type", "pooling", "kind"), COMBINATIONS)
+def test_architecture_pooling_head(tmp_path: Path, model_type: str, pooling: Any, kind: int) -> None:
+    check_combination(tmp_path, model_type, pooling, kind, seed=kind)
+
+
+def check_combination(tmp_path: Path, model_type: str, pooling: Any, kind: int, seed: int) -> float:
+    width = 32 * (1 if isinstance(pooling, str) else len(pooling))
+    modules = [Pooling(32, pooling), *heads(kind, width)]
+    folder = models.write_model(tmp_path / "model", model_type, modules, seed=seed)
+    if seed % 2:
+        modes = [pooling] if isinstance(pooling, str) else pooling
+        if [mode for mode in POOLING_MODES if mode in modes] == modes:
+            models.to_old_layout(folder, max_seq_length=32)
+    found = difference(folder, TEXTS)
+    assert found <= ATOL
+    return found
+
+
+CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
+    "bert": [
+        {"layer_norm_eps": 0.3},
+        {"hidden_act": "relu"},
+        {"num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 80},
+        {"type_vocab_size": 1},
+        {"pad_token_id": 7},
+    ],
+    "electra": [{"embedding_size": 32}, {"hidden_act": "silu", "layer_norm_eps": 0.1}],
+    "distilbert": [{"activation": "relu"}, {"sinusoidal_pos_embds": True}, {"n_heads": 8, "n_layers": 1, "hidden_dim": 20}],
+    "mpnet": [{"layer_norm_eps": 0.3, "hidden_act": "gelu_new"}, {"relative_attention_num_buckets": 40}, {"num_attention_heads": 8}],
+}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes"), [(name, changes) for name, all_ in CONFIG_CHANGES.items() for changes in all_], ids=str
+)
+def test_config_keys(tmp_path: Path, model_type: str, changes: dict[str, Any]) -> None:
+    folder = models.write_model(tmp_path / "model", model_type, seed=3, **changes)
+    assert difference(folder, TEXTS) <= ATOL
+
+
+def test_config_aliases(tmp_path: Path) -> None:
+    """DistilBERT's sizes under BERT's names, as transformers takes them too."""
+    folder = models.write_model(tmp_path / "model", "distilbert")
+    config = json.loads((folder / "config.json").read_text())
+    config.update(hidden_size=config.pop("dim"), num_attention_heads=config.pop("n_heads"))
+    (folder / "config.json").write_text(json.dumps(config))
+    assert difference(folder, TEXTS) <= ATOL
+
+
+def test_config_defaults() -> None:
+    """A key that is absent has the value the installed transformers gives it."""
+    from dataclasses import fields
+
+    from transformers import AutoConfig
+
+    from tf_exporter.encoders.bert import BertConfig
+    from tf_exporter.encoders.distilbert import DistilBertConfig
+    from tf_exporter.encoders.electra import ElectraConfig
+    from tf_exporter.encoders.mpnet import MPNetConfig
+
+    ours = {"bert": BertConfig, "distilbert": DistilBertConfig, "electra": ElectraConfig, "mpnet": MPNetConfig}
+    assert ours.keys() == ENCODERS.keys()
+    for model_type, config in ours.items():
+        theirs = AutoConfig.for_model(model_type)
+        for field in fields(config):
+            assert getattr(theirs, field.name) == field.default, (model_type, field.name)
+
+
+def test_relative_position_buckets() -> None:
+    from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
+
+    distances = torch.arange(-8191, 8192)
+    assert np.array_equal(_buckets(8192), MPNetEncoder.relative_position_bucket(distances).numpy())
+
+
+GRID = np.concatenate([np.linspace(-12, 12, 20001), [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 30, -30, 80, -80]]).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS_ACTIVATIONS)
+def test_transformers_activations(name: str) -> None:
+    from transformers.activations import ACT2FN
+
+    expected = ACT2FN[name](torch.tensor(GRID)).numpy()
+    np.testing.assert_allclose(TRANSFORMERS_ACTIVATIONS[name](tf.constant(GRID)).numpy(), expected, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", TORCH_ACTIVATIONS)
+def test_torch_activations(name: str) -> None:
+    expected = getattr(torch.nn, name)().eval()(torch.tensor(GRID)).numpy()
+    np.testing.assert_allclose(TORCH_ACTIVATIONS[name](tf.constant(GRID)).numpy(), expected, rtol=2e-6, atol=2e-6)
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    values = json.loads(path.read_text())
+    values.update(changes)
+    path.write_text(json.dumps({key: value for key, value in values.items() if value != "absent"}))
+
+
+def test_untrusted_activation_becomes_tanh(tmp_path: Path) -> None:
+    """The reference warns and takes its default where the path is not torch's."""
+    folder = models.write_model(tmp_path / "model", heads=[Pooling(32, "mean"), Dense(32, 8, activation_function=torch.nn.ReLU())])
+    for path in ("transformers.activations.NewGELUActivation", "absent"):
+        rewrite(folder / "2_Dense/config.json", activation_function=path)
+        assert difference(folder, TEXTS) <= ATOL
+
+
+def test_dense_reads_and_writes_other_features(tmp_path: Path) -> None:
+    """On token embeddings before pooling, and to a feature of another name."""
+    modules = [
+        Dense(32, 20, module_input_name="token_embeddings"),
+        Normalize(module_input_name="token_embeddings"),
+        Pooling(20, ["mean", "max"]),
+        Dense(40, 8, module_input_name="sentence_embedding", module_output_name="sentence_embedding"),
+    ]
+    folder = models.write_model(tmp_path / "model", heads=modules)
+    assert difference(folder, TEXTS) <= ATOL
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pooling", [*POOLING_MODES])
+def test_prompt_left_out_of_pooling(tmp_path: Path, pooling: str, side: str) -> None:
+    folder = models.write_model(
+        tmp_path / "model",
+        "mpnet" if side == "left" else "bert",
+        heads=[Pooling(32, pooling, include_prompt=False)],
+        prompts={"query": "the hello world: "},
+    )
+    rewrite(folder / "tokenizer_config.json", padding_side=side)
+    # Not the texts that the limit leaves no token of: the reference's max is −inf there.
+    texts = [text for text in TEXTS if text]
+    assert difference(folder, texts, prompt="the hello world: ") <= ATOL
+    assert difference(folder, texts) <= ATOL
+
+
+def test_padding_token_in_the_text(tmp_path: Path) -> None:
+    """MPNet takes positions from the ids, so a padding token in the text shifts nothing but itself."""
+    for model_type, token in (("mpnet", "<pad>"), ("bert", "[PAD]")):
+        folder = models.write_model(tmp_path / model_type, model_type)
+        assert difference(folder, [f"hello {token} world", token, f"{token}{token} the", "hello world"]) <= ATOL
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_truncation_side(tmp_path: Path, side: str) -> None:
+    folder = models.write_model(tmp_path / "model", "mpnet", max_seq_length=9)
+    rewrite(folder / "tokenizer_config.json", truncation_side=side, padding_side="left")
+    assert difference(folder, TEXTS) <= ATOL
+
+
+def test_lower_casing_module(tmp_path: Path) -> None:
+    """`do_lower_case` of a cased tokenizer, in the old layout (a flag) and the new one (a saved normalizer)."""
+    texts = [*TEXTS, "HELLO World ÄÖÜ", "İstanbul É"]
+    folder = models.write_model(tmp_path / "model", max_seq_length=32)
+    rewrite(folder / "tokenizer_config.json", do_lower_case=False)
+    models.to_old_layout(folder, max_seq_length=20, do_lower_case=True)
+    assert difference(folder, texts) <= ATOL
+    cased = reference(folder)
+    cased.save(str(tmp_path / "new"), create_model_card=False)
+    assert difference(tmp_path / "new", texts) <= ATOL
+
+
+LENGTHS: list[dict[str, Any]] = [
+    {"max_seq_length": 11},
+    {"max_seq_length": "absent"},
+    {"max_seq_length": None},
+    {"max_seq_length": 11, "tokenizer_args": {"model_max_length": 7}},
+    {"max_seq_length": 11, "processing_kwargs": {"text": {"max_length": 5}}},
+]
+
+
+@pytest.mark.parametrize("settings", LENGTHS, ids=str)
+@pytest.mark.parametrize("model_max_length", [17, 10**30])
+def test_maximum_length(tmp_path: Path, settings: dict[str, Any], model_max_length: int) -> None:
+    folder = models.write_model(tmp_path / "model")
+    rewrite(folder / "tokenizer_config.json", model_max_length=model_max_length)
+    rewrite(folder / "sentence_bert_config.json", **settings)
+    assert difference(folder, TEXTS) <= ATOL
+
+
+def test_plain_transformers_folder(tmp_path: Path) -> None:
+    """Without modules.json: mean pooling."""
+    folder = models.write_transformer(tmp_path / "plain", "bert")
+    assert difference(folder, TEXTS) <= ATOL
+
+
+def test_checkpoint_of_a_head_with_old_names(tmp_path: Path) -> None:
+    """`bert.` before every name, gamma and beta for layer norms, tensors of heads that are not used."""
+    from safetensors.torch import load_file, save_file
+
+    folder = models.write_model(tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {"bert." + name: tensor for name, tensor in tensors.items()}
+    renamed = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+        for name, tensor in renamed.items()
+    }
+    renamed["cls.predictions.bias"] = torch.zeros(3)
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    assert difference(folder, TEXTS) <= ATOL
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("form", ["single", "sharded", "pickled"])
+def test_checkpoint_forms(tmp_path: Path, dtype: torch.dtype, form: str) -> None:
+    """Reduced precision is computed in float32; sharded and pickled checkpoints hold the same."""
+    from safetensors.torch import load_file, save_file
+
+    folder = models.write_model(tmp_path / "model")
+    path = folder / "model.safetensors"
+    tensors = {name: tensor.to(dtype) for name, tensor in load_file(path).items()}
+    path.unlink()
+    rewrite(folder / "config.json", dtype=str(dtype).removeprefix("torch."))
+    if form == "single":
+        save_file(tensors, path, metadata={"format": "pt"})
+    elif form == "sharded":
+        names = sorted(tensors)
+        weight_map = {}
+        for number, start in enumerate(range(0, len(names), 20)):
+            shard = f"model-{number}.safetensors"
+            save_file({name: tensors[name] for name in names[start : start + 20]}, folder / shard, metadata={"format": "pt"})
+            weight_map.update(dict.fromkeys(names[start : start + 20], shard))
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    else:
+        torch.save(tensors, folder / "pytorch_model.bin")
+    assert difference(folder, TEXTS) <= ATOL
+
+
+def test_pickled_dense(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    folder = models.write_model(tmp_path / "model", heads=[Pooling(32, "mean"), Dense(32, 8)])
+    dense = folder / "2_Dense"
+    torch.save(load_file(dense / "model.safetensors"), dense / "pytorch_model.bin")
+    (dense / "model.safetensors").unlink()
+    assert difference(folder, TEXTS) <= ATOL
+
+
+def test_neighbours_do_not_matter(tmp_path: Path) -> None:
+    """A longer text in the batch changes no row by more than 1e-6."""
+    for model_type in ENCODERS:
+        encoder = build(models.write_model(tmp_path / model_type, model_type), micro_batch_tokens=10**6)
+        alone = embed(encoder, TEXTS[:20], batch_size=1)
+        together = embed(encoder, [*TEXTS[:20], "world " * 40], batch_size=1000)[:-1]
+        assert np.abs(alone - together).max() <= 1e-6
+
+
+def test_micro_batches_keep_rows_in_order(tmp_path: Path) -> None:
+    folder = models.write_model(tmp_path / "model", heads=[Pooling(32, "mean"), Normalize()])
+    results = [embed(build(folder, micro_batch_tokens=size), TEXTS, batch_size=64) for size in (1, 40, 100, 10**6)]
+    for left, right in itertools.pairwise(results):
+        assert np.abs(left - right).max() <= 1e-6
+
+
+def test_prompts_and_truncated_dimensions(tmp_path: Path) -> None:
+    prompts = {"query": "hello: ", "passage": "world: ", "odd name/é": "the "}
+    folder = models.write_model(
+        tmp_path / "model", heads=[Pooling(32, "mean"), Normalize()], prompts=prompts, default_prompt_name="passage", truncate_dim=10
+    )
+    encoder, model = build(folder), reference(folder)
+    assert encoder.dim == 10
+    assert encoder.prompts["serving_default"] == "world: "
+    assert set(encoder.prompts) == {
+        "serving_default", "encode_query", "encode_document", "encode_passage", "encode_odd_name__"
+    }  # fmt: skip
+    expected = {
+        "serving_default": model.encode(TEXTS),
+        "encode_query": model.encode_query(TEXTS),
+        "encode_document": model.encode_document(TEXTS),
+        "encode_passage": model.encode(TEXTS, prompt_name="passage"),
+        "encode_odd_name__": model.encode(TEXTS, prompt_name="odd name/é"),
+    }
+    for signature, answer in expected.items():
+        assert np.abs(embed(encoder, TEXTS, encoder.prompts[signature]) - answer).max() <= ATOL
+    assert build(folder, prompt_name="query").prompts["serving_default"] == "hello: "
+    assert build(folder, truncate_dim=5).dim == 5
