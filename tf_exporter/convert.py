@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-from contextlib import closing, nullcontext
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,8 @@ def convert(
     source = open_model(
         os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet
     )
+    with silenced_stderr():
+        import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
     from tf_exporter.graph import Exported, Options, SentenceEncoder
     from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
     from tf_exporter.spec import read_model
@@ -177,6 +181,21 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
             write_text(folder, name, text)
     except OSError as error:
         raise UsageError(f"{folder.parent}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def silenced_stderr() -> Iterator[None]:
+    """Drops what native code writes to standard error; Python's exceptions still come through."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _one_line(text: str) -> str:

@@ -1,18 +1,19 @@
 """The reference, in a process of its own: what sentence-transformers makes of given texts, in float32 on the CPU.
 
 A process of its own, because torch's and TensorFlow's copies of LLVM abort when they meet in one process, and so that
-its memory is given back. `python -m tf_exporter.reference REQUEST ANSWERS` is that process: it loads the model while the
-graph is built elsewhere, then waits for the requests on its standard input.
+its memory is given back. `python -m tf_exporter.reference OPTIONS` is that process: it loads the model while the graph is
+built elsewhere, waits for the request on its standard input, and answers on its standard output.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
+import io
 import json
+import os
 import subprocess
 import sys
-import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,27 +42,20 @@ class Reference:
     """A running reference process for one model folder."""
 
     def __init__(self, folder: Path, max_seq_length: int | None, truncate_dim: int | None):
-        self._scratch = tempfile.TemporaryDirectory(prefix="tf_exporter_")
-        self._answers = Path(self._scratch.name) / "answers.npz"
-        self._log = (Path(self._scratch.name) / "log").open("w+b")
         options = {"model": str(folder), "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
-        self._jobs = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tf_exporter.reference", json.dumps(options), str(self._answers)],
+            [sys.executable, "-m", "tf_exporter.reference", json.dumps(options)],
             stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._output: Future[tuple[bytes, bytes]] | None = None
 
     def submit(self, jobs: list[Job]) -> None:
         """Sends the only request; the process works on it from now on."""
-        assert self._process.stdin is not None
-        self._jobs = len(jobs)
-        # A process that died already is told of by `answers`.
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps([asdict(job) for job in jobs]).encode())
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        request = json.dumps([asdict(job) for job in jobs]).encode()
+        self._output = self._thread.submit(self._process.communicate, request)
 
     def answers(self) -> tuple[list[np.ndarray], dict[str, str]]:
         """float32 [texts, dim] for each job, and the versions of the packages. Ends the process.
@@ -69,29 +63,30 @@ class Reference:
         Raises:
             VerificationError: the reference failed, with the last line it printed.
         """
-        if self._process.wait():
-            self._log.seek(0)
-            lines = self._log.read().decode(errors="replace").strip().splitlines() or ["no output"]
+        assert self._output is not None, "nothing was submitted"
+        answers, log = self._output.result()
+        if self._process.returncode:
+            lines = log.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
             raise VerificationError(f"the reference, sentence-transformers, cannot run this model: {lines[-1]}")
-        with np.load(self._answers) as answers:
-            versions = json.loads(str(answers["versions"]))
-            return [answers[f"job_{index}"] for index in range(self._jobs)], versions
+        with np.load(io.BytesIO(answers)) as arrays:
+            versions = json.loads(str(arrays["versions"]))
+            return [arrays[f"job_{index}"] for index in range(len(arrays) - 1)], versions
 
     def close(self) -> None:
-        """Ends the process if it still runs, and removes its files."""
+        """Ends the process if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
-            self._process.wait()
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
-        self._log.close()
-        self._scratch.cleanup()
+        if self._output is None:
+            self._process.communicate()
+        self._thread.shutdown()
 
 
 def main() -> None:
     """The reference process."""
     options = json.loads(sys.argv[1])
+    # Whatever libraries print goes to standard error; standard output carries the arrays.
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     import sentence_transformers
     import torch
 
@@ -111,7 +106,10 @@ def main() -> None:
         )
         answers[f"job_{index}"] = np.asarray(embeddings, np.float32)
     versions = {"sentence-transformers": sentence_transformers.__version__, "torch": torch.__version__}
-    np.savez(sys.argv[2], versions=np.array(json.dumps(versions)), **answers)  # type: ignore[arg-type]  # str keys
+    archive = io.BytesIO()
+    np.savez(archive, versions=np.array(json.dumps(versions)), **answers)  # type: ignore[arg-type]  # str keys
+    output.write(archive.getvalue())
+    output.close()
 
 
 if __name__ == "__main__":

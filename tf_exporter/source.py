@@ -110,14 +110,14 @@ def open_model(
         UsageError: a revision was asked of a local folder.
     """
     folder = Path(model).expanduser()
-    if folder.is_dir():
+    if model and folder.is_dir():
         if revision is not None:
             raise UsageError(f"--revision {revision} is for models from the Hub; {model} is a local folder")
         return ModelSource(folder, model)
-    if folder.exists():
+    if model and folder.exists():
         raise InputError(f"{model}: not a folder")
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
-        raise InputError(f"{model}: no such folder, and not the name of a model on the Hub")
+        raise InputError(f"{model or 'an empty name'}: no such folder, and not the name of a model on the Hub")
     return _snapshot(model, revision, cache_dir, local_files_only, quiet)
 
 

@@ -1,0 +1,336 @@
+"""What is not a model, lies, or is not reproduced: a typed error in one line, and nothing left on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fixtures import models
+from fixtures.models import Dense, Pooling
+from safetensors.torch import load_file, save_file
+
+from tf_exporter import ConversionError, InputError, UnsupportedError, UsageError, WeightsError, convert
+from tf_exporter.source import CONFIG_LIMIT
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that converts, to be copied and broken."""
+    folder = tmp_path_factory.mktemp("good") / "model"
+    return models.write_model(folder, heads=[Pooling(32, "mean"), Dense(32, 8)], prompts={"query": "q: "})
+
+
+@pytest.fixture
+def model(good: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(good, tmp_path / "model"))
+
+
+def refused(model: Path | str, kind: type[ConversionError], *words: str, **options: Any) -> None:
+    """Converting raises `kind` with these words in one line, and leaves nothing behind."""
+    place = Path(model).parent / "place" if isinstance(model, Path) else Path(options.pop("place"))
+    place.mkdir(exist_ok=True)
+    with pytest.raises(ConversionError) as raised:
+        convert(model, place / "out", verify="off", **options)
+    message = str(raised.value)
+    assert type(raised.value) is kind, message
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert list(place.iterdir()) == []
+
+
+def edit(path: Path, **changes: Any) -> None:
+    values = json.loads(path.read_text())
+    values.update(changes)
+    path.write_text(json.dumps(values))
+
+
+def edit_modules(model: Path, index: int, **changes: Any) -> None:
+    entries = json.loads((model / "modules.json").read_text())
+    entries[index].update(changes)
+    (model / "modules.json").write_text(json.dumps(entries))
+
+
+def test_the_unbroken_model_converts(model: Path, tmp_path: Path) -> None:
+    convert(model, tmp_path / "out", verify="off")
+    assert (tmp_path / "out/saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/here", "./nothing", "/nothing/there", "a b", ""])
+def test_missing_folder(tmp_path: Path, name: str) -> None:
+    refused(name, InputError, "no such folder", place=tmp_path)
+
+
+def test_not_a_model(model: Path) -> None:
+    for path in (model / "modules.json", model / "config.json"):
+        path.unlink()
+    refused(model, InputError, "not a model")
+
+
+def test_model_is_a_file(model: Path) -> None:
+    refused(model / "config.json", InputError, "not a folder")
+
+
+JSON_FILES = ["modules.json", "config.json", "1_Pooling/config.json", "sentence_bert_config.json", "tokenizer.json",
+              "tokenizer_config.json", "config_sentence_transformers.json"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+@pytest.mark.parametrize("content", ["", "{", '{"a": 1', "nonsense", "\udcff", "[" * 100_000, '{"a":' * 100_000, "5", "null"])
+def test_broken_json(model: Path, name: str, content: str) -> None:
+    (model / name).write_bytes(content.encode(errors="surrogateescape"))
+    refused(model, InputError, name)
+
+
+def test_hundred_megabytes_of_nesting(model: Path) -> None:
+    for name in ("modules.json", "tokenizer.json"):
+        original = (model / name).read_bytes()
+        (model / name).write_bytes(b"[" * 100_000_000)
+        refused(model, InputError, name)
+        (model / name).write_bytes(original)
+    assert CONFIG_LIMIT < 100_000_000
+
+
+UNSUPPORTED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "module type": (lambda m: edit_modules(m, 1, type="sentence_transformers.models.Telepathy"), "Telepathy"),
+    "foreign namespace": (lambda m: edit_modules(m, 1, type="evil.models.Pooling"), "evil.models.Pooling"),
+    "prefix of a namespace": (lambda m: edit_modules(m, 1, type="sentence_transformers.models_x.Pooling"), "models_x"),
+    "code in the model": (lambda m: edit_modules(m, 0, type="modeling_custom.Transformer"), "modeling_custom"),
+    "first module": (lambda m: edit_modules(m, 0, type="sentence_transformers.models.Pooling"), "[0].type"),
+    "module key": (lambda m: edit_modules(m, 1, surprise=1), "surprise"),
+    "architecture": (lambda m: edit(m / "config.json", model_type="gpt2"), "gpt2"),
+    "remote code": (lambda m: edit(m / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map"),
+    "tokenizer code": (lambda m: edit(m / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}), "auto_map"),
+    "position type": (lambda m: edit(m / "config.json", position_embedding_type="relative_key"), "relative_key"),
+    "ALiBi": (lambda m: edit(m / "config.json", position_embedding_type="alibi"), "alibi"),
+    "decoder": (lambda m: edit(m / "config.json", is_decoder=True), "is_decoder"),
+    "config key": (lambda m: edit(m / "config.json", rope_theta=10000.0), "rope_theta"),
+    "config type": (lambda m: edit(m / "config.json", hidden_size="32"), "hidden_size"),
+    "negative size": (lambda m: edit(m / "config.json", num_hidden_layers=-1), "num_hidden_layers"),
+    "heads": (lambda m: edit(m / "config.json", num_attention_heads=5), "num_attention_heads"),
+    "activation": (lambda m: edit(m / "config.json", hidden_act="xielu"), "xielu"),
+    "pooling mode": (lambda m: edit(m / "1_Pooling/config.json", pooling_mode="median"), "median"),
+    "pooling modes": (lambda m: edit(m / "1_Pooling/config.json", pooling_mode=[]), "pooling_mode"),
+    "pooling key": (lambda m: edit(m / "1_Pooling/config.json", temperature=2), "temperature"),
+    "pooling width": (lambda m: edit(m / "1_Pooling/config.json", embedding_dimension=33), "33"),
+    "dense activation": (lambda m: edit(m / "2_Dense/config.json", activation_function="torch.nn.Softmax"), "Softmax"),
+    "dense function": (lambda m: edit(m / "2_Dense/config.json", activation_function="torch.load"), "torch.load"),
+    "dense input": (lambda m: edit(m / "2_Dense/config.json", module_input_name="image"), "image"),
+    "dense key": (lambda m: edit(m / "2_Dense/config.json", temperature=2), "temperature"),
+    "dense width": (lambda m: edit(m / "2_Dense/config.json", in_features=31), "31"),
+    "task": (lambda m: edit(m / "sentence_bert_config.json", transformer_task="fill-mask"), "fill-mask"),
+    "modality": (lambda m: edit(m / "sentence_bert_config.json", modality_config={"image": {}}), "image"),
+    "query expansion": (lambda m: edit(m / "sentence_bert_config.json", query_expansion={"length": 32}), "query_exp"),
+    "model kwargs": (lambda m: edit(m / "sentence_bert_config.json", model_args={"adapter": "x"}), "adapter"),
+    "length": (lambda m: edit(m / "sentence_bert_config.json", max_seq_length=49), "--max-seq-length"),
+    "length zero": (lambda m: edit(m / "sentence_bert_config.json", max_seq_length=0), "max_seq_length"),
+    "length one": (lambda m: edit(m / "sentence_bert_config.json", max_seq_length=1), "special tokens"),
+    "model kind": (lambda m: edit(m / "config_sentence_transformers.json", model_type="CrossEncoder"), "CrossEncoder"),
+    "prompt": (lambda m: edit(m / "config_sentence_transformers.json", prompts={"query": 5}), "prompts.query"),
+    "default prompt": (lambda m: edit(m / "config_sentence_transformers.json", default_prompt_name="x"), "'x'"),
+    "prompt names": (lambda m: edit(m / "config_sentence_transformers.json", prompts={"a b": "", "a_b": ""}), "a_b"),
+    "padding side": (lambda m: edit(m / "tokenizer_config.json", padding_side="left"), "padding_side"),
+    "rows for ids": (lambda m: edit(m / "tokenizer_config.json", extra_special_tokens=["[NEW]"]), "vocab_size"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_not_supported(model: Path, name: str) -> None:
+    breaks, word = UNSUPPORTED[name]
+    breaks(model)
+    refused(model, UnsupportedError, word)
+
+
+TOKENIZER_STEPS: dict[str, dict[str, Any]] = {
+    "normalizer": {"normalizer": {"type": "Nmt"}},
+    "inside a sequence": {"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, {"type": "NFKC"}]}},
+    "pre_tokenizer": {"pre_tokenizer": {"type": "WhitespaceSplit"}},
+    "no pre_tokenizer": {"pre_tokenizer": None},
+    "model": {"model": {"type": "WordLevel", "vocab": {"[UNK]": 1, "[PAD]": 0, "[CLS]": 2}, "unk_token": "[UNK]"}},
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZER_STEPS)
+def test_tokenizer_step(model: Path, name: str) -> None:
+    """Of a tokenizer that is used as its JSON stands."""
+    edit(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    edit(model / "tokenizer.json", **TOKENIZER_STEPS[name])
+    refused(model, UnsupportedError, "tokenizer.json")
+
+
+def test_no_tokenizer(model: Path) -> None:
+    (model / "tokenizer.json").unlink()
+    refused(model, InputError, "no tokenizer")
+
+
+@pytest.mark.parametrize("token", models.VOCAB[:4])
+def test_vocabulary_without_a_special_token(model: Path, token: str) -> None:
+    (model / "tokenizer.json").unlink()
+    vocab = [other if other != token else "x1" for other in models.VOCAB]
+    (model / "vocab.txt").write_text("\n".join(vocab))
+    refused(model, UnsupportedError)
+
+
+@pytest.mark.parametrize("path", ["/etc", "..", "../good", "1_Pooling/../..", "a/../../b", "C:\\x", "1_Pooling\0"])
+def test_module_path_out_of_the_folder(model: Path, path: str) -> None:
+    edit_modules(model, 1, path=path)
+    refused(model, InputError, "leaves")
+
+
+def test_module_path_is_a_link_out(model: Path, good: Path) -> None:
+    shutil.rmtree(model / "1_Pooling")
+    (model / "1_Pooling").symlink_to(good / "1_Pooling")
+    refused(model, InputError, "link")
+    (model / "1_Pooling").unlink()
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling/config.json").symlink_to(good / "1_Pooling/config.json")
+    refused(model, InputError, "link")
+
+
+def test_weights_are_a_link_out(model: Path, good: Path) -> None:
+    (model / "model.safetensors").unlink()
+    (model / "model.safetensors").symlink_to(good / "model.safetensors")
+    refused(model, InputError, "link")
+
+
+def test_hub_cache_links_are_followed(model: Path, tmp_path: Path) -> None:
+    """A snapshot's files are links into the blobs of its repository."""
+    repository = tmp_path / "models--a--b"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    shutil.copytree(model, snapshot)
+    (repository / "blobs").mkdir()
+    (snapshot / "config.json").rename(repository / "blobs/1234")
+    (snapshot / "config.json").symlink_to("../../blobs/1234")
+    convert(snapshot, tmp_path / "out", verify="off")
+
+
+def change_weights(model: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    tensors = load_file(model / "model.safetensors")
+    change(tensors)
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+
+
+NAME = "encoder.layer.1.attention.self.key.weight"
+BAD_WEIGHTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
+    "missing": (lambda tensors: tensors.pop(NAME), NAME),
+    "renamed": (lambda tensors: tensors.update({NAME + "s": tensors.pop(NAME)}), NAME),
+    "extra": (lambda tensors: tensors.update({"encoder.layer.7.x": torch.zeros(1)}), "encoder.layer.7.x"),
+    "adapter": (lambda tensors: tensors.update({NAME + ".lora_A": torch.zeros(1)}), "lora_A"),
+    "mis-shaped": (lambda tensors: tensors.update({NAME: tensors[NAME][:31]}), "[31, 32]"),
+    "flat": (lambda tensors: tensors.update({NAME: tensors[NAME].flatten()}), "[1024]"),
+    "NaN": (lambda tensors: tensors[NAME].fill_(float("nan")), "not finite"),
+    "infinite": (lambda tensors: tensors[NAME].fill_(float("inf")), "not finite"),
+    "integers": (lambda tensors: tensors.update({NAME: tensors[NAME].to(torch.int8)}), "int8"),
+    "too large": (lambda tensors: tensors.update({NAME: torch.full((32, 32), 1e300, dtype=torch.float64)}), "not finite"),
+    "twice": (lambda tensors: tensors.update({"bert." + NAME: torch.zeros(32, 32)}), NAME),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_WEIGHTS)
+def test_weights(model: Path, name: str) -> None:
+    change, word = BAD_WEIGHTS[name]
+    change_weights(model, change)  # type: ignore[arg-type]  # what the change returns is not used
+    refused(model, WeightsError, word)
+
+
+def test_no_weights(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    refused(model, InputError, "model.safetensors")
+
+
+def header(length: int, content: bytes) -> bytes:
+    return struct.pack("<Q", length) + content
+
+
+LYING_FILES = {
+    "empty": b"",
+    "no header": b"12345",
+    "header longer than the file": header(1 << 40, b"{}"),
+    "header of the file's length": header(1 << 20, b"{}"),
+    "header is no JSON": header(8, b"nonsense"),
+    "offsets beyond the file": header(70, b'{"a":{"dtype":"F32","shape":[9999],"data_offsets":[0,39996]}}         '),
+    "offsets overlap": header(
+        112,
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}     ',
+    )
+    + b"1234",
+    "shape does not fit": header(70, b'{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,4]}}                ') + b"1234",
+    "nested": header(100_000, b"[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("name", LYING_FILES)
+def test_safetensors_header(model: Path, name: str) -> None:
+    (model / "model.safetensors").write_bytes(LYING_FILES[name])
+    refused(model, InputError, "model.safetensors")
+
+
+def test_truncated_safetensors(model: Path) -> None:
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(model, InputError, "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "weight_map", [{"a": "../x.safetensors"}, {"a": "/etc/passwd"}, {"a": "no.safetensors"}, {"a": 5}, [], None], ids=str
+)
+def test_shard_index(model: Path, weight_map: Any) -> None:
+    (model / "model.safetensors").unlink()
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    refused(model, InputError if not isinstance(weight_map, dict) or weight_map == {"a": 5} else WeightsError, "index")
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch should-not-be-here",)
+
+
+def test_pickles_are_not_run(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (model / "model.safetensors").unlink()
+    torch.save({"a": Hostile()}, model / "pytorch_model.bin")
+    refused(model, InputError, "pytorch_model.bin")
+    (model / "pytorch_model.bin").write_bytes(b"no pickle at all")
+    refused(model, InputError, "pytorch_model.bin")
+    torch.save([1, 2], model / "pytorch_model.bin")
+    refused(model, InputError, "pytorch_model.bin")
+    assert not (tmp_path / "should-not-be-here").exists()
+
+
+def test_pickled_weights_without_torch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    (model / "model.safetensors").unlink()
+    torch.save({}, model / "pytorch_model.bin")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    refused(model, InputError, "tf-exporter[verify]")
+
+
+OPTIONS: list[tuple[dict[str, Any], type[ConversionError], str]] = [
+    ({"max_seq_length": 0}, UsageError, "max-seq-length"),
+    ({"max_seq_length": 49}, UnsupportedError, "48"),
+    ({"truncate_dim": -1}, UsageError, "truncate-dim"),
+    ({"micro_batch_tokens": 0}, UsageError, "micro-batch-tokens"),
+    ({"atol": 0}, UsageError, "atol"),
+    ({"prompt_name": "nope"}, UsageError, "nope"),
+    ({"revision": "main"}, UsageError, "revision"),
+    ({"precision": "bfloat16"}, UnsupportedError, "bfloat16"),
+    ({"tokenizer_ops": "tensorflow-text"}, UnsupportedError, "tensorflow-text"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "word"), OPTIONS, ids=str)
+def test_options(model: Path, options: dict[str, Any], kind: type[ConversionError], word: str) -> None:
+    refused(model, kind, word, **options)
+
+
+def test_unknown_level(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--verify"):
+        convert(model, tmp_path / "out", verify="slow")

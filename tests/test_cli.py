@@ -1,0 +1,110 @@
+"""The command line: exit codes, what is printed, and how soon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fixtures import models
+
+from tf_exporter import cli
+
+COMMAND = [sys.executable, "-m", "tf_exporter.cli"]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.write_model(tmp_path_factory.mktemp("cli") / "model", prompts={"query": "hello: "})
+
+
+def test_done(model: Path, tmp_path: Path) -> None:
+    result = run(model, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.splitlines() == [f"reading {model}", "building the graph", "saving", "verifying (quick)"]
+    assert result.stdout.startswith("Token ids: equal")
+    assert "max abs difference" in result.stdout
+    assert result.stdout.endswith(f"Saved to {tmp_path / 'out'}\n")
+
+
+def test_quiet(model: Path, tmp_path: Path) -> None:
+    result = run(model, tmp_path / "out", "--quiet", "--verify", "off")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def check_refusal(result: subprocess.CompletedProcess[str], code: int, word: str) -> None:
+    assert result.returncode == code
+    assert result.stdout == ""
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("convert-hf-model: ")
+    assert word in last
+    assert "Traceback" not in result.stderr
+
+
+def test_usage(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/x").write_text("")
+    check_refusal(run(model, tmp_path / "out"), 2, "already there")
+    assert run("--nonsense").returncode == 2
+    assert run(model, tmp_path / "new", "--verify", "sometimes").returncode == 2
+
+
+def test_not_supported(model: Path, tmp_path: Path) -> None:
+    check_refusal(run(model, tmp_path / "out", "--max-seq-length", 1000), 3, "positions")
+
+
+def test_verification_failed(model: Path, tmp_path: Path) -> None:
+    check_refusal(run(model, tmp_path / "out", "--atol", "1e-30"), 4, "differs from the reference")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    check_refusal(run(tmp_path / "nothing", tmp_path / "out"), 5, "no such folder")
+
+
+def test_version_and_help_need_no_tensorflow() -> None:
+    code = (
+        "import sys, tf_exporter, tf_exporter.cli; tf_exporter.cli.parser();"
+        "print([name for name in ('tensorflow', 'torch', 'transformers', 'tokenizers', 'numpy') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "[]\n", result.stderr
+
+
+def test_contract() -> None:
+    """The arguments and defaults of the documented command line."""
+    options = vars(cli.parser().parse_args(["m", "o"]))
+    assert options == {
+        "model": "m",
+        "output_dir": "o",
+        "revision": None,
+        "cache_dir": None,
+        "local_files_only": False,
+        "max_seq_length": None,
+        "truncate_dim": None,
+        "prompt_name": None,
+        "tokenizer_ops": "core",
+        "precision": "float32",
+        "micro_batch_tokens": 1024,
+        "verify": "quick",
+        "atol": 1e-5,
+        "force": False,
+        "quiet": False,
+    }
+
+
+def test_without_the_reference(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sentence-transformers is not installed, token ids are verified and the rest is said in plain words."""
+    from tf_exporter import convert, reference
+
+    monkeypatch.setattr(reference, "REQUIRED", ("a_package_nobody_has",))
+    conversion = convert(model, tmp_path / "out")
+    assert conversion.verification["token_texts"] > 300
+    assert conversion.verification["embedding_texts"] == 0
+    assert conversion.summary[1] == "Not checked: embeddings: sentence-transformers is not installed."
+    assert "Not checked" in (tmp_path / "out/README.md").read_text()
