@@ -12,6 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from tf_exporter.graph import Options, SentenceEncoder
+from tf_exporter.reference import Job
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import read_model
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
@@ -27,6 +28,26 @@ def build(folder: Path, **options: Any) -> SentenceEncoder:
 def reference(folder: Path, **options: Any) -> SentenceTransformer:
     """sentence-transformers in float32 on the CPU."""
     return SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32}, **options)
+
+
+class InProcessReference:
+    """As `tf_exporter.reference.Reference`, without a process of its own: tests have torch loaded already."""
+
+    def __init__(self, folder: Path, max_seq_length: int | None, truncate_dim: int | None):
+        self._model = reference(folder, truncate_dim=truncate_dim)
+        if max_seq_length is not None:
+            self._model.max_seq_length = max_seq_length
+        self._jobs: list[Job] = []
+
+    def submit(self, jobs: list[Job]) -> None:
+        self._jobs = jobs
+
+    def answers(self) -> tuple[list[np.ndarray], dict[str, str]]:
+        encode = self._model.encode
+        return [encode(job.texts, prompt=job.prompt, batch_size=job.batch_size) for job in self._jobs], {}
+
+    def close(self) -> None:
+        pass
 
 
 def embed(encoder: SentenceEncoder, texts: list[str], prompt: str = "", batch_size: int = 32) -> np.ndarray:
@@ -48,9 +69,7 @@ def difference(folder: Path, texts: list[str], prompt: str = "", **options: Any)
     )
 
 
-def tokenizer_function(
-    hf_tokenizer: Any, max_length: int | None
-) -> tuple[Callable[..., dict[str, tf.Tensor]], TokenizerSpec]:
+def tokenizer_function(hf_tokenizer: Any, max_length: int | None) -> tuple[Callable[..., dict[str, tf.Tensor]], TokenizerSpec]:
     """The `tokenize` signature of a tokenizer by itself."""
     spec = read_tokenizer(hf_tokenizer, max_length)
     graph = TokenizerGraph(spec, hf_tokenizer.backend_tokenizer)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from fixtures import models
-from fixtures.models import Dense, Pooling
 from safetensors.torch import load_file, save_file
 
+from fixtures import models
+from fixtures.models import Dense, Pooling
 from tf_exporter import ConversionError, InputError, UnsupportedError, UsageError, WeightsError, convert
 from tf_exporter.source import CONFIG_LIMIT
 
@@ -236,7 +236,7 @@ BAD_WEIGHTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
 @pytest.mark.parametrize("name", BAD_WEIGHTS)
 def test_weights(model: Path, name: str) -> None:
     change, word = BAD_WEIGHTS[name]
-    change_weights(model, change)  # type: ignore[arg-type]  # what the change returns is not used
+    change_weights(model, change)
     refused(model, WeightsError, word)
 
 
@@ -279,7 +279,9 @@ def test_truncated_safetensors(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "weight_map", [{"a": "../x.safetensors"}, {"a": "/etc/passwd"}, {"a": "no.safetensors"}, {"a": 5}, [], None], ids=str
+    "weight_map",
+    [{"a": "../x.safetensors"}, {"a": "/etc/passwd"}, {"a": "no.safetensors"}, {"a": 5}, [], None],
+    ids=str,
 )
 def test_shard_index(model: Path, weight_map: Any) -> None:
     (model / "model.safetensors").unlink()

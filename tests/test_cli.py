@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fixtures import models
 
+from fixtures import models
 from tf_exporter import cli
 
 COMMAND = [sys.executable, "-m", "tf_exporter.cli"]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+
 from fixtures import models
 from fixtures.models import Dense, Dropout, LayerNorm, Normalize, Pooling
-
 from tests.helpers import build, difference, embed, reference
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
@@ -33,7 +33,10 @@ def heads(kind: int, width: int) -> list[torch.nn.Module]:
         [Dense(width, 24), Normalize()],
         [Dense(width, 24, bias=False, activation_function=torch.nn.Identity()), LayerNorm(24), Dropout(0.3), Normalize()],
         [Dense(width, width, activation_function=torch.nn.GELU(), use_residual=True)],
-        [Dense(width, 16, activation_function=torch.nn.PReLU(), use_residual=True), Dense(16, 40, activation_function=torch.nn.SiLU())],
+        [
+            Dense(width, 16, activation_function=torch.nn.PReLU(), use_residual=True),
+            Dense(16, 40, activation_function=torch.nn.SiLU()),
+        ],
     ][kind]  # fmt: skip
 
 
@@ -72,8 +75,16 @@ CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
         {"pad_token_id": 7},
     ],
     "electra": [{"embedding_size": 32}, {"hidden_act": "silu", "layer_norm_eps": 0.1}],
-    "distilbert": [{"activation": "relu"}, {"sinusoidal_pos_embds": True}, {"n_heads": 8, "n_layers": 1, "hidden_dim": 20}],
-    "mpnet": [{"layer_norm_eps": 0.3, "hidden_act": "gelu_new"}, {"relative_attention_num_buckets": 40}, {"num_attention_heads": 8}],
+    "distilbert": [
+        {"activation": "relu"},
+        {"sinusoidal_pos_embds": True},
+        {"n_heads": 8, "n_layers": 1, "hidden_dim": 20},
+    ],
+    "mpnet": [
+        {"layer_norm_eps": 0.3, "hidden_act": "gelu_new"},
+        {"relative_attention_num_buckets": 40},
+        {"num_attention_heads": 8},
+    ],
 }
 
 
@@ -145,7 +156,9 @@ def rewrite(path: Path, **changes: Any) -> None:
 
 def test_untrusted_activation_becomes_tanh(tmp_path: Path) -> None:
     """The reference warns and takes its default where the path is not torch's."""
-    folder = models.write_model(tmp_path / "model", heads=[Pooling(32, "mean"), Dense(32, 8, activation_function=torch.nn.ReLU())])
+    folder = models.write_model(
+        tmp_path / "model", heads=[Pooling(32, "mean"), Dense(32, 8, activation_function=torch.nn.ReLU())]
+    )
     for path in ("transformers.activations.NewGELUActivation", "absent"):
         rewrite(folder / "2_Dense/config.json", activation_function=path)
         assert difference(folder, TEXTS) <= ATOL
@@ -300,7 +313,11 @@ def test_micro_batches_keep_rows_in_order(tmp_path: Path) -> None:
 def test_prompts_and_truncated_dimensions(tmp_path: Path) -> None:
     prompts = {"query": "hello: ", "passage": "world: ", "odd name/é": "the "}
     folder = models.write_model(
-        tmp_path / "model", heads=[Pooling(32, "mean"), Normalize()], prompts=prompts, default_prompt_name="passage", truncate_dim=10
+        tmp_path / "model",
+        heads=[Pooling(32, "mean"), Normalize()],
+        prompts=prompts,
+        default_prompt_name="passage",
+        truncate_dim=10,
     )
     encoder, model = build(folder), reference(folder)
     assert encoder.dim == 10

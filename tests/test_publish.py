@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fixtures import models
 
+from fixtures import models
 from tf_exporter import UsageError, VerificationError, convert
 from tf_exporter.publish import MANIFEST, Publication
 
@@ -114,7 +114,7 @@ def test_file_size_limit(model: Path, place: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    command = [*COMMAND, model, place / "out", "--verify", "off", "--quiet"]
+    command = [*COMMAND, str(model), str(place / "out"), "--verify", "off", "--quiet"]
     result = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
     assert result.returncode == 2, result.stderr
     assert "cannot be written" in result.stderr
@@ -126,7 +126,7 @@ def test_file_size_limit(model: Path, place: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
 def test_interrupted(model: Path, place: Path, stage: str, number: signal.Signals) -> None:
     finished(place / "out")
-    command = [*COMMAND, model, place / "out", "--force"]
+    command = [*COMMAND, str(model), str(place / "out"), "--force"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -179,7 +179,8 @@ def test_killed_between_the_renames(place: Path, moves: int) -> None:
 
 
 def test_somebody_else_was_first(place: Path) -> None:
-    with pytest.raises(UsageError, match="already there"), Publication(place / "out", force=False) as publication:
+    with Publication(place / "out", force=False) as publication:
         (place / "out").mkdir()
-        publication.publish()
+        with pytest.raises(UsageError, match="already there"):
+            publication.publish()
     assert [path.name for path in place.iterdir()] == ["out"]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
-from fixtures.tokenizers import random_texts, random_tokenizer
 from tokenizers import AddedToken
 from transformers import AutoTokenizer, BertTokenizer
 
+from fixtures.tokenizers import random_texts, random_tokenizer
 from tests.helpers import tokenizer_function
 from tf_exporter.samples import code_point_texts, generated_texts, quick_texts
 from tf_exporter.tokenizers import added_tokens, normalizers, wordpiece
@@ -90,7 +90,25 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 def test_odd_vocabulary_lines(tmp_path: Path) -> None:
     # Duplicates (the last counts), an empty line, blanks inside and around, a bare prefix, a piece after its prefix twice.
-    lines = [*SPECIAL, "a", "b", "ab", "", "a", "##b", " c", "d e", "##", "####b", "ab ", "\u00a0", "é", "##ab", "ab", "b"]
+    lines = [
+        *SPECIAL,
+        "a",
+        "b",
+        "ab",
+        "",
+        "a",
+        "##b",
+        " c",
+        "d e",
+        "##",
+        "####b",
+        "ab ",
+        "\u00a0",
+        "é",
+        "##ab",
+        "ab",
+        "b",
+    ]
     texts = ["a b ab abb abab", "aab", "c d e de", "## ##b", "é e\u0301", "ab\u00a0b", "", "a" * 101]
     for lower in (True, False):
         assert mismatches(bert_tokenizer(tmp_path, lines, do_lower_case=lower), texts) == []
@@ -126,7 +144,7 @@ def test_white_space_token_that_was_stripped_already(tmp_path: Path) -> None:
 
 
 def test_empty_batch_and_huge_text(real_function: Any) -> None:
-    tokenize, spec = real_function
+    tokenize, _ = real_function
     assert tokenize(input_sequence=tf.constant([], tf.string))["input_ids"].shape == [0, 0]
     ids = tokenize(input_sequence=tf.constant([b"a, " * 340_000]))["input_ids"]
     assert ids.shape == [1, 680_002]

@@ -8,7 +8,14 @@ TensorFlow is imported when something is converted, not before.
 
 from tf_exporter._version import __version__
 from tf_exporter.convert import Conversion, convert
-from tf_exporter.errors import ConversionError, InputError, UnsupportedError, UsageError, VerificationError, WeightsError
+from tf_exporter.errors import (
+    ConversionError,
+    InputError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+    WeightsError,
+)
 
 __all__ = [
     "Conversion",

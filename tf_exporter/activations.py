@@ -80,4 +80,3 @@ TORCH_ACTIVATIONS: dict[str, Activation] = {
     "Tanhshrink": lambda x: x - tf.tanh(x),
 }
 """Classes of `torch.nn` as they are when built without arguments; PReLU has a weight and is made where it is used."""
-

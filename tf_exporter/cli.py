@@ -36,9 +36,7 @@ def parser() -> argparse.ArgumentParser:
         "--micro-batch-tokens", metavar="N", type=int, default=1024, help="tokens computed at a time (%(default)s)"
     )
     parser.add_argument("--verify", choices=("quick", "full", "off"), default="quick", help="%(default)s")
-    parser.add_argument(
-        "--atol", metavar="X", type=float, default=1e-5, help="largest difference to the reference (%(default)s)"
-    )
+    parser.add_argument("--atol", metavar="X", type=float, default=1e-5, help="largest difference to the reference (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an earlier conversion at OUTPUT_DIR")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

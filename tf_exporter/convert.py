@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_exporter.errors import UnsupportedError, UsageError
+from tf_exporter.errors import UnsupportedError, UsageError, one_line
 from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
 from tf_exporter.source import ModelSource, open_model
 
@@ -79,9 +78,7 @@ def convert(
     _check_options(max_seq_length, truncate_dim, tokenizer_ops, precision, micro_batch_tokens, verify, atol)
     publication = Publication(output_dir, force)
     logger.info("reading %s", model)
-    source = open_model(
-        os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet
-    )
+    source = open_model(os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet)
     with silenced_stderr():
         import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
     from tf_exporter.graph import Exported, Options, SentenceEncoder
@@ -166,8 +163,7 @@ def save(exported: Any, folder: Path) -> None:
     try:
         tf.saved_model.save(exported, str(folder), signatures=exported.signature_functions())
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
-        raise UsageError(f"{folder.parent}: cannot be written ({_one_line(reason)})") from error
+        raise UsageError(f"{folder.parent}: cannot be written ({one_line(error)})") from error
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:
@@ -196,7 +192,3 @@ def silenced_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text)[:300]

@@ -1,11 +1,11 @@
 """Every error a conversion can end with, and the exit code of `convert-hf-model` for it.
 
-    ConversionError
-    ├── UsageError            2   the arguments or the output folder
-    ├── UnsupportedError      3   a model that is not reproduced: file, key, value and what is supported
-    ├── VerificationError     4   the graph's answers differ from the reference's
-    └── InputError            5   files that cannot be read, or that are not what they claim to be
-        └── WeightsError      5   a checkpoint that does not fit its config
+ConversionError
+├── UsageError            2   the arguments or the output folder
+├── UnsupportedError      3   a model that is not reproduced: file, key, value and what is supported
+├── VerificationError     4   the graph's answers differ from the reference's
+└── InputError            5   files that cannot be read, or that are not what they claim to be
+    └── WeightsError      5   a checkpoint that does not fit its config
 """
 
 from __future__ import annotations
@@ -64,3 +64,9 @@ def shortened(value: object, limit: int = 120) -> str:
     """`repr(value)` on one line, cut in the middle where it is long."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 3 :]}"
+
+
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """What an error of some library says, on one line; its type where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else f"{text[:limit]} …"

@@ -51,9 +51,7 @@ class SentenceEncoder(tf.Module):
         self.dim = min(dimensions[OUTPUT], self._truncate_dim or dimensions[OUTPUT])
         self.micro_batch_tokens = options.micro_batch_tokens
         self.prompts = signature_prompts(spec, options.prompt_name)
-        self._needs_prompt_length = any(
-            isinstance(module, Pooling) and not module.includes_prompt for module in self.modules
-        )
+        self._needs_prompt_length = any(isinstance(module, Pooling) and not module.includes_prompt for module in self.modules)
 
     def tokenize(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Bytes [batch] or [batch, 1] → `input_ids`, `attention_mask` int32 [batch, longest], without a prompt."""
@@ -109,7 +107,8 @@ class SentenceEncoder(tf.Module):
         features: Features = dict(padded._asdict())
         if prompt_length is not None:
             features["prompt_length"] = tf.constant(prompt_length)
-        for module in (self.transformer, *self.modules):
+        steps: list[Module] = [self.transformer, *self.modules]
+        for module in steps:
             features = module(features)
         return features[OUTPUT][:, : self.dim]
 
@@ -134,10 +133,8 @@ def flatten(texts: tf.Tensor) -> tf.Tensor:
     """[batch] or [batch, 1] → [batch]; anything else is an error that says so when the graph runs."""
     shape = tf.shape(texts)
     rank = tf.size(shape)
+    fits = (rank > 0) & (rank < 3) & (tf.reduce_prod(shape[1:]) == 1)
     message = f"{INPUT} must have shape [batch] or [batch, 1]; got shape"
-    fits = (rank == 1) | ((rank == 2) & (shape[-1] == 1)) if texts.shape.rank is None else None
-    if fits is None:
-        return tf.reshape(texts, [-1])
     with tf.control_dependencies([tf.debugging.Assert(fits, [message, shape])]):
         return tf.reshape(texts, [-1])
 

@@ -101,9 +101,7 @@ def main() -> None:
         model.max_seq_length = options["max_seq_length"]
     answers = {}
     for index, job in enumerate(json.load(sys.stdin.buffer)):
-        embeddings = model.encode(
-            job["texts"], prompt=job["prompt"], batch_size=job["batch_size"], show_progress_bar=False
-        )
+        embeddings = model.encode(job["texts"], prompt=job["prompt"], batch_size=job["batch_size"], show_progress_bar=False)
         answers[f"job_{index}"] = np.asarray(embeddings, np.float32)
     versions = {"sentence-transformers": sentence_transformers.__version__, "torch": torch.__version__}
     archive = io.BytesIO()

@@ -53,7 +53,14 @@ SENTENCES = (
     "   leading, trailing   and   inner   spaces   ",
 )
 
-INVALID_UTF8 = (b"caf\xe9", b"\xff\xfe", b"a\xc3", b"\xed\xa0\x80b", b"\xf0\x9f\x92", b"ok \xc0\xaf \xf8\x88\x80\x80\x80 ok")
+INVALID_UTF8 = (
+    b"caf\xe9",
+    b"\xff\xfe",
+    b"a\xc3",
+    b"\xed\xa0\x80b",
+    b"\xf0\x9f\x92",
+    b"ok \xc0\xaf \xf8\x88\x80\x80\x80 ok",
+)
 
 _WORDS = (
     "a an the of to in is was for that with on as by at from it be are this have not or which but one all were "

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tf_exporter.errors import InputError, UnsupportedError, UsageError
+from tf_exporter.errors import InputError, UnsupportedError, UsageError, one_line
 
 CONFIG_LIMIT = 16 * 2**20
 """Bytes of a JSON config; the largest real ones are label lists of a few hundred kB."""
@@ -121,13 +122,12 @@ def open_model(
     return _snapshot(model, revision, cache_dir, local_files_only, quiet)
 
 
-def _snapshot(
-    model: str, revision: str | None, cache_dir: str | None, local_files_only: bool, quiet: bool
-) -> ModelSource:
+def _snapshot(model: str, revision: str | None, cache_dir: str | None, local_files_only: bool, quiet: bool) -> ModelSource:
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
-    (disable_progress_bars if quiet else enable_progress_bars)()
+    show = not quiet and sys.stderr.isatty()
+    (enable_progress_bars if show else disable_progress_bars)()
 
     def fetch(patterns: tuple[str, ...]) -> Path:
         try:
@@ -142,8 +142,9 @@ def _snapshot(
                 )
             )
         except Exception as error:  # the Hub client raises its own, httpx's and the system's errors
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise InputError(f"{model}: not a local folder, and not to be had from the Hub ({reason})") from error
+            at = f" at revision {revision}" if revision else ""
+            reason = one_line(error)
+            raise InputError(f"{model}{at}: not a local folder, and not to be had from the Hub ({reason})") from error
 
     folder = fetch((*_CONFIGS, *_WEIGHTS))
     if not any(folder.rglob("*.safetensors")):

@@ -15,8 +15,7 @@ _NAMESPACES = (
     "sentence_transformers.sentence_transformer.modules",
 )
 _TRANSFORMER_CONFIGS = tuple(
-    f"sentence_{name}_config.json"
-    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 _MODALITY_CONFIG = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
 _HARMLESS_MODEL_KWARGS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}

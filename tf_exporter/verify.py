@@ -56,11 +56,14 @@ def verify(
     """Loads the SavedModel in `folder` and compares it with the reference.
 
     Args:
+        folder: where the SavedModel is.
         prompts: the prompt of each signature that encodes.
+        spec: the tokenizer's parts.
         hf_tokenizer: the transformers tokenizer, set up as sentence-transformers does.
         reference: None where sentence-transformers or torch is not installed.
         level: "quick" or "full".
         atol: largest absolute difference of an embedding's component.
+        quiet: no progress bars.
 
     Raises:
         VerificationError: the first difference found.
@@ -114,9 +117,7 @@ def _refuse_tokens(batch: Sequence[bytes], name: str, found: np.ndarray, expecte
     )
 
 
-def check_many_tokens(
-    tokenize: Callable[..., dict[str, tf.Tensor]], hf_tokenizer: Any, spec: TokenizerSpec, quiet: bool
-) -> int:
+def check_many_tokens(tokenize: Callable[..., dict[str, tf.Tensor]], hf_tokenizer: Any, spec: TokenizerSpec, quiet: bool) -> int:
     """Every code point in several contexts, and many generated texts."""
     contents = [token.content for token in spec.added_tokens]
     sources: list[list[str]] = [code_point_texts(context) for context in CONTEXTS]
@@ -126,9 +127,7 @@ def check_many_tokens(
         for text, found, expected in token_mismatches(
             tokenize, hf_tokenizer, spec, itertools.chain.from_iterable(sources), bar.update
         ):
-            raise VerificationError(
-                f"tokenize: ids of {shortened(text)} are {shortened(found)}, not {shortened(expected)}"
-            )
+            raise VerificationError(f"tokenize: ids of {shortened(text)} are {shortened(found)}, not {shortened(expected)}")
     return total
 
 
@@ -176,9 +175,7 @@ def _encode(signature: Callable[..., dict[str, tf.Tensor]], job: Job, raw: Seque
     return np.concatenate([signature(**{INPUT: tf.constant(batch)})[OUTPUT].numpy() for batch in batches])
 
 
-def compare(
-    found: np.ndarray, expected: np.ndarray, texts: Sequence[str], atol: float, name: str
-) -> tuple[float, float]:
+def compare(found: np.ndarray, expected: np.ndarray, texts: Sequence[str], atol: float, name: str) -> tuple[float, float]:
     """The largest absolute difference and the smallest cosine of two [texts, dim].
 
     Raises:

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tf_exporter.errors import InputError, WeightsError
+from tf_exporter.errors import InputError, WeightsError, one_line
 from tf_exporter.source import ModelSource
 
 _FLOATS = ("float32", "float16", "bfloat16", "float64")
-_LEGACY_NAMES = ((re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"), (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"))
+_LEGACY_NAMES = (
+    (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
+    (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
+)
 """What TensorFlow-born BERT checkpoints call a layer norm's parameters."""
 
 
@@ -136,14 +139,12 @@ def _pickled(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarra
         import torch
     except ImportError:
         raise InputError(
-            f"{name}: reading a pickled checkpoint needs torch; install tf-exporter[verify], or save the model "
-            "with safetensors"
+            f"{name}: reading a pickled checkpoint needs torch; install tf-exporter[verify], or save the model with safetensors"
         ) from None
     try:
         tensors: Any = torch.load(source.path(name), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler met
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"{name}: not a checkpoint of plain tensors ({reason})") from error
+        raise InputError(f"{name}: not a checkpoint of plain tensors ({one_line(error)})") from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         raise InputError(f"{name}: not a dictionary of tensors")
 

@@ -19,8 +19,14 @@ from tf_exporter.encoders.config import activation, check_heads, read_config
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
-UNUSED = (r"(.*\.)?embeddings\.position_ids", r"(.*\.)?embeddings\.token_type_ids", r"pooler\..*", r"cls\..*", r"classifier\..*",
-          r"qa_outputs\..*")
+UNUSED = (
+    r"(.*\.)?embeddings\.position_ids",
+    r"(.*\.)?embeddings\.token_type_ids",
+    r"pooler\..*",
+    r"cls\..*",
+    r"classifier\..*",
+    r"qa_outputs\..*",
+)
 """Tensors of heads and buffers."""
 
 
@@ -57,20 +63,21 @@ class Bert(tf.Module):
         width = self._embedding_size(config)
         self.word_embeddings = Embedding(weights, "embeddings.word_embeddings", config.vocab_size, width)
         self.position_embeddings = Embedding(weights, "embeddings.position_embeddings", self.max_length, width)
-        self.token_type_embeddings = Embedding(
-            weights, "embeddings.token_type_embeddings", config.type_vocab_size, width
-        )
+        self.token_type_embeddings = Embedding(weights, "embeddings.token_type_embeddings", config.type_vocab_size, width)
         self.embeddings_norm = LayerNorm(weights, "embeddings.LayerNorm", width, eps)
-        self.embeddings_project = (
-            Linear(weights, ("embeddings_project",), width, hidden) if width != hidden else None
-        )
+        self.embeddings_project = Linear(weights, ("embeddings_project",), width, hidden) if width != hidden else None
         self.layers = []
         for index in range(config.num_hidden_layers):
             at = f"encoder.layer.{index}"
-            names = tuple(f"{at}.attention.{part}" for part in ("self.query", "self.key", "self.value", "output.dense"))
             self.layers.append(
                 PostNormLayer(
-                    SelfAttention(weights, names, hidden, config.num_attention_heads),
+                    SelfAttention(
+                        weights,
+                        f"{at}.attention",
+                        ("self.query", "self.key", "self.value", "output.dense"),
+                        hidden,
+                        config.num_attention_heads,
+                    ),
                     LayerNorm(weights, f"{at}.attention.output.LayerNorm", hidden, eps),
                     FeedForward(
                         weights,

@@ -30,9 +30,7 @@ class Linear(tf.Module):
         kernel = np.concatenate([weights.take(f"{name}.weight", shape).T for name in names], axis=1)
         self.weight = variable(kernel, "weight")
         self.bias = (
-            variable(np.concatenate([weights.take(f"{name}.bias", shape[:1]) for name in names]), "bias")
-            if bias
-            else None
+            variable(np.concatenate([weights.take(f"{name}.bias", shape[:1]) for name in names]), "bias") if bias else None
         )
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
@@ -51,6 +49,7 @@ class LayerNorm(tf.Module):
         self.eps = eps
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[rows, features] → [rows, features]"""
         mean = tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=-1, keepdims=True)
         return (x - mean) * tf.math.rsqrt(variance + self.eps) * self.weight + self.bias
@@ -78,17 +77,19 @@ class FeedForward(tf.Module):
         self._activation = activation
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[rows, features] → [rows, features]"""
         return self.down(self._activation(self.up(x)))
 
 
 class SelfAttention(tf.Module):
     """Multi-head attention with an additive bias (A. Vaswani et al., 2017), one product for query, key and value."""
 
-    def __init__(self, weights: Weights, names: tuple[str, str, str, str], features: int, heads: int):
-        """`names`: query, key, value and output layer."""
+    def __init__(self, weights: Weights, at: str, names: tuple[str, str, str, str], features: int, heads: int):
+        """`names`: query, key, value and output layer, under the name `at`."""
         super().__init__()
-        self.query_key_value = Linear(weights, names[:3], features, features)
-        self.output = Linear(weights, names[3:], features, features)
+        query, key, value, output = (f"{at}.{name}" for name in names)
+        self.query_key_value = Linear(weights, (query, key, value), features, features)
+        self.output = Linear(weights, (output,), features, features)
         self._heads, self._size = heads, features // heads
 
     def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
@@ -110,6 +111,7 @@ class PostNormLayer(tf.Module):
         self.ffn, self.output_norm = ffn, output_norm
 
     def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """As `SelfAttention`."""
         x = self.attention_norm(self.attention(x, bias, batch, length) + x)
         return self.output_norm(self.ffn(x) + x)
 

@@ -26,6 +26,8 @@ FIXED: dict[str, tuple[Any, ...]] = {
 }
 """Keys of any config that change the result, with the values that are reproduced."""
 
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+
 IGNORED = frozenset(
     """
     _name_or_path name_or_path model_type architectures transformers_version torch_dtype dtype
@@ -59,14 +61,14 @@ def read_config(file: ConfigFile, kind: type[Config], aliases: dict[str, str] | 
     for key, allowed in FIXED.items():
         file.require(key, allowed)
     for field in fields(kind):  # type: ignore[arg-type]  # a dataclass type; TypeVar cannot say so
-        kinds = {"int": int, "float": (int, float), "str": str}[str(field.type)]
+        kinds = _KINDS[str(field.type)]
         for key in (alias for alias, name in (aliases or {}).items() if name == field.name):
             if key in file:
                 values[field.name] = file.take(key, kinds)
         if field.name in file or field.default is MISSING:
             values[field.name] = file.take(field.name, kinds, required=True)
         value = values.get(field.name, field.default)
-        if kinds is int and value < 1:
+        if kinds == (int,) and value < 1:
             raise UnsupportedError(file.file, field.name, value, "a positive number")
     file.finish(IGNORED)
     return kind(**values)

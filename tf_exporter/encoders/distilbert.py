@@ -56,10 +56,9 @@ class DistilBert(tf.Module):
         self.layers = []
         for index in range(config.n_layers):
             at = f"transformer.layer.{index}"
-            names = tuple(f"{at}.attention.{part}" for part in ("q_lin", "k_lin", "v_lin", "out_lin"))
             self.layers.append(
                 PostNormLayer(
-                    SelfAttention(weights, names, config.dim, config.n_heads),
+                    SelfAttention(weights, f"{at}.attention", ("q_lin", "k_lin", "v_lin", "out_lin"), config.dim, config.n_heads),
                     LayerNorm(weights, f"{at}.sa_layer_norm", config.dim, _EPS),
                     FeedForward(weights, f"{at}.ffn.lin1", f"{at}.ffn.lin2", config.dim, config.hidden_dim, act),
                     LayerNorm(weights, f"{at}.output_layer_norm", config.dim, _EPS),

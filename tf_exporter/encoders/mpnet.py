@@ -66,10 +66,9 @@ class MPNet(tf.Module):
         self.layers = []
         for index in range(config.num_hidden_layers):
             at = f"encoder.layer.{index}"
-            names = tuple(f"{at}.attention.attn.{part}" for part in "qkvo")
             self.layers.append(
                 PostNormLayer(
-                    SelfAttention(weights, names, hidden, heads),
+                    SelfAttention(weights, f"{at}.attention.attn", ("q", "k", "v", "o"), hidden, heads),
                     LayerNorm(weights, f"{at}.attention.LayerNorm", hidden, eps),
                     FeedForward(
                         weights,
@@ -110,8 +109,6 @@ def _buckets(max_length: int) -> np.ndarray:
     half, exact = _BUCKETS // 2, _BUCKETS // 4
     size = np.abs(distance)
     # float32, as the reference computes it: the logarithm decides where a bucket ends.
-    ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(
-        math.log(_MAX_DISTANCE / exact)
-    )
+    ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(math.log(_MAX_DISTANCE / exact))
     large = np.minimum(exact + (ratio * np.float32(half - exact)).astype(np.int32), half - 1)
     return ((distance > 0) * half + np.where(size < exact, size, large)).astype(np.int32)

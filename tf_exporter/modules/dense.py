@@ -66,6 +66,7 @@ class Dense(tf.Module):
         dimensions[self._target] = out_features
 
     def __call__(self, features: Features) -> Features:
+        """float32 [..., in_features] of one feature → [..., out_features] of another."""
         x = features[self._source]
         flat = tf.reshape(x, [-1, x.shape[-1]])
         y = self.activation_function(self.linear(flat))

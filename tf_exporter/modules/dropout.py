@@ -18,4 +18,5 @@ class Dropout:
         file.finish()
 
     def __call__(self, features: Features) -> Features:
+        """Nothing changes."""
         return features

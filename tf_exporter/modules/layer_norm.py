@@ -26,4 +26,5 @@ class LayerNorm(tf.Module):
         self.norm = blocks.LayerNorm(weights, "norm", width, _EPS)
 
     def __call__(self, features: Features) -> Features:
+        """float32 [batch, dimension] → the same."""
         return {**features, "sentence_embedding": self.norm(features["sentence_embedding"])}

@@ -22,6 +22,7 @@ class Normalize:
         dimensions[self._target] = width
 
     def __call__(self, features: Features) -> Features:
+        """float32 [..., width] of one feature → the same of another."""
         x = features[self._source]
         norm = tf.sqrt(tf.reduce_sum(tf.square(x), axis=-1, keepdims=True))
         return {**features, self._target: x / tf.maximum(norm, _SMALLEST_NORM)}

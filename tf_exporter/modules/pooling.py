@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_exporter.encoders.blocks import MASKED
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.modules.features import Dimensions, Features, check_width
 from tf_exporter.source import ConfigFile
@@ -110,6 +109,7 @@ class Pooling:
         dimensions["sentence_embedding"] = width * len(self.modes)
 
     def __call__(self, features: Features) -> Features:
+        """`token_embeddings` [batch, length, width] → `sentence_embedding` [batch, modes · width]."""
         tokens, mask = features["token_embeddings"], features["attention_mask"]
         original_mask = mask
         if not self.includes_prompt and "prompt_length" in features:

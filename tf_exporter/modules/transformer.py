@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_exporter.encoders import ENCODERS
-from tf_exporter.errors import InputError, UnsupportedError
+from tf_exporter.errors import InputError, UnsupportedError, one_line
 from tf_exporter.modules.features import Dimensions, Features
 from tf_exporter.progress import progress
 from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
@@ -51,23 +51,21 @@ def load_tokenizer(source: ModelSource, spec: TransformerSpec) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(source.folder / spec.folder, local_files_only=True)
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({reason})") from error
-    if spec.do_lower_case and not _has_lowercase(backend.normalizer):
-        steps = [normalizers.Lowercase()]
-        if isinstance(backend.normalizer, normalizers.Sequence):
-            steps += list(backend.normalizer)
-        elif backend.normalizer is not None:
-            steps.append(backend.normalizer)
-        backend.normalizer = normalizers.Sequence(steps)
+        raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
+    if spec.do_lower_case:
+        steps = _normalizers(backend.normalizer)
+        if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+            backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
     return tokenizer
 
 
-def _has_lowercase(normalizer: Any) -> bool:
+def _normalizers(normalizer: Any) -> list[Any]:
+    """The steps of a normalizer, none of None."""
     from tokenizers import normalizers
 
-    steps = list(normalizer) if isinstance(normalizer, normalizers.Sequence) else [normalizer]
-    return any(isinstance(step, normalizers.Lowercase) for step in steps)
+    if isinstance(normalizer, normalizers.Sequence):
+        return [*normalizer]  # type: ignore[misc]  # iterates, though its types do not say so
+    return [] if normalizer is None else [normalizer]
 
 
 class Transformer(tf.Module):
@@ -134,6 +132,7 @@ class Transformer(tf.Module):
             raise UnsupportedError(file, "type_vocab_size", rows, f"more than the segment {max(types)}")
 
     def __call__(self, features: Features) -> Features:
+        """int32 [batch, length] ids, mask and segments → `token_embeddings` [batch, length, hidden]."""
         types = features["token_type_ids"]
         if not self.tokenizer_spec.has_token_type_ids:
             types = tf.zeros_like(types)

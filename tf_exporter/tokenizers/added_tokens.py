@@ -52,24 +52,19 @@ class AddedTokenSplitter:
         }
         if self._flags.keys() - {"never"}:
             word, space = probe_word_and_space()
-            self._classes = CodePointTable(
-                np.concatenate([word * _WORD + space * _SPACE, np.zeros(added_token_count, np.int32)])
-            )
+            self._classes = CodePointTable(np.concatenate([word * _WORD + space * _SPACE, np.zeros(added_token_count, np.int32)]))
 
     def __call__(self, stream: Stream) -> Stream:
+        """The stream with each occurrence replaced; untouched and cheap where there is none."""
         state = tf.gather(self._first, self._symbols(stream.codes))
-        codes, row_splits = tf.cond(
-            tf.reduce_any(state > Trie.DEAD), lambda: self._split(stream, state), lambda: tuple(stream)
-        )
+        codes, row_splits = tf.cond(tf.reduce_any(state > Trie.DEAD), lambda: self._split(stream, state), lambda: tuple(stream))
         codes.set_shape([None])
         row_splits.set_shape([None])
         return Stream(codes, row_splits)
 
     def _split(self, stream: Stream, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         row = tf.cumsum(
-            tf.scatter_nd(
-                stream.row_splits[1:-1, tf.newaxis], tf.ones_like(stream.row_splits[1:-1]), [count(stream.codes) + 1]
-            )
+            tf.scatter_nd(stream.row_splits[1:-1, tf.newaxis], tf.ones_like(stream.row_splits[1:-1]), [count(stream.codes) + 1])
         )
         start = tf.cast(tf.where(state > Trie.DEAD)[:, 0], tf.int32)
         best = self._match(stream, row, start, tf.gather(state, start))
@@ -79,8 +74,9 @@ class AddedTokenSplitter:
         chosen = _without_overlaps(start, end)
         start, end = tf.boolean_mask(start, chosen), tf.boolean_mask(end, chosen)
         pattern = tf.gather(self._trie.value, tf.boolean_mask(best, chosen))
-        limits = tf.gather(stream.row_splits, tf.gather(row, start)), tf.gather(
-            stream.row_splits, tf.gather(row, start) + 1
+        limits = (
+            tf.gather(stream.row_splits, tf.gather(row, start)),
+            tf.gather(stream.row_splits, tf.gather(row, start) + 1),
         )
         start, end, pattern, limits = self._refuse(stream, start, end, pattern, limits)
         start, end = self._strip(stream, start, end, pattern, limits)
@@ -98,9 +94,7 @@ class AddedTokenSplitter:
             lambda step, state, best: (step <= self._trie.max_depth) & tf.reduce_any(state > Trie.DEAD),
             lambda step, state, best: (
                 step + 1,
-                *self._trie.advance(
-                    state, best, tf.gather(symbols, tf.where(start + step < limit, start + step, length))
-                ),
+                *self._trie.advance(state, best, tf.gather(symbols, tf.where(start + step < limit, start + step, length))),
             ),
             (tf.constant(1), state, tf.fill([count(start)], Trie.DEAD)),
             parallel_iterations=1,
@@ -119,9 +113,7 @@ class AddedTokenSplitter:
         if "never" in self._flags:
             kept &= ~tf.gather(self._flags["never"], pattern)
         if "single_word" in self._flags:
-            is_word = tf.concat(
-                [[False], tf.bitwise.bitwise_and(self._classes(stream.codes), _WORD) > 0, [False]], 0
-            )
+            is_word = tf.concat([[False], tf.bitwise.bitwise_and(self._classes(stream.codes), _WORD) > 0, [False]], 0)
             before = (start > limits[0]) & tf.gather(is_word, start)
             after = (end < limits[1]) & tf.gather(is_word, end + 1)
             kept &= ~(tf.gather(self._flags["single_word"], pattern) & (before | after))
@@ -152,9 +144,7 @@ class AddedTokenSplitter:
             start = tf.where(tf.gather(self._flags["lstrip"], pattern), stripped, start)
         return start, end
 
-    def _replace(
-        self, stream: Stream, start: tf.Tensor, end: tf.Tensor, number: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _replace(self, stream: Stream, start: tf.Tensor, end: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Puts an added token's code at its start and drops the rest of its match."""
         length = count(stream.codes)
         marks = tf.scatter_nd(start[:, tf.newaxis], tf.ones_like(start), [length])

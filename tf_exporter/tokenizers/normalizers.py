@@ -50,14 +50,13 @@ class CodePointNormalizer:
             self._breaking = CodePointTable(breaking)
 
     def __call__(self, stream: Stream) -> Stream:
+        """The normalized stream."""
         bits, mask = self._length_bits, (1 << self._length_bits) - 1
         packed = self._packed(stream.codes)
         lengths = tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed, 1), mask)
         # One range per code, in steps of its place among the codes, tells both the owner and which of its outputs.
         first = tf.bitwise.left_shift(tf.range(count(packed)), bits)
-        _, outputs = tf.raw_ops.RaggedRange(
-            starts=first, limits=first + lengths, deltas=tf.constant(1), Tsplits=tf.int32
-        )
+        _, outputs = tf.raw_ops.RaggedRange(starts=first, limits=first + lengths, deltas=tf.constant(1), Tsplits=tf.int32)
         owner = tf.bitwise.right_shift(outputs, bits)
         nth = tf.bitwise.bitwise_and(outputs, mask)
         start = tf.bitwise.right_shift(tf.gather(packed, owner), bits + 1)

@@ -43,6 +43,7 @@ class PostProcessor:
         self._from_left = spec.truncation_side == "left"
 
     def __call__(self, tokens: Tokens) -> Encodings:
+        """Cuts each text and puts its special tokens around it."""
         starts, limits = tokens.row_splits[:-1], tokens.row_splits[1:]
         lengths = limits - starts
         if self._limit is not None:

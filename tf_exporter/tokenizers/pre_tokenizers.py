@@ -41,6 +41,7 @@ class PreTokenizer:
         self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
 
     def __call__(self, stream: Stream) -> Words:
+        """The stream with the words marked in it."""
         packed = self._table(stream.codes)
         symbols = tf.bitwise.right_shift(packed, 2)
         code_class = tf.bitwise.bitwise_and(packed, 3)

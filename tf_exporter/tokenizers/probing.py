@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
@@ -72,7 +73,7 @@ def _probe_normalizer(pickled: bytes) -> NormalizerTables:
         return NormalizerTables(changed)
     # Sorted by class, so a class ends where a mark would be moved before its left neighbour.
     ranks, rank = {ord(ordered[0]): 1}, 1
-    for left, right in zip(ordered, ordered[1:]):
+    for left, right in pairwise(ordered):
         rank += normalize(right + left) == left + right
         ranks[ord(right)] = rank
     low, high = ordered[0], ordered[-1]
@@ -122,7 +123,7 @@ def _probe_pre_tokenizer(pickled: bytes) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def probe_word_and_space() -> tuple[np.ndarray, np.ndarray]:
-    """bool [UNICODE_SIZE] twice: word characters and white space, as the matching of added tokens sees them."""
+    """Bool [UNICODE_SIZE] twice: word characters and white space, as the matching of added tokens sees them."""
     single, strips = "\ue000", "\ue001"
     tokenizer = Tokenizer(models.WordPiece({"?": 0}, unk_token="?"))
     tokenizer.add_tokens(

@@ -80,15 +80,12 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
     template = _template(parts["post_processor"])
     added = len(template.prefix) + len(template.suffix)
     if max_length is not None and max_length < added:
-        raise UnsupportedError(
-            "sentence_bert_config.json", "max_seq_length", max_length, f"at least the {added} special tokens"
-        )
+        raise UnsupportedError("sentence_bert_config.json", "max_seq_length", max_length, f"at least the {added} special tokens")
     if tokenizer.pad_token_id is None:
         raise UnsupportedError("tokenizer_config.json", "pad_token", None, "a padding token")
     return TokenizerSpec(
         added_tokens=tuple(
-            AddedTokenSpec(**token)
-            for token in sorted(parts["added_tokens"], key=lambda token: not token["special"])
+            AddedTokenSpec(**token) for token in sorted(parts["added_tokens"], key=lambda token: not token["special"])
         ),
         encode_special_tokens=backend.encode_special_tokens,
         model=_wordpiece(parts["model"], backend),
@@ -130,9 +127,7 @@ def _wordpiece(model: dict[str, Any], backend: Tokenizer) -> WordPieceSpec:
     vocab = backend.get_vocab(with_added_tokens=False)
     if model["unk_token"] not in vocab:
         raise UnsupportedError(FILE, "model.unk_token", model["unk_token"], "a token of the vocabulary")
-    return WordPieceSpec(
-        vocab, model["unk_token"], model["continuing_subword_prefix"], model["max_input_chars_per_word"]
-    )
+    return WordPieceSpec(vocab, model["unk_token"], model["continuing_subword_prefix"], model["max_input_chars_per_word"])
 
 
 def _template(post_processor: dict[str, Any] | None) -> TemplateSpec:

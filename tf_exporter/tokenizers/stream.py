@@ -43,7 +43,7 @@ def offsets(counts: tf.Tensor) -> tf.Tensor:
 
 
 def row_starts(stream: Stream) -> tf.Tensor:
-    """bool [N]: whether an element is the first of its text."""
+    """Bool [N]: whether an element is the first of its text."""
     length = count(stream.codes)
     marks = tf.scatter_nd(stream.row_splits[:, tf.newaxis], tf.ones_like(stream.row_splits), [length + 1])
     return marks[:-1] > 0

@@ -93,7 +93,8 @@ class _Slots:
         self._free = np.concatenate([self._free, np.ones(missing, bool)])
         slots = np.flatnonzero(self._free[lowest:])[: len(symbols)] + lowest
         self._free[slots] = False
-        return slots - symbols
+        bases: np.ndarray = slots - symbols
+        return bases
 
 
 class Trie:

@@ -38,9 +38,7 @@ class WordPiece:
         self.symbols = np.zeros(UNICODE_SIZE, np.int32)
         self.symbols[alphabet] = np.arange(1, len(alphabet) + 1)
         prefix = tuple(symbols.get(ord(char), 0) for char in spec.continuing_subword_prefix)
-        self._trie = Trie(
-            {tuple(symbols[ord(char)] for char in token): id for token, id in spec.vocab.items() if token}, prefix
-        )
+        self._trie = Trie({tuple(symbols[ord(char)] for char in token): id for token, id in spec.vocab.items() if token}, prefix)
         self._prefix_length = len(prefix)
         starting = self._trie.first_states(Trie.ROOT)
         continuing = self._trie.first_states(self._trie.prefix_state)
@@ -90,9 +88,7 @@ class WordPiece:
         )
         return tf.tensor_scatter_nd_update(best, alive, following[2])
 
-    def _follow(
-        self, words: Words, best: tf.Tensor, length: tf.Tensor, position: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _follow(self, words: Words, best: tf.Tensor, length: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Follows the pieces from each word's start: (bool [N] a piece starts here, bool [W] the word is unknown)."""
         size = count(best)
         word_count = count(position)

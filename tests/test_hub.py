@@ -1,0 +1,101 @@
+"""Models from the Hub: a real client against a hub on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from fixtures import models
+from fixtures.hub import COMMIT, serve_hub
+from fixtures.models import Dense, Pooling
+
+REPOSITORY = "someone/some-model"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = models.write_model(tmp_path_factory.mktemp("hub") / "model", heads=[Pooling(32, "mean"), Dense(32, 8)])
+    (folder / "onnx").mkdir()
+    (folder / "onnx/model.onnx").write_text("not wanted")
+    (folder / "pytorch_model.bin").write_text("not wanted where there are safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hub(model: Path) -> Iterator[tuple[str, list[str]]]:
+    with serve_hub(model, REPOSITORY) as served:
+        yield served
+
+
+def run(endpoint: str, cache: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(cache / "home")}
+    environment.pop("HF_HUB_OFFLINE", None)
+    command = [
+        sys.executable,
+        "-m",
+        "tf_exporter.cli",
+        *map(str, arguments),
+        "--cache-dir",
+        cache / "hub",
+        "--verify",
+        "off",
+    ]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def test_download_then_offline(hub: tuple[str, list[str]], tmp_path: Path) -> None:
+    endpoint, requests = hub
+    result = run(endpoint, tmp_path, REPOSITORY, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert "%|" not in result.stderr  # no progress bar where there is no terminal
+    manifest = json.loads((tmp_path / "out/assets.extra/tf_exporter.json").read_text())
+    assert (manifest["source"], manifest["revision"]) == (REPOSITORY, COMMIT)
+    assert any(request.endswith("2_Dense/model.safetensors") for request in requests)
+    assert not any("onnx" in request or "pytorch_model.bin" in request for request in requests)
+    seen = len(requests)
+    result = run(endpoint, tmp_path, REPOSITORY, tmp_path / "offline", "--local-files-only")
+    assert result.returncode == 0, result.stderr
+    assert len(requests) == seen
+
+
+def test_revision(hub: tuple[str, list[str]], tmp_path: Path) -> None:
+    endpoint, _ = hub
+    assert run(endpoint, tmp_path, REPOSITORY, tmp_path / "out", "--revision", "v1").returncode == 0
+    result = run(endpoint, tmp_path, REPOSITORY, tmp_path / "other", "--revision", "nonsense")
+    check_refusal(result, "nonsense")
+
+
+def check_refusal(result: subprocess.CompletedProcess[str], word: str) -> None:
+    assert result.returncode == 5, result.stderr
+    assert word in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_no_such_repository(hub: tuple[str, list[str]], tmp_path: Path) -> None:
+    check_refusal(run(hub[0], tmp_path, "someone/nothing", tmp_path / "out"), "someone/nothing")
+
+
+def test_nobody_answers(tmp_path: Path) -> None:
+    check_refusal(run("http://127.0.0.1:9", tmp_path, REPOSITORY, tmp_path / "out"), REPOSITORY)
+
+
+def test_not_in_the_cache(hub: tuple[str, list[str]], tmp_path: Path) -> None:
+    check_refusal(run(hub[0], tmp_path, REPOSITORY, tmp_path / "out", "--local-files-only"), REPOSITORY)
+
+
+def test_pickled_weights_are_fetched_where_there_is_nothing_else(tmp_path: Path) -> None:
+    import torch
+
+    folder = models.write_model(tmp_path / "model")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with serve_hub(folder, REPOSITORY) as (endpoint, _):
+        result = run(endpoint, tmp_path, REPOSITORY, tmp_path / "out")
+        assert result.returncode == 0, result.stderr
