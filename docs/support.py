@@ -1,0 +1,46 @@
+"""What is supported, from the same dictionaries that dispatch; writes it into the README when run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
+from tf_exporter.encoders import ENCODERS
+from tf_exporter.modules import MODULES
+from tf_exporter.modules.pooling import POOLING_MODES
+from tf_exporter.tokenizers.spec import MODELS, NORMALIZERS, POST_PROCESSORS, PRE_TOKENIZERS
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+START, END = "<!-- supported: made by `make readme` -->", "<!-- supported: end -->"
+
+
+def _names(*values: str) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def table() -> str:
+    """Markdown rows of everything that is reproduced."""
+    rows = {
+        "architectures (`model_type`)": _names(*sorted(ENCODERS)),
+        "modules": _names("Transformer", *sorted(MODULES)),
+        "pooling modes, alone or concatenated": _names(*POOLING_MODES),
+        "Dense activations (`torch.nn`)": _names(*sorted([*TORCH_ACTIVATIONS, "PReLU"])),
+        "encoder activations": _names(*sorted(TRANSFORMERS_ACTIVATIONS)),
+        "tokenizer models": _names(*MODELS),
+        "normalizers": _names(*NORMALIZERS),
+        "pre-tokenizers": _names(*PRE_TOKENIZERS),
+        "post-processors": _names(*POST_PROCESSORS),
+        "weights": "safetensors and `pytorch_model.bin`, single and sharded, in float32, float16, bfloat16, float64",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {values} |" for name, values in rows.items())])
+
+
+def updated(readme: str) -> str:
+    """The README with its table made anew."""
+    before, _, rest = readme.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n\n{table()}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
