@@ -76,9 +76,7 @@ def tokenizer_function(hf_tokenizer: Any, max_length: int | None) -> tuple[Calla
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def tokenize(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
-        encodings = graph(input_sequence)
-        starts = encodings.row_splits[:-1]
-        padded = graph.padding(encodings, starts, encodings.row_splits[1:] - starts)
+        padded = graph.padding(graph(input_sequence))
         return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
 
     return tokenize, spec

@@ -99,10 +99,10 @@ MISTAKES: dict[str, tuple[str, Any, str, Any]] = {
     "buckets": ("mpnet", mpnet, "_MAX_DISTANCE", 64),
     "few buckets": ("mpnet", mpnet, "_BUCKETS", 16),
     "mask of mpnet": ("mpnet", mpnet, "padding_bias", no_mask),
-    "truncation": ("bert", post_processors.PostProcessor, "__call__", lambda self, tokens: cut_late(self, tokens)),
+    "truncation": ("bert", post_processors.Truncation, "__call__", lambda self, tokens: cut_late(self, tokens)),
     "normalizer": ("bert", normalizers.CodePointNormalizer, "__call__", lambda self, stream: stream),
 }  # fmt: skip
-ORIGINAL_POST = post_processors.PostProcessor.__call__
+ORIGINAL_POST = post_processors.Truncation.__call__
 
 
 def cut_late(self: Any, tokens: Any) -> Any:

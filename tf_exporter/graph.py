@@ -56,8 +56,7 @@ class SentenceEncoder(tf.Module):
     def tokenize(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Bytes [batch] or [batch, 1] → `input_ids`, `attention_mask` int32 [batch, longest], without a prompt."""
         encodings = self.transformer.tokenizer(flatten(texts))
-        starts, lengths = _runs(encodings)
-        padded = self.transformer.tokenizer.padding(encodings, starts, lengths)
+        padded = self.transformer.tokenizer.padding(encodings)
         return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
 
     def encode(self, texts: tf.Tensor, prompt: str) -> tf.Tensor:
@@ -82,15 +81,15 @@ class SentenceEncoder(tf.Module):
 
         So the cost follows the tokens there are, and memory does not grow with the batch.
         """
-        starts, lengths = _runs(encodings)
-        order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-        starts, lengths = tf.gather(starts, order), tf.gather(lengths, order)
+        order = tf.argsort(encodings.lengths, direction="DESCENDING", stable=True)
+        lengths = tf.gather(encodings.lengths, order)
+        encodings = Encodings(encodings.ids, tf.gather(encodings.starts, order), lengths)
         batch = tf.shape(lengths)[0]
 
         def one_slice(done: tf.Tensor, embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows = tf.maximum(1, self.micro_batch_tokens // tf.maximum(1, lengths[done]))
             end = tf.minimum(done + rows, batch)
-            padded = self.transformer.tokenizer.padding(encodings, starts[done:end], lengths[done:end])
+            padded = self.transformer.tokenizer.padding(encodings, slice(done, end))
             embedded = self._embed(padded, prompt_length)
             return end, tf.tensor_scatter_nd_update(embeddings, order[done:end, tf.newaxis], embedded)
 
@@ -122,11 +121,6 @@ def _build(source: ModelSource, spec: ModuleSpec, dimensions: Dimensions) -> Mod
     module = kind(spec.config, weights, dimensions)
     weights.finish()
     return module
-
-
-def _runs(encodings: Encodings) -> tuple[tf.Tensor, tf.Tensor]:
-    starts = encodings.row_splits[:-1]
-    return starts, encodings.row_splits[1:] - starts
 
 
 def flatten(texts: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.tokenizers.added_tokens import AddedTokenSplitter, Pattern
 from tf_exporter.tokenizers.normalizers import CodePointNormalizer
-from tf_exporter.tokenizers.post_processors import Encodings, Padding, PostProcessor
+from tf_exporter.tokenizers.post_processors import Encodings, Padding, Truncation
 from tf_exporter.tokenizers.pre_tokenizers import PreTokenizer
 from tf_exporter.tokenizers.probing import probe_normalizer, probe_pre_tokenizer
 from tf_exporter.tokenizers.spec import FILE, AddedTokenSpec, TokenizerSpec
@@ -34,11 +34,11 @@ class TokenizerGraph:
         self._pre_tokenizer = PreTokenizer(
             probe_pre_tokenizer(backend.pre_tokenizer), self._model.symbols, [token.id for token in spec.added_tokens]
         )
-        self._post_processor = PostProcessor(spec)
+        self._truncation = Truncation(spec)
         self.padding = Padding(spec)
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
-        """Bytes [batch] → the token ids of each text, truncated and with special tokens."""
+        """Bytes [batch] → the token ids of each text, truncated; `padding` makes matrices of them."""
         with tf.device("/CPU:0"):
             stream = decode(texts)
             if self._raw_added_tokens:
@@ -46,7 +46,7 @@ class TokenizerGraph:
             stream = self._normalizer(stream)
             if self._normalized_added_tokens:
                 stream = self._normalized_added_tokens(stream)
-            return self._post_processor(self._model(self._pre_tokenizer(stream)))
+            return self._truncation(self._model(self._pre_tokenizer(stream)))
 
 
 def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], list[Pattern]]:

@@ -8,17 +8,20 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.spec import TokenizerSpec
-from tf_exporter.tokenizers.stream import count, offsets
+from tf_exporter.tokenizers.stream import count
 from tf_exporter.tokenizers.tables import graph_constant
 from tf_exporter.tokenizers.wordpiece import Tokens
 
 
 class Encodings(NamedTuple):
-    """int32 ids of all texts with their special tokens, not padded: `ids` [T], `row_splits` [batch + 1]."""
+    """The token ids of all texts, cut to length; special tokens and padding are put around them by `Padding`."""
 
     ids: tf.Tensor
-    type_ids: tf.Tensor
-    row_splits: tf.Tensor
+    """int32 [T], a pool to gather from: the tokens of all texts."""
+    starts: tf.Tensor
+    """int32 [batch]: where a text's first kept token is in the pool."""
+    lengths: tf.Tensor
+    """int32 [batch]: its tokens, special ones included."""
 
 
 class Padded(NamedTuple):
@@ -29,61 +32,59 @@ class Padded(NamedTuple):
     token_type_ids: tf.Tensor
 
 
-class PostProcessor:
-    """TemplateProcessing (and its Bert and Roberta forms) for single texts, after truncation."""
+class Truncation:
+    """Keeps as many tokens as leave room for the special ones."""
 
     def __init__(self, spec: TokenizerSpec) -> None:
-        template = spec.template
-        around = [*template.prefix, *template.suffix]
-        self._added = graph_constant(np.array([id for id, _ in around], np.int32))
-        self._added_type_ids = graph_constant(np.array([type_id for _, type_id in around], np.int32))
-        self._type_id = template.type_id
-        self._prefix_length, self._suffix_length = len(template.prefix), len(template.suffix)
-        self._limit = None if spec.max_length is None else spec.max_length - len(around)
+        self._added = len(spec.template.prefix) + len(spec.template.suffix)
+        self._limit = None if spec.max_length is None else spec.max_length - self._added
         self._from_left = spec.truncation_side == "left"
 
     def __call__(self, tokens: Tokens) -> Encodings:
-        """Cuts each text and puts its special tokens around it."""
+        """Cuts each text."""
         starts, limits = tokens.row_splits[:-1], tokens.row_splits[1:]
         lengths = limits - starts
         if self._limit is not None:
             lengths = tf.minimum(lengths, self._limit)
             if self._from_left:
                 starts = limits - lengths
-        added = self._prefix_length + self._suffix_length
-        row_splits = offsets(lengths + added)
-        total = row_splits[-1]
-        # Where each output comes from: the pool of [tokens, prefix, suffix].
-        pool = tf.concat([tokens.ids, self._added], 0)
-        prefix_at = count(tokens.ids)
-        row = tf.cumsum(tf.scatter_nd(row_splits[1:-1, tf.newaxis], tf.ones_like(lengths[1:]), [total + 1]))[:-1]
-        place = tf.range(total) - tf.gather(row_splits, row) - self._prefix_length
-        length = tf.gather(lengths, row)
-        source = tf.where(place < 0, prefix_at + self._prefix_length + place, tf.gather(starts, row) + place)
-        source = tf.where(place >= length, prefix_at + self._prefix_length + place - length, source)
-        type_pool = tf.concat([tf.fill([prefix_at], self._type_id), self._added_type_ids], 0)
-        return Encodings(tf.gather(pool, source), tf.gather(type_pool, source), row_splits)
+        return Encodings(tokens.ids, starts, lengths + self._added)
 
 
 class Padding:
-    """Pads rows to the longest among them."""
+    """TemplateProcessing (and its Bert and Roberta forms) for single texts, and padding to the longest row."""
 
     def __init__(self, spec: TokenizerSpec) -> None:
-        self._pad_id, self._pad_type_id = spec.pad_id, spec.pad_type_id
+        template = spec.template
+        around = [*template.prefix, *template.suffix, (spec.pad_id, spec.pad_type_id)]
+        self._around = graph_constant(np.array([id for id, _ in around], np.int32))
+        types = [template.type_id, *(type_id for _, type_id in around)]
+        self._type_id = types[0] if len(set(types)) == 1 else None
+        self._types = graph_constant(np.array(types, np.int32))
+        self._prefix_length, self._suffix_length = len(template.prefix), len(template.suffix)
         self._left = spec.padding_side == "left"
 
-    def __call__(self, encodings: Encodings, starts: tf.Tensor, lengths: tf.Tensor) -> Padded:
-        """`starts`, `lengths` int32 [rows]: which runs of `encodings` make the rows."""
-        longest = tf.reduce_max(tf.concat([lengths, [0]], 0))
+    def __call__(self, encodings: Encodings, rows: slice = slice(None)) -> Padded:
+        """`rows`: which of the texts, all by default."""
+        starts, lengths = encodings.starts[rows, tf.newaxis], encodings.lengths[rows, tf.newaxis]
+        longest = tf.reduce_max(tf.concat([lengths[:, 0], [0]], 0))
         column = tf.range(longest)[tf.newaxis, :]
         if self._left:
-            column = column - (longest - lengths)[:, tf.newaxis]
-        present = (column >= 0) & (column < lengths[:, tf.newaxis])
-        source = tf.where(present, starts[:, tf.newaxis] + column, 0)
-        ids = tf.concat([encodings.ids, [0]], 0)
-        type_ids = tf.concat([encodings.type_ids, [0]], 0)
-        return Padded(
-            tf.where(present, tf.gather(ids, source), self._pad_id),
-            tf.cast(present, tf.int32),
-            tf.where(present, tf.gather(type_ids, source), self._pad_type_id),
-        )
+            column = column - (longest - lengths)
+        # Gathered from the pool of [tokens, prefix, suffix, padding].
+        first_suffix = count(encodings.ids) + self._prefix_length
+        place = column - self._prefix_length
+        behind = place - (lengths - (self._prefix_length + self._suffix_length))
+        around = tf.where(place < 0, place, tf.minimum(behind, self._suffix_length))
+        if self._left:
+            around = tf.where(column < 0, self._suffix_length, around)
+        source = tf.where((place >= 0) & (behind < 0), starts + place, first_suffix + around)
+        ids = tf.gather(tf.concat([encodings.ids, self._around], 0), source)
+        present = column < lengths
+        if self._left:
+            present &= column >= 0
+        if self._type_id is not None:
+            types = tf.fill(tf.shape(ids), self._type_id)
+        else:
+            types = tf.gather(self._types, tf.maximum(source - count(encodings.ids) + 1, 0))
+        return Padded(ids, tf.cast(present, tf.int32), types)

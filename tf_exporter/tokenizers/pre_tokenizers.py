@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, row_starts, shift_right
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, row_starts, shift_right
 from tf_exporter.tokenizers.tables import CodePointTable, graph_constant
 
 INSIDE, REMOVED, ISOLATED, ADDED = range(4)
@@ -15,16 +15,18 @@ INSIDE, REMOVED, ISOLATED, ADDED = range(4)
 
 
 class Words(NamedTuple):
-    """The stream cut into words. All of int32 [N] or bool [N], but `lengths` int32 [words]."""
+    """The stream cut into words. Fields are int32 [N] or bool [N] where nothing else is said."""
 
     symbols: tf.Tensor
     """The model's symbol of each code; 0 outside words and for codes unknown to the model."""
     starts: tf.Tensor
     """Whether a word starts here; an added token is no word."""
+    positions: tf.Tensor
+    """int32 [words]: where the words start."""
     inside: tf.Tensor
     """Whether the word of the previous element goes on here."""
     lengths: tf.Tensor
-    """The number of codes of each word."""
+    """int32 [words]: the number of codes of each word."""
     added_token: tf.Tensor
     """The id where an added token stands, else −1."""
     row_splits: tf.Tensor
@@ -50,11 +52,12 @@ class PreTokenizer:
         # A word starts after anything that is not the inside of a word, and at every isolated code.
         breaks = row_starts(stream) | alone | shift_right(code_class > INSIDE, first=True)
         starts = in_word & breaks
-        rank = tf.boolean_mask(tf.cumsum(tf.cast(in_word, tf.int32)), starts)
-        total = tf.reduce_sum(tf.cast(in_word, tf.int32), keepdims=True)
-        lengths = tf.concat([rank[1:], total + 1], 0)[: count(rank)] - rank
+        positions = places(starts)
+        before = offsets(tf.cast(in_word, tf.int32))
+        lengths = tf.gather(before, tf.concat([positions[1:], count(starts)[tf.newaxis]], 0)[: count(positions)])
+        lengths -= tf.gather(before, positions)
         added_token = tf.gather(
             self._added_token_ids,
             tf.where(code_class == ADDED, stream.codes - ADDED_TOKEN_BASE, count(self._added_token_ids) - 1),
         )
-        return Words(symbols, starts, in_word & ~breaks, lengths, added_token, stream.row_splits)
+        return Words(symbols, starts, positions, in_word & ~breaks, lengths, added_token, stream.row_splits)

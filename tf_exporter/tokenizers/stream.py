@@ -37,6 +37,11 @@ def count(tensor: tf.Tensor) -> tf.Tensor:
     return tf.shape(tensor)[0]
 
 
+def places(flags: tf.Tensor) -> tf.Tensor:
+    """Where the flags, bool [N], are true: int32 [true ones]."""
+    return tf.cast(tf.where(flags)[:, 0], tf.int32)
+
+
 def offsets(counts: tf.Tensor) -> tf.Tensor:
     """int32 counts [N] → int32 [N + 1]: where the items of each element start, and the total."""
     return tf.concat([[0], tf.cumsum(counts)], 0)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_exporter.tokenizers.pre_tokenizers import Words
 from tf_exporter.tokenizers.spec import WordPieceSpec
-from tf_exporter.tokenizers.stream import count, offsets
+from tf_exporter.tokenizers.stream import count, offsets, places
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, Trie, graph_constant
 
 _DENSE_STEPS = 4
@@ -50,15 +50,13 @@ class WordPiece:
     def __call__(self, words: Words) -> Tokens:
         """Splits every word into pieces; a word that cannot be, or is too long, becomes the unknown token."""
         best = self._longest_pieces(words)
-        position = tf.where(words.starts)[:, 0]
-        position = tf.cast(position, tf.int32)
         # The trie counts the prefix's characters too, which a continuing piece does not consume.
         length = tf.gather(self._trie.depth, best) - tf.where(words.starts, 0, self._prefix_length)
-        reached, unknown = self._follow(words, best, length, position)
+        reached, unknown = self._follow(words, best, length)
         unknown = tf.concat([[False], unknown | (words.lengths > self.max_input_chars_per_word)], 0)
         in_unknown = tf.gather(unknown, tf.cumsum(tf.cast(words.starts, tf.int32)))
         emitted = (reached & ~in_unknown) | (words.starts & in_unknown) | (words.added_token >= 0)
-        kept = tf.cast(tf.where(emitted)[:, 0], tf.int32)
+        kept = places(emitted)
         ids = tf.where(in_unknown, self.unk_id, tf.gather(self._trie.value, best))
         ids = tf.where(words.added_token >= 0, words.added_token, ids)
         splits = tf.gather(offsets(tf.cast(emitted, tf.int32)), words.row_splits)
@@ -88,10 +86,10 @@ class WordPiece:
         )
         return tf.tensor_scatter_nd_update(best, alive, following[2])
 
-    def _follow(self, words: Words, best: tf.Tensor, length: tf.Tensor, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _follow(self, words: Words, best: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Follows the pieces from each word's start: (bool [N] a piece starts here, bool [W] the word is unknown)."""
         size = count(best)
-        word_count = count(position)
+        word_count = count(words.positions)
         inside = tf.concat([words.inside, [False]], 0)
 
         def more(step: tf.Tensor, position: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
@@ -105,13 +103,14 @@ class WordPiece:
             unknown = tf.tensor_scatter_nd_update(unknown, word[:, tf.newaxis], ~matched)
             position = tf.where(matched, position + tf.gather(length, position), size)
             going = tf.gather(inside, position)
-            return step + 1, tf.boolean_mask(position, going), tf.boolean_mask(word, going), reached, unknown
+            kept = places(going)
+            return step + 1, tf.gather(position, kept), tf.gather(word, kept), reached, unknown
 
         unmarked = tf.zeros([size], tf.bool), tf.zeros([word_count], tf.bool)
         *_, reached, unknown = tf.while_loop(
             more,
             one_piece,
-            (tf.constant(0), position, tf.range(word_count), *unmarked),
+            (tf.constant(0), words.positions, tf.range(word_count), *unmarked),
             shape_invariants=tuple(tf.TensorShape(shape) for shape in ([], [None], [None], [None], [None])),
             parallel_iterations=1,
         )
