@@ -12,17 +12,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 import tensorflow as tf
-from fixtures.minilm import minilm_folder
 from transformers import AutoTokenizer
 
+from fixtures.minilm import minilm_folder
 from tf_exporter import convert
-from tf_exporter.samples import words
+from tf_exporter.samples import code_point_texts, words
 
 BURSTS, CALLS = 12, 10
 
@@ -50,7 +51,7 @@ def engines(folder: Path, artifact: Path) -> dict[str, Callable[[list[str]], obj
         "tokenizers": lambda texts: backend.encode_batch(texts),
     }
     try:
-        import tensorflow_text
+        import tensorflow_text  # type: ignore[import-untyped]  # has none
     except ImportError:
         print("tensorflow-text is not installed: left out")
         return found
@@ -74,6 +75,30 @@ def measure(engines: dict[str, Callable[[list[str]], object]], texts: list[str])
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
+def wrong_code_points(engines: dict[str, Callable[[list[str]], object]]) -> dict[str, int]:
+    """How many of all code points, in `a{}b`, get other ids than from `tokenizers`."""
+    texts = code_point_texts("a{}b")
+    wrong = dict.fromkeys(engines, 0)
+    for start in range(0, len(texts), 8192):
+        chunk = texts[start : start + 8192]
+        answers = {name: [_inner(ids) for ids in _ids(engine(chunk))] for name, engine in engines.items()}
+        for name, ids in answers.items():
+            wrong[name] += sum(ours != theirs for ours, theirs in zip(ids, answers["tokenizers"]))
+    return wrong
+
+
+def _ids(answer: Any) -> list[list[int]]:
+    if isinstance(answer, dict):
+        return [row[mask > 0].tolist() for row, mask in zip(answer["input_ids"].numpy(), answer["attention_mask"].numpy())]
+    if isinstance(answer, list):
+        return [encoding.ids for encoding in answer]
+    return [[101, *row, 102] for row in answer.merge_dims(1, -1).to_list()]
+
+
+def _inner(ids: list[int]) -> tuple[int, ...]:
+    return tuple(ids[1:-1])
+
+
 def main() -> int:
     folder = minilm_folder()
     if folder is None:
@@ -88,6 +113,8 @@ def main() -> int:
         for name, texts in inputs().items():
             figures = measure(contenders, texts)
             print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in figures.values()) + " |", flush=True)
+        wrong = wrong_code_points(contenders)
+        print("| code points in `a{}b` with other ids | " + " | ".join(f"{count:,}" for count in wrong.values()) + " |")
     return 0
 
 
