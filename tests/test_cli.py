@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +20,12 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 
+PROMPTS = {"query": "hello: ", "odd/name 中": 'a/b\n{c} "é" \U0001f600 ' + "long " * 50}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models.write_model(tmp_path_factory.mktemp("cli") / "model", prompts={"query": "hello: "})
+    return models.write_model(tmp_path_factory.mktemp("cli") / "model", prompts=PROMPTS)
 
 
 def test_done(model: Path, tmp_path: Path) -> None:
@@ -30,6 +35,20 @@ def test_done(model: Path, tmp_path: Path) -> None:
     assert result.stdout.startswith("Token ids: equal")
     assert "max abs difference" in result.stdout
     assert result.stdout.endswith(f"Saved to {tmp_path / 'out'}\n")
+
+
+def test_options_that_change_the_graph(model: Path, tmp_path: Path) -> None:
+    """Verified against the reference set up in the same way."""
+    settings = json.loads((model / "sentence_bert_config.json").read_text())
+    limited = Path(shutil.copytree(model, tmp_path / "limited"))
+    (limited / "sentence_bert_config.json").write_text(json.dumps({**settings, "processing_kwargs": {"text": {"max_length": 9}}}))
+    options = ["--max-seq-length", 12, "--truncate-dim", 7, "--prompt-name", "odd/name 中", "--micro-batch-tokens", 50]
+    for folder in (model, limited):
+        result = run(folder, tmp_path / folder.name / "out", *options)
+        assert result.returncode == 0, result.stderr
+        manifest = json.loads((tmp_path / folder.name / "out/assets.extra/tf_exporter.json").read_text())
+        assert (manifest["max_seq_length"], manifest["dimension"], manifest["micro_batch_tokens"]) == (12, 7, 50)
+        assert manifest["signatures"]["serving_default"] == PROMPTS["odd/name 中"]
 
 
 def test_quiet(model: Path, tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ class SentenceEncoder(tf.Module):
         if OUTPUT not in dimensions:
             kinds = [module.kind for module in spec.modules]
             raise UnsupportedError("modules.json", "type", kinds, "a module that makes a sentence_embedding, as Pooling")
-        self._truncate_dim = options.truncate_dim if options.truncate_dim is not None else spec.truncate_dim
-        self.dim = min(dimensions[OUTPUT], self._truncate_dim or dimensions[OUTPUT])
+        truncate_dim = options.truncate_dim if options.truncate_dim is not None else spec.truncate_dim
+        self.dim = min(dimensions[OUTPUT], truncate_dim or dimensions[OUTPUT])
         self.micro_batch_tokens = options.micro_batch_tokens
         self.prompts = signature_prompts(spec, options.prompt_name)
         self._needs_prompt_length = any(isinstance(module, Pooling) and not module.includes_prompt for module in self.modules)

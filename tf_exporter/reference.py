@@ -99,6 +99,8 @@ def main() -> None:
     )
     if options["max_seq_length"] is not None:
         model.max_seq_length = options["max_seq_length"]
+        # The user's limit goes before the module's own as well, as it does in the graph.
+        getattr(model[0], "processing_kwargs", {}).get("text", {}).pop("max_length", None)
     answers = {}
     for index, job in enumerate(json.load(sys.stdin.buffer)):
         embeddings = model.encode(job["texts"], prompt=job["prompt"], batch_size=job["batch_size"], show_progress_bar=False)

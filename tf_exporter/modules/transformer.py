@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import tensorflow as tf
@@ -43,7 +42,6 @@ def load_tokenizer(source: ModelSource, spec: TransformerSpec) -> Any:
             config = source.read_object(at + name)
             if config.get("auto_map"):
                 raise UnsupportedError(at + name, "auto_map", config["auto_map"], "no code; a model's is never run")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     from tokenizers import normalizers
     from transformers import AutoTokenizer
 

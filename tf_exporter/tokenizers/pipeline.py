@@ -50,7 +50,11 @@ class TokenizerGraph:
 
 
 def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], list[Pattern]]:
-    """What is searched in the raw text, and what in the normalized text; of equal patterns the first counts."""
+    """What is searched in the raw text, and what in the normalized text.
+
+    Of patterns that are equal once normalized the reference finds any one, at random each time it is loaded; so they are
+    refused.
+    """
     raw: dict[str, Pattern] = {}
     normalized: dict[str, Pattern] = {}
     for number, token in enumerate(spec.added_tokens):
@@ -61,7 +65,12 @@ def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], l
             raise UnsupportedError(
                 FILE, f"added_tokens[{number}].content", token.content, "text that the normalizer does not remove"
             )
-        (normalized if token.normalized else raw).setdefault(content, _pattern(content, number, token, spec))
+        patterns = normalized if token.normalized else raw
+        if content in patterns:
+            raise UnsupportedError(
+                FILE, f"added_tokens[{number}].content", token.content, "tokens that differ once they are normalized"
+            )
+        patterns[content] = _pattern(content, number, token, spec)
     return list(raw.values()), list(normalized.values())
 
 
