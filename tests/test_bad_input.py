@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from fixtures import models
-from fixtures.models import Dense, Pooling
-from tf_exporter import ConversionError, InputError, UnsupportedError, UsageError, WeightsError, convert
+from tests.refusals import edit, refused
+from tf_exporter import ConversionError, InputError, UnsupportedError, UsageError, convert
 from tf_exporter.source import CONFIG_LIMIT
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that converts, to be copied and broken."""
-    folder = tmp_path_factory.mktemp("good") / "model"
-    return models.write_model(folder, heads=[Pooling(32, "mean"), Dense(32, 8)], prompts={"query": "q: "})
-
-
-@pytest.fixture
-def model(good: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(good, tmp_path / "model"))
-
-
-def refused(model: Path | str, kind: type[ConversionError], *words: str, **options: Any) -> None:
-    """Converting raises `kind` with these words in one line, and leaves nothing behind."""
-    place = Path(model).parent / "place" if isinstance(model, Path) else Path(options.pop("place"))
-    place.mkdir(exist_ok=True)
-    with pytest.raises(ConversionError) as raised:
-        convert(model, place / "out", verify="off", **options)
-    message = str(raised.value)
-    assert type(raised.value) is kind, message
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    assert list(place.iterdir()) == []
-
-
-def edit(path: Path, **changes: Any) -> None:
-    values = json.loads(path.read_text())
-    values.update(changes)
-    path.write_text(json.dumps(values))
 
 
 def edit_modules(model: Path, index: int, **changes: Any) -> None:
@@ -98,7 +62,7 @@ def test_hundred_megabytes_of_nesting(model: Path) -> None:
     assert CONFIG_LIMIT < 100_000_000
 
 
-UNSUPPORTED: dict[str, tuple[Callable[[Path], None], str]] = {
+UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "module type": (lambda m: edit_modules(m, 1, type="sentence_transformers.models.Telepathy"), "Telepathy"),
     "foreign namespace": (lambda m: edit_modules(m, 1, type="evil.models.Pooling"), "evil.models.Pooling"),
     "prefix of a namespace": (lambda m: edit_modules(m, 1, type="sentence_transformers.models_x.Pooling"), "models_x"),
@@ -137,6 +101,19 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], None], str]] = {
     "default prompt": (lambda m: edit(m / "config_sentence_transformers.json", default_prompt_name="x"), "'x'"),
     "prompt names": (lambda m: edit(m / "config_sentence_transformers.json", prompts={"a b": "", "a_b": ""}), "a_b"),
     "padding side": (lambda m: edit(m / "tokenizer_config.json", padding_side="left"), "padding_side"),
+    "no mask": (lambda m: edit(m / "tokenizer_config.json", model_input_names=["input_ids"]), "model_input_names"),
+    "tokenizer key": (lambda m: edit(m / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.1.json"]), "fast_tok"),
+    "tokenizer vocab": (lambda m: edit(m / "tokenizer_config.json", vocab="/etc/hostname"), "vocab"),
+    "length of a list": (lambda m: edit(m / "tokenizer_config.json", model_max_length=[1]), "model_max_length"),
+    "length of text": (lambda m: edit(m / "tokenizer_config.json", model_max_length="16"), "model_max_length"),
+    "endless length": (lambda m: edit(m / "tokenizer_config.json", model_max_length=float("inf")), "model_max_length"),
+    "no length": (lambda m: edit(m / "tokenizer_config.json", model_max_length=float("nan")), "model_max_length"),
+    "old and new kwargs": (
+        lambda m: edit(m / "sentence_bert_config.json", tokenizer_args={"model_max_length": 9}, processor_kwargs={}),
+        "not both",
+    ),
+    "adapter": (lambda m: (m / "adapter_config.json").write_text("{}"), "adapter"),
+    "long added token": (lambda m: edit(m / "tokenizer_config.json", extra_special_tokens=["x" * 5000]), "4096"),
     "rows for ids": (lambda m: edit(m / "tokenizer_config.json", extra_special_tokens=["[NEW]"]), "vocab_size"),
 }  # fmt: skip
 
@@ -163,6 +140,49 @@ def test_tokenizer_step(model: Path, name: str) -> None:
     edit(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     edit(model / "tokenizer.json", **TOKENIZER_STEPS[name])
     refused(model, UnsupportedError, "tokenizer.json")
+
+
+@pytest.mark.parametrize("place", ["architectures", "template key", "template file"])
+def test_plain_folders_that_are_not_mean_pooled(model: Path, place: str) -> None:
+    (model / "modules.json").unlink()
+    if place == "architectures":
+        edit(model / "config.json", architectures=["BertForCausalLM"])
+    elif place == "template key":
+        edit(model / "tokenizer_config.json", chat_template="{{ messages }}")
+    else:
+        (model / "chat_template.jinja").write_text("{{ messages }}")
+    refused(model, UnsupportedError)
+
+
+def test_alias_says_something_else(tmp_path: Path) -> None:
+    folder = models.write_model(tmp_path / "model", "distilbert")
+    edit(folder / "config.json", num_attention_heads=2)
+    refused(folder, UnsupportedError, "n_heads")
+
+
+def test_tokenizer_files_elsewhere(model: Path) -> None:
+    (model / "tokenizer.json").rename(model.parent / "tokenizer.json")
+    (model / "vocab.txt").write_text("\n".join(models.VOCAB))
+    edit(model / "tokenizer_config.json", tokenizer_file=str(model.parent / "tokenizer.json"))
+    refused(model, UnsupportedError, "tokenizer_file")
+    edit(model / "tokenizer_config.json", tokenizer_file=None)
+    (model / "chat_template.jinja").symlink_to("/etc/hostname")
+    refused(model, InputError, "link")
+
+
+def test_text_that_is_no_text(model: Path) -> None:
+    edit(model / "config_sentence_transformers.json", prompts={"query": "\ud800"})
+    refused(model, InputError, "config_sentence_transformers.json")
+
+
+def test_paths_that_cannot_be_followed(model: Path, tmp_path: Path) -> None:
+    (model / "1_Pooling/config.json").unlink()
+    (model / "1_Pooling/config.json").symlink_to("config.json")
+    refused(model, InputError, "1_Pooling")
+    for name in ("x" * 300, "~nosuchuser/x"):
+        refused(name, InputError, "no such folder", place=tmp_path / "place")
+        with pytest.raises(UsageError):
+            convert(model, name if name[0] == "~" else tmp_path / name, verify="off")
 
 
 def test_no_tokenizer(model: Path) -> None:
@@ -211,115 +231,12 @@ def test_hub_cache_links_are_followed(model: Path, tmp_path: Path) -> None:
     convert(snapshot, tmp_path / "out", verify="off")
 
 
-def change_weights(model: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
-    tensors = load_file(model / "model.safetensors")
-    change(tensors)
-    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
-
-
-NAME = "encoder.layer.1.attention.self.key.weight"
-BAD_WEIGHTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
-    "missing": (lambda tensors: tensors.pop(NAME), NAME),
-    "renamed": (lambda tensors: tensors.update({NAME + "s": tensors.pop(NAME)}), NAME),
-    "extra": (lambda tensors: tensors.update({"encoder.layer.7.x": torch.zeros(1)}), "encoder.layer.7.x"),
-    "adapter": (lambda tensors: tensors.update({NAME + ".lora_A": torch.zeros(1)}), "lora_A"),
-    "mis-shaped": (lambda tensors: tensors.update({NAME: tensors[NAME][:31]}), "[31, 32]"),
-    "flat": (lambda tensors: tensors.update({NAME: tensors[NAME].flatten()}), "[1024]"),
-    "NaN": (lambda tensors: tensors[NAME].fill_(float("nan")), "not finite"),
-    "infinite": (lambda tensors: tensors[NAME].fill_(float("inf")), "not finite"),
-    "integers": (lambda tensors: tensors.update({NAME: tensors[NAME].to(torch.int8)}), "int8"),
-    "too large": (lambda tensors: tensors.update({NAME: torch.full((32, 32), 1e300, dtype=torch.float64)}), "not finite"),
-    "twice": (lambda tensors: tensors.update({"bert." + NAME: torch.zeros(32, 32)}), NAME),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BAD_WEIGHTS)
-def test_weights(model: Path, name: str) -> None:
-    change, word = BAD_WEIGHTS[name]
-    change_weights(model, change)
-    refused(model, WeightsError, word)
-
-
-def test_no_weights(model: Path) -> None:
-    (model / "model.safetensors").unlink()
-    refused(model, InputError, "model.safetensors")
-
-
-def header(length: int, content: bytes) -> bytes:
-    return struct.pack("<Q", length) + content
-
-
-LYING_FILES = {
-    "empty": b"",
-    "no header": b"12345",
-    "header longer than the file": header(1 << 40, b"{}"),
-    "header of the file's length": header(1 << 20, b"{}"),
-    "header is no JSON": header(8, b"nonsense"),
-    "offsets beyond the file": header(70, b'{"a":{"dtype":"F32","shape":[9999],"data_offsets":[0,39996]}}         '),
-    "offsets overlap": header(
-        112,
-        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}     ',
-    )
-    + b"1234",
-    "shape does not fit": header(70, b'{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,4]}}                ') + b"1234",
-    "nested": header(100_000, b"[" * 100_000),
-}
-
-
-@pytest.mark.parametrize("name", LYING_FILES)
-def test_safetensors_header(model: Path, name: str) -> None:
-    (model / "model.safetensors").write_bytes(LYING_FILES[name])
-    refused(model, InputError, "model.safetensors")
-
-
-def test_truncated_safetensors(model: Path) -> None:
-    path = model / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    refused(model, InputError, "model.safetensors")
-
-
-@pytest.mark.parametrize(
-    "weight_map",
-    [{"a": "../x.safetensors"}, {"a": "/etc/passwd"}, {"a": "no.safetensors"}, {"a": 5}, [], None],
-    ids=str,
-)
-def test_shard_index(model: Path, weight_map: Any) -> None:
-    (model / "model.safetensors").unlink()
-    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    refused(model, InputError if not isinstance(weight_map, dict) or weight_map == {"a": 5} else WeightsError, "index")
-
-
-class Hostile:
-    def __reduce__(self) -> Any:
-        return os.system, ("touch should-not-be-here",)
-
-
-def test_pickles_are_not_run(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (model / "model.safetensors").unlink()
-    torch.save({"a": Hostile()}, model / "pytorch_model.bin")
-    refused(model, InputError, "pytorch_model.bin")
-    (model / "pytorch_model.bin").write_bytes(b"no pickle at all")
-    refused(model, InputError, "pytorch_model.bin")
-    torch.save([1, 2], model / "pytorch_model.bin")
-    refused(model, InputError, "pytorch_model.bin")
-    assert not (tmp_path / "should-not-be-here").exists()
-
-
-def test_pickled_weights_without_torch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    (model / "model.safetensors").unlink()
-    torch.save({}, model / "pytorch_model.bin")
-    monkeypatch.setitem(sys.modules, "torch", None)
-    refused(model, InputError, "tf-exporter[verify]")
-
-
 OPTIONS: list[tuple[dict[str, Any], type[ConversionError], str]] = [
     ({"max_seq_length": 0}, UsageError, "max-seq-length"),
     ({"max_seq_length": 49}, UnsupportedError, "48"),
     ({"truncate_dim": -1}, UsageError, "truncate-dim"),
     ({"micro_batch_tokens": 0}, UsageError, "micro-batch-tokens"),
+    ({"micro_batch_tokens": 2**31}, UsageError, "micro-batch-tokens"),
     ({"atol": 0}, UsageError, "atol"),
     ({"prompt_name": "nope"}, UsageError, "nope"),
     ({"revision": "main"}, UsageError, "revision"),

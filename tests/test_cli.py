@@ -56,6 +56,17 @@ def test_quiet(model: Path, tmp_path: Path) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+def test_current_folder_is_not_searched_for_code(model: Path, tmp_path: Path) -> None:
+    """Neither by the command nor by the reference's process."""
+    for name in ("torch", "sentence_transformers", "numpy", "tensorflow", "json", "tf_exporter"):
+        (tmp_path / f"{name}.py").write_text("open('was-run', 'w').close()")
+    command = [str(Path(sys.executable).with_name("convert-hf-model")), str(model), "out"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "max abs difference" in result.stdout
+    assert not (tmp_path / "was-run").exists()
+
+
 def check_refusal(result: subprocess.CompletedProcess[str], code: int, word: str) -> None:
     assert result.returncode == code
     assert result.stdout == ""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from fixtures import models
@@ -90,12 +91,12 @@ def test_not_in_the_cache(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     check_refusal(run(hub[0], tmp_path, REPOSITORY, tmp_path / "out", "--local-files-only"), REPOSITORY)
 
 
-def test_pickled_weights_are_fetched_where_there_is_nothing_else(tmp_path: Path) -> None:
-    import torch
-
-    folder = models.write_model(tmp_path / "model")
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
+@pytest.mark.parametrize("part", ["", "2_Dense"])
+def test_pickled_weights_where_there_are_no_others(tmp_path: Path, part: str) -> None:
+    folder = models.write_model(tmp_path / "model", heads=[Pooling(32, "mean"), Dense(32, 8)])
+    weights = folder / part / "model.safetensors"
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+    weights.unlink()
     with serve_hub(folder, REPOSITORY) as (endpoint, _):
         result = run(endpoint, tmp_path, REPOSITORY, tmp_path / "out")
         assert result.returncode == 0, result.stderr

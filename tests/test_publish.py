@@ -77,6 +77,12 @@ def test_parents_are_made(model: Path, place: Path) -> None:
     assert [path.name for path in (place / "a/b").iterdir()] == ["out"]
 
 
+def test_parents_of_a_failure_go(model: Path, place: Path) -> None:
+    with pytest.raises(UsageError):
+        convert(model, place / "a/b/out", verify="off", prompt_name="none")
+    assert list(place.iterdir()) == []
+
+
 def test_parent_is_a_file(model: Path, place: Path) -> None:
     (place / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 from tokenizers import AddedToken
-from transformers import AutoTokenizer, BertTokenizer
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from fixtures.tokenizers import random_texts, random_tokenizer
 from tests.helpers import tokenizer_function
@@ -146,6 +146,17 @@ def test_white_space_token_that_was_stripped_already(tmp_path: Path) -> None:
     hf_tokenizer = bert_tokenizer(tmp_path, [*SPECIAL, "a", "b"])
     hf_tokenizer.add_tokens([AddedToken("\n", lstrip=True, rstrip=True), AddedToken("b", rstrip=True)])
     assert mismatches(hf_tokenizer, ["a\n\nb", "\na\n a", "b\na b \n", "b \n"]) == []
+
+
+def test_endless_words(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    hf_tokenizer = bert_tokenizer(tmp_path, [*SPECIAL, "a", "##a", "a" * 300])
+    values = json.loads(hf_tokenizer.backend_tokenizer.to_str())
+    values["model"]["max_input_chars_per_word"] = 2**40
+    path.write_text(json.dumps(values))
+    endless = PreTrainedTokenizerFast(tokenizer_file=str(path), pad_token="[PAD]")
+    assert mismatches(endless, ["a" * 299, "a" * 300, "a" * 301]) == []
+    assert mismatches(hf_tokenizer, ["a" * 100, "a" * 300]) == []
 
 
 def test_empty_batch_and_huge_text(real_function: Any) -> None:

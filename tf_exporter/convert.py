@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_exporter.errors import UnsupportedError, UsageError, one_line
+from tf_exporter.errors import InputError, UnsupportedError, UsageError, one_line
 from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
 from tf_exporter.source import ModelSource, open_model
 
@@ -35,6 +35,18 @@ class Conversion:
     """The outcome of the verification in plain words."""
 
 
+@contextmanager
+def rust_panics() -> Iterator[None]:
+    """A panic of `tokenizers`' native code, which is no `Exception` to Python, as an `InputError`."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise InputError(f"the tokenizer makes Hugging Face tokenizers panic ({one_line(error)})") from None
+
+
+@rust_panics()
 def convert(
     model: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
@@ -128,8 +140,8 @@ def _check_options(
         ("truncate-dim", truncate_dim),
         ("micro-batch-tokens", micro_batch_tokens),
     ):
-        if number is not None and number < 1:
-            raise UsageError(f"--{name} {number}: a positive number is needed")
+        if number is not None and not 1 <= number < 2**31:
+            raise UsageError(f"--{name} {number}: a positive number below 2³¹ is needed")
     if not atol > 0:
         raise UsageError(f"--atol {atol}: a positive number is needed")
     if verify not in LEVELS:

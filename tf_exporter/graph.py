@@ -74,7 +74,7 @@ class SentenceEncoder(tf.Module):
         tokenizer = self.transformer.hf_tokenizer
         limit = {"truncation": True, "max_length": spec.max_length} if spec.max_length else {}
         ids = tokenizer(prompt, **limit)["input_ids"]
-        return len(ids) - (ids[-1] in spec.special_ids)
+        return len(ids) - (ids[-1:] != [] and ids[-1] in spec.special_ids)
 
     def _in_micro_batches(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """Rows in order of length, some thousand tokens at a time, each slice padded to its own longest.

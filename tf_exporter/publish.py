@@ -6,6 +6,7 @@ this process dies, even of SIGKILL.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tf_exporter.errors import UsageError
+from tf_exporter.errors import UsageError, one_line
 
 EXTRA = "assets.extra"
 MANIFEST = f"{EXTRA}/tf_exporter.json"
@@ -23,12 +24,17 @@ MANIFEST = f"{EXTRA}/tf_exporter.json"
 _JANITOR = """
 import os, shutil, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-output, partial, replaced = sys.argv[1:]
+output, partial, replaced, *parents = sys.argv[1:]
 sys.stdin.buffer.read()
 if os.path.lexists(replaced) and not os.path.lexists(output):
     os.rename(replaced, output)
 for folder in (partial, replaced):
     shutil.rmtree(folder, ignore_errors=True)
+for parent in parents:
+    try:
+        os.rmdir(parent)
+    except OSError:
+        break
 """
 """Runs until the pipe from its parent closes, then tidies up; after a publication there is nothing left to do."""
 
@@ -41,11 +47,14 @@ class Publication:
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], force: bool):
-        self.output = Path(output_dir).expanduser().absolute()
-        if not self.output.name:
-            raise UsageError(f"{output_dir}: not a folder that can be made")
         self._force = force
-        self._check_output()
+        try:
+            self.output = Path(output_dir).expanduser().absolute()
+            if not self.output.name or not os.fspath(output_dir):
+                raise UsageError(f"{output_dir}: not a folder that can be made")
+            self._check_output()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UsageError(f"{output_dir}: not a folder that can be made ({one_line(error)})") from None
         token = secrets.token_hex(6)
         self.partial = self.output.with_name(f".{self.output.name}.{token}.partial")
         self._replaced = self.output.with_name(f".{self.output.name}.{token}.replaced")
@@ -62,9 +71,10 @@ class Publication:
 
     def __enter__(self) -> Publication:
         try:
+            made = list(itertools.takewhile(lambda parent: not parent.exists(), self.output.parents))
             self.output.parent.mkdir(parents=True, exist_ok=True)
             self._janitor = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _JANITOR, self.output, self.partial, self._replaced],
+                [sys.executable, "-I", "-S", "-c", _JANITOR, self.output, self.partial, self._replaced, *made],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

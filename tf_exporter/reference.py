@@ -1,8 +1,8 @@
 """The reference, in a process of its own: what sentence-transformers makes of given texts, in float32 on the CPU.
 
 A process of its own, because torch's and TensorFlow's copies of LLVM abort when they meet in one process, and so that
-its memory is given back. `python -m tf_exporter.reference OPTIONS` is that process: it loads the model while the graph is
-built elsewhere, waits for the request on its standard input, and answers on its standard output.
+its memory is given back. `main` is that process: it loads the model while the graph is built elsewhere, waits for the request
+on its standard input, and answers on its standard output.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ import numpy as np
 from tf_exporter.errors import VerificationError
 
 REQUIRED = ("torch", "sentence_transformers")
+
+_START = """
+import sys
+sys.path = [path for path in sys.path if path] + sys.argv[1:2]
+from tf_exporter.reference import main
+main(sys.argv[2])
+"""
+"""Without the current folder, which Python would search first: it may hold anybody's torch.py."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Reference:
     def __init__(self, folder: Path, max_seq_length: int | None, truncate_dim: int | None):
         options = {"model": str(folder), "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tf_exporter.reference", json.dumps(options)],
+            [sys.executable, "-c", _START, str(Path(__file__).parents[1]), json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -81,9 +89,9 @@ class Reference:
         self._thread.shutdown()
 
 
-def main() -> None:
-    """The reference process."""
-    options = json.loads(sys.argv[1])
+def main(arguments: str) -> None:
+    """The reference process; `arguments` is a JSON object."""
+    options = json.loads(arguments)
     # Whatever libraries print goes to standard error; standard output carries the arrays.
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -110,7 +118,3 @@ def main() -> None:
     np.savez(archive, versions=np.array(json.dumps(versions)), **answers)  # type: ignore[arg-type]  # str keys
     output.write(archive.getvalue())
     output.close()
-
-
-if __name__ == "__main__":
-    main()

@@ -22,8 +22,7 @@ TOKENIZER_LIMIT = 256 * 2**20
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
-_PICKLED = ("*pytorch_model*.bin", "*pytorch_model.bin.index.json")
-_CONFIGS = ("*.json", "*.txt", "*.model")
+_CONFIGS = ("*.json", "*.txt", "*.model", "*.jinja")
 _OTHER_FORMATS = ("onnx/*", "openvino/*", "*.ot", "*.h5", "*.msgpack", "*.onnx")
 
 
@@ -46,14 +45,20 @@ class ModelSource:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name or ":" in name:
             raise InputError(f"{name!r}: the path leaves the model's folder")
-        real = (self.folder / pure).resolve()
+        try:
+            real = (self.folder / pure).resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"{name!r}: not a path that can be followed ({one_line(error)})") from None
         if not any(real == root or root in real.parents for root in self._roots):
             raise InputError(f"{name!r}: the path is a link out of the model's folder")
         return real
 
     def exists(self, name: str) -> bool:
         """Whether the model has the file."""
-        return self.path(name).is_file()
+        try:
+            return self.path(name).is_file()
+        except OSError as error:
+            raise InputError(f"{name!r}: cannot be looked at ({error.strerror or error})") from None
 
     def read_bytes(self, name: str, limit: int) -> bytes:
         """The whole file, of at most `limit` bytes."""
@@ -71,7 +76,10 @@ class ModelSource:
     def read_json(self, name: str, limit: int = CONFIG_LIMIT) -> Any:
         """The parsed file."""
         try:
-            return json.loads(self.read_bytes(name, limit).decode("utf-8"))
+            value = json.loads(self.read_bytes(name, limit).decode("utf-8"))
+            # Surrogates, which no text and no file name has, can be written in JSON.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            return value
         except RecursionError:
             raise InputError(f"{name}: nested too deeply") from None
         except ValueError as error:
@@ -110,12 +118,16 @@ def open_model(
         InputError: no such folder or repository, or it cannot be fetched.
         UsageError: a revision was asked of a local folder.
     """
-    folder = Path(model).expanduser()
-    if model and folder.is_dir():
+    try:
+        folder = Path(model).expanduser()
+        is_folder, is_there = bool(model) and folder.is_dir(), bool(model) and folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{model[:80]}: no such folder ({one_line(error)})") from None
+    if is_folder:
         if revision is not None:
             raise UsageError(f"--revision {revision} is for models from the Hub; {model} is a local folder")
         return ModelSource(folder, model)
-    if model and folder.exists():
+    if is_there:
         raise InputError(f"{model}: not a folder")
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise InputError(f"{model or 'an empty name'}: no such folder, and not the name of a model on the Hub")
@@ -147,8 +159,11 @@ def _snapshot(model: str, revision: str | None, cache_dir: str | None, local_fil
             raise InputError(f"{model}{at}: not a local folder, and not to be had from the Hub ({reason})") from error
 
     folder = fetch((*_CONFIGS, *_WEIGHTS))
-    if not any(folder.rglob("*.safetensors")):
-        folder = fetch((*_CONFIGS, *_WEIGHTS, *_PICKLED))
+    # Pickled weights only for those folders of the model that have no others.
+    parts = {path.parent.relative_to(folder) for path in folder.rglob("*config.json")}
+    bare = [part for part in sorted(parts) if not any((folder / part).glob("*.safetensors"))]
+    if bare:
+        fetch(tuple(str(part / "pytorch_model*.bin") for part in bare))
     return ModelSource(folder, model, folder.name)
 
 

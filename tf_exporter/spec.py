@@ -68,6 +68,7 @@ def read_model(source: ModelSource) -> ModelSpec:
         if not source.exists("config.json"):
             raise InputError(f"{source.name}: neither modules.json nor config.json, so not a model")
         transformer = _read_transformer(source, "", ConfigFile("(no modules.json)", {}))
+        _check_plain(source, transformer.encoder_config)
         hidden = transformer.encoder_config.values.get("hidden_size", transformer.encoder_config.values.get("dim"))
         pooling = ConfigFile("(no modules.json)", {"embedding_dimension": hidden, "pooling_mode": "mean"})
         return ModelSpec(transformer, (ModuleSpec("Pooling", "", pooling),), {}, None, None, None)
@@ -78,6 +79,21 @@ def read_model(source: ModelSource) -> ModelSpec:
     transformer = _read_transformer(source, folder, _first_config(source, folder))
     modules = tuple(_read_module(source, index, *entry) for index, entry in enumerate(entries) if index)
     return ModelSpec(transformer, modules, **_read_model_config(source))
+
+
+def _check_plain(source: ModelSource, config: ConfigFile) -> None:
+    """Refuses what the reference does not mean-pool, or puts into a chat template first."""
+    architectures = config.values.get("architectures") or []
+    if not isinstance(architectures, list) or any(not isinstance(name, str) for name in architectures):
+        raise UnsupportedError(config.file, "architectures", architectures, "a list of names")
+    if architectures and architectures[0].endswith("ForCausalLM"):
+        raise UnsupportedError(config.file, "architectures", architectures, "encoders, where there is no modules.json")
+    for name in ("chat_template.jinja", "additional_chat_templates", "chat_template.json"):
+        if source.path(name).exists():
+            raise UnsupportedError(name, "chat template", name, "none, where there is no modules.json")
+    name = "tokenizer_config.json"
+    if source.exists(name) and (template := source.read_object(name).get("chat_template")):
+        raise UnsupportedError(name, "chat_template", template, "none, where there is no modules.json")
 
 
 def _read_entries(source: ModelSource) -> list[tuple[str, str]]:
@@ -136,6 +152,9 @@ def _read_transformer(source: ModelSource, folder: str, file: ConfigFile) -> Tra
         if unknown := kwargs.keys() - _HARMLESS_MODEL_KWARGS:
             raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], _HARMLESS_MODEL_KWARGS)
     max_seq_length = _length(file, "max_seq_length", file.take("max_seq_length", (int, type(None))))
+    for old, new in (("tokenizer_args", "processor_kwargs"), ("model_args", "model_kwargs"), ("config_args", "config_kwargs")):
+        if old in file and new in file:
+            raise UnsupportedError(file.file, old, file.values[old], f"{new} alone, not both")
     for key in ("tokenizer_args", "processor_kwargs"):
         kwargs = file.take(key, (dict, type(None)), {}) or {}
         if unknown := kwargs.keys() - {"model_max_length"}:
@@ -145,6 +164,9 @@ def _read_transformer(source: ModelSource, folder: str, file: ConfigFile) -> Tra
     do_lower_case = file.take("do_lower_case", bool, False)
     text_max_length = _read_text_max_length(file)
     file.finish()
+    adapter = f"{folder}/adapter_config.json" if folder else "adapter_config.json"
+    if source.exists(adapter):
+        raise UnsupportedError(adapter, "peft_type", "an adapter", "models with their adapters merged")
     name = f"{folder}/config.json" if folder else "config.json"
     encoder_config = ConfigFile(name, source.read_object(name))
     model_type = encoder_config.take("model_type", str, required=True)

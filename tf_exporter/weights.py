@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -78,14 +79,14 @@ class Weights:
         return Weights(self.file, renamed)
 
 
-def open_weights(source: ModelSource, folder: str = "") -> Weights:
-    """The checkpoint in a folder of the model, in transformers' order of preference."""
+def open_weights(source: ModelSource, folder: str = "", shards: bool = False) -> Weights:
+    """The checkpoint in a folder of the model, in the reference's order of preference; only transformers reads `shards`."""
     at = f"{folder}/" if folder else ""
     for name, pickled in (("model.safetensors", False), ("pytorch_model.bin", True)):
         if source.exists(at + name):
             return Weights(at + name, _readers(source, at + name, pickled))
         index = at + name + ".index.json"
-        if source.exists(index):
+        if shards and source.exists(index):
             return Weights(index, _sharded(source, at, index, pickled))
     raise InputError(f"{at or './'}: no model.safetensors and no pytorch_model.bin")
 
@@ -125,7 +126,7 @@ def _safetensors(source: ModelSource, name: str) -> dict[str, Callable[[], np.nd
         def read() -> np.ndarray:
             try:
                 array: np.ndarray = file.get_tensor(tensor)
-            except (SafetensorError, TypeError, ValueError, KeyError) as error:
+            except (SafetensorError, AttributeError, TypeError, ValueError, KeyError) as error:
                 raise WeightsError(f"{name}: tensor {tensor} cannot be read ({error})") from error
             return array
 
@@ -142,7 +143,9 @@ def _pickled(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarra
             f"{name}: reading a pickled checkpoint needs torch; install tf-exporter[verify], or save the model with safetensors"
         ) from None
     try:
-        tensors: Any = torch.load(source.path(name), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what is refused below
+            tensors: Any = torch.load(source.path(name), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler met
         raise InputError(f"{name}: not a checkpoint of plain tensors ({one_line(error)})") from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
@@ -151,8 +154,9 @@ def _pickled(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarra
     def reader(tensor: str) -> Callable[[], np.ndarray]:
         def read() -> np.ndarray:
             values = tensors[tensor]
-            if not values.is_floating_point():
-                raise WeightsError(f"{name}: tensor {tensor} is {values.dtype}, not floating point")
+            if str(values.dtype).removeprefix("torch.") not in _FLOATS or values.layout != torch.strided:
+                raise WeightsError(f"{name}: tensor {tensor} is {values.dtype}, {values.layout}, not dense floating point")
+            values = values.detach()
             return values.to(torch.float32 if values.dtype == torch.bfloat16 else values.dtype).numpy()  # type: ignore[no-any-return]
 
         return read

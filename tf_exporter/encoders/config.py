@@ -65,6 +65,7 @@ def read_config(file: ConfigFile, kind: type[Config], aliases: dict[str, str] | 
         for key in (alias for alias, name in (aliases or {}).items() if name == field.name):
             if key in file:
                 values[field.name] = file.take(key, kinds)
+                file.require(field.name, (values[field.name],))
         if field.name in file or field.default is MISSING:
             values[field.name] = file.take(field.name, kinds, required=True)
         value = values.get(field.name, field.default)

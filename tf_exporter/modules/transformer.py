@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -10,7 +11,7 @@ from tf_exporter.encoders import ENCODERS
 from tf_exporter.errors import InputError, UnsupportedError, one_line
 from tf_exporter.modules.features import Dimensions, Features
 from tf_exporter.progress import progress
-from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
+from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
 from tf_exporter.spec import TransformerSpec
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
@@ -18,6 +19,22 @@ from tf_exporter.weights import open_weights
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 _TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json", "spiece.model", "sentencepiece.bpe.model")
+"""Other files that transformers opens where it finds them; they must not be links out of the model."""
+_TOKENIZER_KEYS = frozenset(
+    """
+    _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder additional_special_tokens backend bos_token
+    chat_template clean_up_tokenization_spaces cls_token cls_token_id do_basic_tokenize do_lower_case eos_token errors
+    extra_special_tokens full_tokenizer_file from_slow is_local keep_accents legacy local_files_only mask_token max_len max_length
+    model_input_names model_max_length name_or_path never_split pad_to_multiple_of pad_token pad_token_id pad_token_type_id
+    padding_side processor_class remove_space return_token_type_ids sep_token sp_model_kwargs spaces_between_special_tokens
+    special_tokens_map_file split_special_tokens stride strip_accents tokenize_chinese_chars tokenizer_class tokenizer_file
+    trim_offsets truncation truncation_side truncation_strategy unk_token use_default_system_prompt use_fast verbose vocab_file
+    word_delimiter_token
+    """.split()
+)
+"""Keys of tokenizer_config.json that `AutoTokenizer` reads, so that what they do is in its backend, or that do nothing. Others
+could make it open files of other names."""
 _UNLIMITED = 10**20
 """transformers' tokenizers have a `model_max_length` above this where none is known."""
 
@@ -39,9 +56,9 @@ def load_tokenizer(source: ModelSource, spec: TransformerSpec) -> Any:
         source.read_object(at + "tokenizer.json", TOKENIZER_LIMIT)
     for name in _TOKENIZER_CONFIGS:
         if source.exists(at + name):
-            config = source.read_object(at + name)
-            if config.get("auto_map"):
-                raise UnsupportedError(at + name, "auto_map", config["auto_map"], "no code; a model's is never run")
+            _check_tokenizer_config(source, at, ConfigFile(at + name, source.read_object(at + name)), name)
+    for name in _TOKENIZER_EXTRAS:
+        source.path(at + name)
     from tokenizers import normalizers
     from transformers import AutoTokenizer
 
@@ -55,6 +72,22 @@ def load_tokenizer(source: ModelSource, spec: TransformerSpec) -> Any:
         if not any(isinstance(step, normalizers.Lowercase) for step in steps):
             backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
     return tokenizer
+
+
+def _check_tokenizer_config(source: ModelSource, at: str, config: ConfigFile, name: str) -> None:
+    """Refuses code, unknown keys, and names of files that the model does not have itself."""
+    config.require("auto_map", (None, {}))
+    if name != "tokenizer_config.json":
+        return
+    config.require("init_inputs", ([], ()))
+    for key, file in (("tokenizer_file", "tokenizer.json"), ("vocab_file", "vocab.txt")):
+        # Paths of where the tokenizer was once saved; transformers puts the model's own files in their place.
+        if config.values.get(key) is not None and not any(source.exists(at + own) for own in (file, "tokenizer.json")):
+            raise UnsupportedError(config.file, key, config.values[key], f"a {file} in the model")
+    length = config.values.get("model_max_length")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, (int, float)) or not 1 <= length < math.inf):
+        raise UnsupportedError(config.file, "model_max_length", length, "a positive number")
+    config.finish(_TOKENIZER_KEYS)
 
 
 def _normalizers(normalizer: Any) -> list[Any]:
@@ -82,7 +115,7 @@ class Transformer(tf.Module):
         kind = ENCODERS.get(spec.model_type)
         if kind is None:
             raise UnsupportedError(spec.encoder_config.file, "model_type", spec.model_type, ENCODERS)
-        weights = open_weights(source, spec.folder).without_prefix(kind.prefix)
+        weights = open_weights(source, spec.folder, shards=True).without_prefix(kind.prefix)
         with progress("weights", len(weights), quiet) as bar:
             weights.on_take = bar.update
             self.encoder = kind(spec.encoder_config, weights)

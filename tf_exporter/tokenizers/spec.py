@@ -19,6 +19,8 @@ FILE = "tokenizer.json"
 NORMALIZERS = ("BertNormalizer", "Lowercase", "Sequence")
 PRE_TOKENIZERS = ("BertPreTokenizer",)
 MODELS = ("WordPiece",)
+_LONGEST_ADDED_TOKEN = 4096
+_LARGEST_INT = 2**31 - 1
 POST_PROCESSORS = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")
 
 
@@ -77,6 +79,14 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
     parts = json.loads(backend.to_str())
     _check_type(parts["normalizer"], "normalizer", NORMALIZERS, optional=True)
     _check_type(parts["pre_tokenizer"], "pre_tokenizer", PRE_TOKENIZERS)
+    for name in ("input_ids", "attention_mask"):
+        if name not in tokenizer.model_input_names:
+            key = "model_input_names"
+            raise UnsupportedError("tokenizer_config.json", key, tokenizer.model_input_names, f"names with {name}")
+    for token in parts["added_tokens"]:
+        if len(token["content"]) > _LONGEST_ADDED_TOKEN:
+            supported = f"at most {_LONGEST_ADDED_TOKEN} characters"
+            raise UnsupportedError(FILE, "added_tokens.content", token["content"], supported)
     template = _template(parts["post_processor"])
     added = len(template.prefix) + len(template.suffix)
     if max_length is not None and max_length < added:
@@ -127,7 +137,9 @@ def _wordpiece(model: dict[str, Any], backend: Tokenizer) -> WordPieceSpec:
     vocab = backend.get_vocab(with_added_tokens=False)
     if model["unk_token"] not in vocab:
         raise UnsupportedError(FILE, "model.unk_token", model["unk_token"], "a token of the vocabulary")
-    return WordPieceSpec(vocab, model["unk_token"], model["continuing_subword_prefix"], model["max_input_chars_per_word"])
+    return WordPieceSpec(
+        vocab, model["unk_token"], model["continuing_subword_prefix"], min(model["max_input_chars_per_word"], _LARGEST_INT)
+    )
 
 
 def _template(post_processor: dict[str, Any] | None) -> TemplateSpec:

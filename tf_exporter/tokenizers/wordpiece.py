@@ -33,12 +33,15 @@ class WordPiece:
     def __init__(self, spec: WordPieceSpec) -> None:
         self.unk_id = spec.vocab[spec.unk_token]
         self.max_input_chars_per_word = spec.max_input_chars_per_word
-        alphabet = sorted({ord(char) for token in spec.vocab for char in token})
+        # A longer token never matches, as its word is unknown before it is looked up.
+        longest = spec.max_input_chars_per_word + len(spec.continuing_subword_prefix)
+        vocab = {token: id for token, id in spec.vocab.items() if token and len(token) <= longest}
+        alphabet = sorted({ord(char) for token in vocab for char in token})
         symbols = {code: symbol for symbol, code in enumerate(alphabet, start=1)}
         self.symbols = np.zeros(UNICODE_SIZE, np.int32)
         self.symbols[alphabet] = np.arange(1, len(alphabet) + 1)
         prefix = tuple(symbols.get(ord(char), 0) for char in spec.continuing_subword_prefix)
-        self._trie = Trie({tuple(symbols[ord(char)] for char in token): id for token, id in spec.vocab.items() if token}, prefix)
+        self._trie = Trie({tuple(symbols[ord(char)] for char in token): id for token, id in vocab.items()}, prefix)
         self._prefix_length = len(prefix)
         starting = self._trie.first_states(Trie.ROOT)
         continuing = self._trie.first_states(self._trie.prefix_state)

@@ -1,0 +1,31 @@
+"""Breaking a model's files, and checking how the conversion refuses them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tf_exporter import ConversionError, convert
+
+
+def refused(model: Path | str, kind: type[ConversionError], *words: str, **options: Any) -> None:
+    """Converting raises `kind` with these words in one line, and leaves nothing behind."""
+    place = Path(model).parent / "place" if isinstance(model, Path) else Path(options.pop("place"))
+    place.mkdir(exist_ok=True)
+    with pytest.raises(ConversionError) as raised:
+        convert(model, place / "out", verify="off", **options)
+    message = str(raised.value)
+    assert type(raised.value) is kind, message
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert list(place.iterdir()) == []
+
+
+def edit(path: Path, **changes: Any) -> None:
+    values = json.loads(path.read_text())
+    values.update(changes)
+    path.write_text(json.dumps(values))
