@@ -28,7 +28,7 @@ from tf_exporter.samples import CONTEXTS, code_point_texts, generated_texts
 from tf_exporter.verify import token_mismatches
 
 GENERATED = 200_000
-RANDOM_TOKENIZERS = range(24, 224)
+RANDOM_TOKENIZERS = range(16, 216)
 HEADS = 6
 
 

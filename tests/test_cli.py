@@ -67,6 +67,16 @@ def test_current_folder_is_not_searched_for_code(model: Path, tmp_path: Path) ->
     assert not (tmp_path / "was-run").exists()
 
 
+def test_torch_after_tensorflow(model: Path, tmp_path: Path) -> None:
+    """Whatever of torch transformers pulls in, it does not end the process that has TensorFlow."""
+    code = (
+        "import sys, tensorflow; from tf_exporter import convert; convert(sys.argv[1], 'out', verify='off');"
+        "import torch, torch._dynamo; print('alive')"
+    )
+    result = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout == "alive\n", result.stderr
+
+
 def check_refusal(result: subprocess.CompletedProcess[str], code: int, word: str) -> None:
     assert result.returncode == code
     assert result.stdout == ""

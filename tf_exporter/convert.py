@@ -93,6 +93,7 @@ def convert(
     source = open_model(os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet)
     with silenced_stderr():
         import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
+    hide_triton()
     from tf_exporter.graph import Exported, Options, SentenceEncoder
     from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
     from tf_exporter.spec import read_model
@@ -189,6 +190,14 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
             write_text(folder, name, text)
     except OSError as error:
         raise UsageError(f"{folder.parent}: cannot be written ({error.strerror or error})") from error
+
+
+def hide_triton() -> None:
+    """Makes `import triton` fail from now on, unless it is loaded already.
+
+    transformers may import torch, and torch triton, whose copy of LLVM ends a process that has TensorFlow's.
+    """
+    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]  # None is how Python marks what cannot be imported
 
 
 @contextmanager
