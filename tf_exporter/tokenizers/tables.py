@@ -127,25 +127,21 @@ class Trie:
         size = int(max(slot.max(), base.max())) + self.symbol_count + 1
         self._check = np.full(size, -1, np.int32)
         self._step = np.zeros(size, np.int32)
-        self._value = np.full(size, -1, np.int32)
-        self._depth = np.zeros(size, np.int32)
-        ends = np.array(values) >= 0
+        value = np.full(size, -1, np.int32)
+        depth_of = np.zeros(size, np.int32)
         self._check[slot[nodes]] = slot[parents]
-        self._step[slot] = base * 2 + ends
-        self._value[slot] = values
+        self._step[slot] = base * 2 + (np.array(values) >= 0)
+        value[slot] = values
         self.max_depth = 0
         frontier, depth = [0], 0
         while frontier:
-            self._depth[slot[frontier]] = depth
+            depth_of[slot[frontier]] = depth
             self.max_depth = depth
             frontier = [child for node in frontier for child in children[node].values()]
             depth += 1
         self.prefix_state = self._walk_one(prefix)
-        self._depth_offset = len(prefix)
-        self.step = graph_constant(self._step)
-        self.check = graph_constant(self._check)
-        self.value = graph_constant(self._value)
-        self.depth = graph_constant(self._depth)
+        self.step, self.check = graph_constant(self._step), graph_constant(self._check)
+        self.value, self.depth = graph_constant(value), graph_constant(depth_of)
 
     def _walk_one(self, symbols: Iterable[int]) -> int:
         state = self.ROOT
