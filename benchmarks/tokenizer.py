@@ -51,7 +51,7 @@ def engines(folder: Path, artifact: Path) -> dict[str, Callable[[list[str]], obj
         "tokenizers": lambda texts: backend.encode_batch(texts),
     }
     try:
-        import tensorflow_text  # type: ignore[import-untyped]  # has none
+        import tensorflow_text
     except ImportError:
         print("tensorflow-text is not installed: left out")
         return found
