@@ -83,7 +83,8 @@ class SentenceEncoder(tf.Module):
         """
         order = tf.argsort(encodings.lengths, direction="DESCENDING", stable=True)
         lengths = tf.gather(encodings.lengths, order)
-        encodings = Encodings(encodings.ids, tf.gather(encodings.starts, order), lengths)
+        starts, sizes = tf.gather(encodings.starts, order), tf.gather(encodings.sizes, order)
+        encodings = Encodings(encodings.ids, starts, sizes, lengths)
         batch = tf.shape(lengths)[0]
 
         def one_slice(done: tf.Tensor, embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

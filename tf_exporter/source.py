@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -168,11 +169,15 @@ def _snapshot(model: str, revision: str | None, cache_dir: str | None, local_fil
 
 
 class ConfigFile:
-    """A JSON object of which every key has to be read, or named as one that does not change the result."""
+    """A JSON object of which every key has to be read, or named as one that does not change the result.
 
-    def __init__(self, file: str, values: dict[str, Any]) -> None:
+    `at`: where in its file the object is, as `normalizer.`, for messages.
+    """
+
+    def __init__(self, file: str, values: dict[str, Any], at: str = "") -> None:
         self.file = file
         self.values = values
+        self.at = at
         self._unread = set(values)
 
     def __contains__(self, key: str) -> bool:
@@ -183,13 +188,13 @@ class ConfigFile:
         self._unread.discard(key)
         if key not in self.values:
             if required:
-                raise InputError(f"{self.file}: key {key!r} is missing")
+                raise InputError(f"{self.file}: key {self.at + key!r} is missing")
             return default
         value = self.values[key]
         kinds = kinds if isinstance(kinds, tuple) else (kinds,)
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise UnsupportedError(self.file, key, value, f"a value of type {names}")
+            raise self.unsupported(key, f"a value of type {names}")
         return value
 
     def require(self, key: str, allowed: tuple[Any, ...]) -> None:
@@ -198,9 +203,13 @@ class ConfigFile:
         if key in self.values and not any(
             type(self.values[key]) is type(value) and self.values[key] == value for value in allowed
         ):
-            raise UnsupportedError(self.file, key, self.values[key], " or ".join(map(repr, allowed)))
+            raise self.unsupported(key, " or ".join(map(repr, allowed)))
 
     def finish(self, ignored: frozenset[str] = frozenset()) -> None:
         """Refuses the first key that was neither read nor is among those known not to matter."""
         for key in sorted(self._unread - ignored):
-            raise UnsupportedError(self.file, key, self.values[key], "no such key is known here; remove it if unused")
+            raise self.unsupported(key, "no such key is known here; remove it if unused")
+
+    def unsupported(self, key: str, supported: str | Iterable[str]) -> UnsupportedError:
+        """The error that refuses the value of `key`."""
+        return UnsupportedError(self.file, self.at + key, self.values.get(key), supported)

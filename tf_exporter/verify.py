@@ -68,8 +68,7 @@ def verify(
     Raises:
         VerificationError: the first difference found.
     """
-    added = len(spec.template.prefix) + len(spec.template.suffix)
-    texts = quick_texts(spec.max_length, added, [token.content for token in spec.added_tokens])
+    texts = quick_texts(spec.max_length, spec.single.added, [token.content for token in spec.added_tokens])
     jobs = _jobs(texts, prompts)
     if reference is not None:
         reference.submit([job for _, job in jobs])

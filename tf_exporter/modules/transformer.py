@@ -152,12 +152,11 @@ class Transformer(tf.Module):
 
     def _check_ids(self, tokenizer: TokenizerSpec, file: str) -> None:
         """Refuses a tokenizer whose ids the encoder has no rows for."""
-        around = (*tokenizer.template.prefix, *tokenizer.template.suffix)
         ids = {*tokenizer.model.vocab.values(), tokenizer.pad_id, *(token.id for token in tokenizer.added_tokens)}
-        highest = max({*ids, *(id for id, _ in around)})
+        highest = max({*ids, *tokenizer.single.special_ids})
         if highest >= self.encoder.vocab_size:
             raise UnsupportedError(file, "vocab_size", self.encoder.vocab_size, f"more than the token id {highest}")
-        types = {tokenizer.template.type_id, tokenizer.pad_type_id, *(type_id for _, type_id in around)}
+        types = {tokenizer.pad_type_id, *(piece.type_id for piece in tokenizer.single.pieces)}
         if self.encoder.type_vocab_size and tokenizer.has_token_type_ids and max(types) >= self.encoder.type_vocab_size:
             rows = self.encoder.type_vocab_size
             raise UnsupportedError(file, "type_vocab_size", rows, f"more than the segment {max(types)}")

@@ -1,93 +1,172 @@
-"""Normalizers that treat each code point by itself, and put combining marks into canonical order.
-
-What becomes of a code point was asked of the installed `tokenizers` (see probing.py): the reference's own Unicode tables
-and quirks come along. Covers BertNormalizer, Lowercase and sequences of them.
-"""
+"""Normalizers: what is done to the text between added tokens before it is cut into words."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
 import numpy as np
 import tensorflow as tf
+from tokenizers import normalizers
 
-from tf_exporter.tokenizers.probing import NormalizerTables
-from tf_exporter.tokenizers.stream import Stream, count, offsets, row_starts
-from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
+from tf_exporter.source import ConfigFile
+from tf_exporter.tokenizers.code_points import CodePointNormalizer
+from tf_exporter.tokenizers.composition import Composition
+from tf_exporter.tokenizers.patterns import Pattern, read_pattern
+from tf_exporter.tokenizers.precompiled import Precompiled
+from tf_exporter.tokenizers.probing import probe_normalizer, probe_white_space
+from tf_exporter.tokenizers.spec import Part
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, expand, offsets, reachable, run_ends, section_starts
+from tf_exporter.tokenizers.tables import CodePointTable, graph_constant
 
-_SELF = -1
-"""In a replacement: the code point itself."""
+Step = Callable[[Stream], Stream]
+
+_BY_CODE_POINT = ("Lowercase", "StripAccents", "Nmt")
+_ORDERING = ("BertNormalizer", "NFD", "NFKD")
+"""These put marks into canonical order too."""
 
 
-class CodePointNormalizer:
-    """Replaces each code point by its sequence of code points; added tokens stay as they are."""
+class Strip:
+    """Removes white space at the start and the end of what is between added tokens."""
 
-    def __init__(self, tables: NormalizerTables, added_token_count: int) -> None:
-        replacements: dict[tuple[int, ...], int] = {}
-        pool: list[int] = []
-        packed = np.zeros(UNICODE_SIZE + added_token_count, np.int64)
-
-        self._length_bits = bits = max((len(output) for output in tables.changed.values()), default=1).bit_length()
-
-        def place(replacement: tuple[int, ...]) -> int:
-            if replacement not in replacements:
-                replacements[replacement] = len(pool) << (bits + 1) | len(replacement) << 1
-                pool.extend(replacement)
-            return replacements[replacement]
-
-        packed[:] = place((_SELF,))
-        for code, output in tables.changed.items():
-            packed[code] = place(tuple(_SELF if char == code else char for char in output))
-        packed[sorted(tables.reordered)] |= 1
-        self._packed = CodePointTable(packed.astype(np.int32))
-        self._pool = graph_constant(np.array(pool, np.int32))
-        self._reorders = bool(tables.ranks)
-        if self._reorders:
-            ranks = np.zeros(UNICODE_SIZE + added_token_count, np.int32)
-            for code, rank in tables.ranks.items():
-                ranks[code] = rank
-            breaking = np.ones(UNICODE_SIZE + added_token_count, np.int32)
-            breaking[sorted(tables.transparent)] = 0
-            self._ranks = CodePointTable(ranks)
-            self._breaking = CodePointTable(breaking)
+    def __init__(self, left: bool, right: bool, added_token_count: int) -> None:
+        self._left, self._right = left, right
+        self._space = CodePointTable(np.concatenate([probe_white_space(), np.zeros(added_token_count, bool)]).astype(np.int32))
 
     def __call__(self, stream: Stream) -> Stream:
-        """The normalized stream."""
-        bits, mask = self._length_bits, (1 << self._length_bits) - 1
-        packed = self._packed(stream.codes)
-        lengths = tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed, 1), mask)
-        # One range per code, in steps of its place among the codes, tells both the owner and which of its outputs.
-        first = tf.bitwise.left_shift(tf.range(count(packed)), bits)
-        _, outputs = tf.raw_ops.RaggedRange(starts=first, limits=first + lengths, deltas=tf.constant(1), Tsplits=tf.int32)
-        owner = tf.bitwise.right_shift(outputs, bits)
-        nth = tf.bitwise.bitwise_and(outputs, mask)
-        start = tf.bitwise.right_shift(tf.gather(packed, owner), bits + 1)
-        replaced = tf.gather(self._pool, start + nth)
-        codes = tf.where(replaced == _SELF, tf.gather(stream.codes, owner), replaced)
-        normalized = Stream(codes, tf.gather(offsets(lengths), stream.row_splits))
-        if not self._reorders:
-            return normalized
-        codes = tf.cond(
-            tf.reduce_any(tf.bitwise.bitwise_and(packed, 1) > 0),
-            lambda: self._reorder(stream, normalized, owner),
-            lambda: codes,
+        """The stripped stream."""
+        space = self._space(stream.codes) > 0
+        inside = (stream.codes < ADDED_TOKEN_BASE) & ~section_starts(stream)
+        removed = tf.zeros_like(space)
+        if self._right:
+            removed |= _to_the_end(space, tf.concat([inside[1:], [False]], 0)[: count(space)])
+        if self._left:
+            removed |= tf.reverse(_to_the_end(tf.reverse(space, [0]), tf.reverse(inside, [0])), [0])
+        return _in_copies(stream, 1 - tf.cast(removed, tf.int32), stream.codes)[0]
+
+
+def _to_the_end(space: tf.Tensor, goes_on: tf.Tensor) -> tf.Tensor:
+    """Which white space has nothing but white space behind it in its section; `goes_on`: whether the next code is in it too."""
+    return space & (run_ends(space) > run_ends(goes_on))
+
+
+class Prepend:
+    """Puts a text before what is between added tokens."""
+
+    def __init__(self, text: str) -> None:
+        self._length = len(text)
+        self._text = graph_constant(np.array([*map(ord, text)], np.int32))
+
+    def __call__(self, stream: Stream) -> Stream:
+        """The longer stream."""
+        first = tf.cast(section_starts(stream), tf.int32)
+        longer, owner, nth = _in_copies(stream, 1 + first * self._length, stream.codes)
+        put = nth < tf.gather(first, owner) * self._length
+        codes = tf.where(put, tf.gather(self._text, tf.minimum(nth, self._length - 1)), longer.codes)
+        return longer._replace(codes=codes)
+
+
+class Replace:
+    """Replaces the matches of a pattern, as a search from the left finds them."""
+
+    def __init__(self, pattern: Pattern, content: str) -> None:
+        self._pattern, self._length = pattern, len(content)
+        self._content = graph_constant(np.array([*map(ord, content), 0], np.int32))
+
+    def __call__(self, stream: Stream) -> Stream:
+        """The stream with all matches replaced; untouched where there are none."""
+        starts = section_starts(stream)
+        inside = (stream.codes < ADDED_TOKEN_BASE) & ~starts
+        ends = run_ends(tf.concat([inside[1:], [False]], 0)[: count(inside)]) + 1
+        end = tf.where(stream.codes < ADDED_TOKEN_BASE, self._pattern(stream.codes, ends), -1)
+        codes, row_splits = tf.cond(
+            tf.reduce_any(end >= 0), lambda: tuple(self._replace(stream, starts, ends, end)), lambda: tuple(stream)
         )
-        return Stream(codes, normalized.row_splits)
+        codes.set_shape([None])
+        row_splits.set_shape([None])
+        return Stream(codes, row_splits)
 
-    def _reorder(self, source: Stream, normalized: Stream, owner: tf.Tensor) -> tf.Tensor:
-        """Sorts the marks between two starters by combining class; marks that were dropped still order the rest.
-
-        `owner`: the place in `source` that each normalized code came from. A dropped starter ends a run as well,
-        which only `source` shows.
-        """
-        ranks = self._ranks(normalized.codes)
-        starters = tf.cumsum(self._breaking(source.codes))
-        dropped_starter = tf.gather(starters, owner)
-        dropped_starter = tf.concat([[False], dropped_starter[1:] != dropped_starter[:-1]], 0)
-        ends_run = (ranks == 0) | dropped_starter | row_starts(normalized)
-        run = tf.cumsum(tf.cast(ends_run, tf.int32))
-        key = tf.cast(run, tf.int64) * 256 + tf.cast(ranks, tf.int64)
-        return tf.gather(normalized.codes, tf.argsort(key, stable=True))
+    def _replace(self, stream: Stream, starts: tf.Tensor, ends: tf.Tensor, end: tf.Tensor) -> Stream:
+        size = count(stream.codes)
+        following = tf.where(end >= 0, end, tf.range(size) + 1)
+        reached = reachable(starts, tf.where(following < ends, following, size))
+        match = reached & (end >= 0)
+        kept = (reached & ~match) | (stream.codes >= ADDED_TOKEN_BASE)
+        lengths = tf.cast(kept, tf.int32) + tf.cast(match, tf.int32) * self._length
+        bits = max(self._length, 1).bit_length()
+        replaced, owner, nth = _in_copies(stream, lengths, stream.codes, bits)
+        return replaced._replace(codes=tf.where(tf.gather(match, owner), tf.gather(self._content, nth), replaced.codes))
 
 
-def identity(stream: Stream) -> Stream:
-    """No normalizer."""
-    return stream
+def _in_copies(
+    stream: Stream, lengths: tf.Tensor, values: tf.Tensor, bits: int = 3
+) -> tuple[Stream, tf.Tensor, tf.Tensor]:
+    """Each code in as many copies as its length says, with the place it came from and the number of the copy."""
+    owner, nth = expand(lengths, bits)
+    return Stream(tf.gather(values, owner), tf.gather(offsets(lengths), stream.row_splits)), owner, nth
+
+
+def build_normalizer(parts: Sequence[Part], added_token_count: int) -> list[Step]:
+    """The steps of a normalizer, in order; those that work code point by code point are probed as one.
+
+    Raises:
+        UnsupportedError: a step that is not reproduced.
+    """
+    steps: list[Step] = []
+    for together, group in groupby(_grouped(parts), lambda item: item[0]):
+        members = [part for _, part in group]
+        if together is not None:
+            for config, _ in members:
+                _check_by_code_point(config)
+            sequence = normalizers.Sequence([step for _, step in members])
+            steps.append(CodePointNormalizer(probe_normalizer(sequence), added_token_count))
+        else:
+            steps.extend(_build(config, added_token_count) for config, _ in members)
+    return steps
+
+
+def _grouped(parts: Sequence[Part]) -> list[tuple[int | None, Part]]:
+    """The parts with the number of the group that is probed as one; at most one of a group puts marks into order."""
+    grouped: list[tuple[int | None, Part]] = []
+    number, ordered = 0, False
+    for config, step in parts:
+        kind = config.values["type"]
+        alone = not (kind in _BY_CODE_POINT or kind in _ORDERING or _replaces_one(config))
+        if alone or (ordered and (kind in _ORDERING or kind == "Replace")):
+            number, ordered = number + 1, False
+        ordered |= kind in _ORDERING
+        grouped.append((None if alone else number, (config, step)))
+    return grouped
+
+
+def _replaces_one(config: ConfigFile) -> bool:
+    return config.values["type"] == "Replace" and len(config.values["pattern"].get("String", "")) == 1
+
+
+def _check_by_code_point(config: ConfigFile) -> None:
+    """What these steps do is probed; that there is nothing else in them is checked."""
+    flags = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase", "pattern", "content")
+    config.finish(frozenset(("type", *flags)))
+
+
+def _build(config: ConfigFile, added_token_count: int) -> Step:
+    kind = config.take("type", str)
+    if kind == "Strip":
+        left, right = config.take("strip_left", bool), config.take("strip_right", bool)
+        config.finish()
+        return Strip(left, right, added_token_count)
+    if kind == "Prepend":
+        text = config.take("prepend", str)
+        config.finish()
+        return Prepend(text) if text else lambda stream: stream
+    if kind == "Replace":
+        content = config.take("content", str)
+        pattern = read_pattern(config, added_token_count)
+        config.finish()
+        return Replace(pattern, content)
+    if kind in ("NFC", "NFKC"):
+        config.finish()
+        return Composition(compatibility=kind == "NFKC", added_token_count=added_token_count)
+    charsmap = config.take("precompiled_charsmap", str)
+    config.finish()
+    return Precompiled(charsmap, config, added_token_count)

@@ -11,42 +11,64 @@ from tokenizers import Tokenizer
 
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.tokenizers.added_tokens import AddedTokenSplitter, Pattern
-from tf_exporter.tokenizers.normalizers import CodePointNormalizer
+from tf_exporter.tokenizers.bpe import BPE
+from tf_exporter.tokenizers.normalizers import build_normalizer
 from tf_exporter.tokenizers.post_processors import Encodings, Padding, Truncation
-from tf_exporter.tokenizers.pre_tokenizers import PreTokenizer
-from tf_exporter.tokenizers.probing import probe_normalizer, probe_pre_tokenizer
-from tf_exporter.tokenizers.spec import FILE, AddedTokenSpec, TokenizerSpec
-from tf_exporter.tokenizers.stream import decode
+from tf_exporter.tokenizers.pre_tokenizers import build_pre_tokenizer, whole_sections
+from tf_exporter.tokenizers.spec import (
+    FILE,
+    AddedTokenSpec,
+    BPESpec,
+    TokenizerSpec,
+    UnigramSpec,
+    WordLevelSpec,
+    WordPieceSpec,
+)
+from tf_exporter.tokenizers.stream import Tokens, decode
+from tf_exporter.tokenizers.unigram import Unigram
+from tf_exporter.tokenizers.word_level import WordLevel
 from tf_exporter.tokenizers.wordpiece import WordPiece
+
+_MODELS = {BPESpec: BPE, UnigramSpec: Unigram, WordLevelSpec: WordLevel, WordPieceSpec: WordPiece}
 
 
 class TokenizerGraph:
     """A tokenizer in stock TensorFlow ops, all of them on the CPU."""
 
     def __init__(self, spec: TokenizerSpec, backend: Tokenizer) -> None:
-        """`backend`: the tokenizer `spec` was read from, asked for what it does to each code point."""
+        """`backend`: the tokenizer `spec` was read from, asked for what it does to added tokens."""
         added = len(spec.added_tokens)
         raw, normalized = _patterns(spec, backend)
         self._raw_added_tokens = AddedTokenSplitter(raw, added) if raw else None
-        self._normalizer = CodePointNormalizer(probe_normalizer(backend.normalizer), added)
+        self._normalizer = build_normalizer(spec.normalizer, added)
         self._normalized_added_tokens = AddedTokenSplitter(normalized, added) if normalized else None
-        self._model = WordPiece(spec.model)
-        self._pre_tokenizer = PreTokenizer(
-            probe_pre_tokenizer(backend.pre_tokenizer), self._model.symbols, [token.id for token in spec.added_tokens]
-        )
+        self._pre_tokenizer = build_pre_tokenizer(spec.pre_tokenizer, added)
+        self._model = _MODELS[type(spec.model)](spec.model, [token.id for token in spec.added_tokens])
         self._truncation = Truncation(spec)
         self.padding = Padding(spec)
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
         """Bytes [batch] → the token ids of each text, truncated; `padding` makes matrices of them."""
         with tf.device("/CPU:0"):
-            stream = decode(texts)
-            if self._raw_added_tokens:
-                stream = self._raw_added_tokens(stream)
-            stream = self._normalizer(stream)
-            if self._normalized_added_tokens:
-                stream = self._normalized_added_tokens(stream)
-            return self._truncation(self._model(self._pre_tokenizer(stream)))
+            return self._truncation(self._tokens(texts))
+
+    def pairs(self, first: tf.Tensor, second: tf.Tensor) -> Encodings:
+        """Bytes [batch] twice → the token ids of each pair of texts, truncated."""
+        with tf.device("/CPU:0"):
+            return self._truncation.pairs(self._tokens(tf.reshape(tf.stack([first, second], 1), [-1])))
+
+    def _tokens(self, texts: tf.Tensor) -> Tokens:
+        stream = decode(texts)
+        if self._raw_added_tokens:
+            stream = self._raw_added_tokens(stream)
+        for normalize in self._normalizer:
+            stream = normalize(stream)
+        if self._normalized_added_tokens:
+            stream = self._normalized_added_tokens(stream)
+        words = whole_sections(stream)
+        for split in self._pre_tokenizer:
+            words = split(words)
+        return self._model(words)
 
 
 def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], list[Pattern]]:

@@ -1,4 +1,4 @@
-"""Truncation, the special tokens around a text, and padding: token ids of all texts → matrices."""
+"""Truncation, the special tokens around texts, and padding: token ids of all texts → matrices."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.spec import TokenizerSpec
-from tf_exporter.tokenizers.stream import count
+from tf_exporter.tokenizers.stream import Tokens, count
 from tf_exporter.tokenizers.tables import graph_constant
-from tf_exporter.tokenizers.wordpiece import Tokens
 
 
 class Encodings(NamedTuple):
@@ -19,9 +18,11 @@ class Encodings(NamedTuple):
     ids: tf.Tensor
     """int32 [T], a pool to gather from: the tokens of all texts."""
     starts: tf.Tensor
-    """int32 [batch]: where a text's first kept token is in the pool."""
+    """int32 [batch, 1], of pairs [batch, 2]: where a text's first kept token is in the pool."""
+    sizes: tf.Tensor
+    """int32 [batch, 1 or 2]: how many of its tokens are kept."""
     lengths: tf.Tensor
-    """int32 [batch]: its tokens, special ones included."""
+    """int32 [batch]: the tokens of a row, special ones included."""
 
 
 class Padded(NamedTuple):
@@ -33,58 +34,79 @@ class Padded(NamedTuple):
 
 
 class Truncation:
-    """Keeps as many tokens as leave room for the special ones."""
+    """Keeps as many tokens as leave room for the special ones; of pairs, by transformers' `longest_first`."""
 
     def __init__(self, spec: TokenizerSpec) -> None:
-        self._added = len(spec.template.prefix) + len(spec.template.suffix)
-        self._limit = None if spec.max_length is None else spec.max_length - self._added
+        self._max_length = spec.max_length
+        self._added = spec.single.added, spec.pair.added
         self._from_left = spec.truncation_side == "left"
 
     def __call__(self, tokens: Tokens) -> Encodings:
         """Cuts each text."""
-        starts, limits = tokens.row_splits[:-1], tokens.row_splits[1:]
-        lengths = limits - starts
-        if self._limit is not None:
-            lengths = tf.minimum(lengths, self._limit)
-            if self._from_left:
-                starts = limits - lengths
-        return Encodings(tokens.ids, starts, lengths + self._added)
+        lengths = tokens.row_splits[1:] - tokens.row_splits[:-1]
+        kept = lengths
+        if self._max_length is not None:
+            kept = tf.minimum(lengths, self._max_length - self._added[0])
+        return self._encodings(tokens, lengths[:, tf.newaxis], kept[:, tf.newaxis], self._added[0])
+
+    def pairs(self, tokens: Tokens) -> Encodings:
+        """Cuts each pair; rows 2 i and 2 i + 1 of the tokens are a pair."""
+        lengths = tf.reshape(tokens.row_splits[1:] - tokens.row_splits[:-1], [-1, 2])
+        kept = lengths
+        if self._max_length is not None:
+            limit = self._max_length - self._added[1]
+            shorter, longer = tf.reduce_min(lengths, 1), tf.reduce_max(lengths, 1)
+            # As tokenizers' `truncate_encodings`: the longer gives way first, then both get half.
+            room = tf.where(shorter > limit, shorter, tf.maximum(shorter, limit - shorter))
+            halved = shorter + room > limit
+            less, more = tf.where(halved, limit // 2, shorter), tf.where(halved, limit // 2 + limit % 2, room)
+            first_longer = lengths[:, 0] > lengths[:, 1]
+            cut = tf.stack([tf.where(first_longer, more, less), tf.where(first_longer, less, more)], 1)
+            fits = tf.reduce_sum(lengths, 1, keepdims=True) <= limit
+            kept = tf.where(fits, lengths, tf.minimum(lengths, cut))
+        return self._encodings(tokens, lengths, kept, self._added[1])
+
+    def _encodings(self, tokens: Tokens, lengths: tf.Tensor, kept: tf.Tensor, added: int) -> Encodings:
+        starts = tf.reshape(tokens.row_splits[:-1], tf.shape(kept))
+        if self._from_left:
+            starts += lengths - kept
+        return Encodings(tokens.ids, starts, kept, tf.reduce_sum(kept, 1) + added)
 
 
 class Padding:
-    """TemplateProcessing (and its Bert and Roberta forms) for single texts, and padding to the longest row."""
+    """Puts special tokens around one text or two, and pads to the longest row."""
 
     def __init__(self, spec: TokenizerSpec) -> None:
-        template = spec.template
-        around = [*template.prefix, *template.suffix, (spec.pad_id, spec.pad_type_id)]
-        self._around = graph_constant(np.array([id for id, _ in around], np.int32))
-        types = [template.type_id, *(type_id for _, type_id in around)]
-        self._type_id = types[0] if len(set(types)) == 1 else None
-        self._types = graph_constant(np.array(types, np.int32))
-        self._prefix_length, self._suffix_length = len(template.prefix), len(template.suffix)
+        self._templates = spec.single, spec.pair
+        self._pad_type_id = spec.pad_type_id
+        self._around = [
+            graph_constant(np.array([*template.special_ids, spec.pad_id], np.int32)) for template in self._templates
+        ]
         self._left = spec.padding_side == "left"
 
     def __call__(self, encodings: Encodings, rows: slice = slice(None)) -> Padded:
         """`rows`: which of the texts, all by default."""
-        starts, lengths = encodings.starts[rows, tf.newaxis], encodings.lengths[rows, tf.newaxis]
+        pair = encodings.starts.shape[1] == 2
+        template, around = self._templates[pair], self._around[pair]
+        lengths = encodings.lengths[rows, tf.newaxis]
         longest = tf.reduce_max(tf.concat([lengths[:, 0], [0]], 0))
-        column = tf.range(longest)[tf.newaxis, :]
+        place = tf.range(longest)[tf.newaxis, :]
         if self._left:
-            column = column - (longest - lengths)
-        # Gathered from the pool of [tokens, prefix, suffix, padding].
-        first_suffix = count(encodings.ids) + self._prefix_length
-        place = column - self._prefix_length
-        behind = place - (lengths - (self._prefix_length + self._suffix_length))
-        around = tf.where(place < 0, place, tf.minimum(behind, self._suffix_length))
-        if self._left:
-            around = tf.where(column < 0, self._suffix_length, around)
-        source = tf.where((place >= 0) & (behind < 0), starts + place, first_suffix + around)
-        ids = tf.gather(tf.concat([encodings.ids, self._around], 0), source)
-        present = column < lengths
-        if self._left:
-            present &= column >= 0
-        if self._type_id is not None:
-            types = tf.fill(tf.shape(ids), self._type_id)
-        else:
-            types = tf.gather(self._types, tf.maximum(source - count(encodings.ids) + 1, 0))
-        return Padded(ids, tf.cast(present, tf.int32), types)
+            place -= longest - lengths
+        # Gathered from the pool of [tokens, special tokens, padding].
+        special = count(encodings.ids)
+        source, types = special + template.added, tf.constant(self._pad_type_id)
+        behind: tf.Tensor = tf.constant(0)
+        for piece in template.pieces:
+            if piece.ids is None:
+                start, size = (of[rows, piece.text, tf.newaxis] for of in (encodings.starts, encodings.sizes))
+            else:
+                start, size = special, tf.constant(len(piece.ids))
+                special += len(piece.ids)
+            here = (place >= behind) & (place < behind + size)
+            source = tf.where(here, start + place - behind, source)
+            types = tf.where(here, piece.type_id, types)
+            behind += size
+        ids = tf.gather(tf.concat([encodings.ids, around], 0), source)
+        present = (place < lengths) & (place >= 0) if self._left else place < lengths
+        return Padded(ids, tf.cast(present, tf.int32), tf.broadcast_to(types, tf.shape(ids)))

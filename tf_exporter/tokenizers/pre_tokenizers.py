@@ -1,63 +1,255 @@
-"""Pre-tokenizers: where words start and end, from a class of each code."""
+"""Pre-tokenizers: where words start and end. Each step takes the words of the step before and cuts them further."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tokenizers import pre_tokenizers
 
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, row_starts, shift_right
+from tf_exporter.source import ConfigFile
+from tf_exporter.tokenizers.patterns import GPT2, PATTERNS, Pattern, read_pattern
+from tf_exporter.tokenizers.probing import probe_pre_tokenizer, probe_words
+from tf_exporter.tokenizers.spec import Part
+from tf_exporter.tokenizers.stream import (
+    ADDED_TOKEN_BASE,
+    Stream,
+    count,
+    expand,
+    offsets,
+    reachable,
+    row_starts,
+    run_ends,
+    section_starts,
+    shift_right,
+    utf8_byte,
+    utf8_length,
+)
 from tf_exporter.tokenizers.tables import CodePointTable, graph_constant
 
-INSIDE, REMOVED, ISOLATED, ADDED = range(4)
-"""Classes of a code: part of a word, dropped between words, a word of its own, an added token."""
+INSIDE, REMOVED, ISOLATED = range(3)
+"""Classes of a code point: part of a word, dropped between words, a word of its own."""
 
 
 class Words(NamedTuple):
-    """The stream cut into words. Fields are int32 [N] or bool [N] where nothing else is said."""
+    """The stream cut into words. Codes that are in no word, and added tokens, neither start nor continue one."""
 
-    symbols: tf.Tensor
-    """The model's symbol of each code; 0 outside words and for codes unknown to the model."""
+    codes: tf.Tensor
+    """int32 [N]"""
     starts: tf.Tensor
-    """Whether a word starts here; an added token is no word."""
-    positions: tf.Tensor
-    """int32 [words]: where the words start."""
+    """Bool [N]: whether a word starts here."""
     inside: tf.Tensor
-    """Whether the word of the previous element goes on here."""
-    lengths: tf.Tensor
-    """int32 [words]: the number of codes of each word."""
-    added_token: tf.Tensor
-    """The id where an added token stands, else −1."""
+    """Bool [N]: whether the word of the code before goes on here."""
     row_splits: tf.Tensor
     """int32 [batch + 1]"""
 
 
-class PreTokenizer:
-    """Cuts by code classes: BertPreTokenizer, and any other that removes and isolates single code points."""
+Step = Callable[[Words], Words]
 
-    def __init__(self, classes: np.ndarray, symbols: np.ndarray, added_token_ids: list[int]) -> None:
-        """`classes`, `symbols` [UNICODE_SIZE]: the class and the model's symbol of each code point."""
-        packed = np.where(classes == REMOVED, 0, symbols) * 4 + classes
-        self._table = CodePointTable(np.concatenate([packed, np.full(len(added_token_ids), ADDED)]))
-        self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
 
-    def __call__(self, stream: Stream) -> Words:
-        """The stream with the words marked in it."""
-        packed = self._table(stream.codes)
-        symbols = tf.bitwise.right_shift(packed, 2)
-        code_class = tf.bitwise.bitwise_and(packed, 3)
-        alone = code_class > REMOVED
-        in_word = (code_class == INSIDE) | (code_class == ISOLATED)
-        # A word starts after anything that is not the inside of a word, and at every isolated code.
-        breaks = row_starts(stream) | alone | shift_right(code_class > INSIDE, first=True)
-        starts = in_word & breaks
-        positions = places(starts)
-        before = offsets(tf.cast(in_word, tf.int32))
-        lengths = tf.gather(before, tf.concat([positions[1:], count(starts)[tf.newaxis]], 0)[: count(positions)])
-        lengths -= tf.gather(before, positions)
-        added_token = tf.gather(
-            self._added_token_ids,
-            tf.where(code_class == ADDED, stream.codes - ADDED_TOKEN_BASE, count(self._added_token_ids) - 1),
-        )
-        return Words(symbols, starts, positions, in_word & ~breaks, lengths, added_token, stream.row_splits)
+def whole_sections(stream: Stream) -> Words:
+    """What is between added tokens, each as one word."""
+    starts = section_starts(stream)
+    return Words(stream.codes, starts, (stream.codes < ADDED_TOKEN_BASE) & ~starts, stream.row_splits)
+
+
+def _previous(flags: tf.Tensor) -> tf.Tensor:
+    return shift_right(flags, first=False)
+
+
+class ByClass:
+    """BertPreTokenizer, WhitespaceSplit, Digits and the like: what becomes of a code point does not depend on others."""
+
+    def __init__(self, classes: np.ndarray, added_token_count: int) -> None:
+        """`classes`: int32 [UNICODE_SIZE]."""
+        self._table = CodePointTable(np.concatenate([classes, np.zeros(added_token_count, np.int32)]))
+        self._removes = bool((classes == REMOVED).any())
+        self._isolates = bool((classes == ISOLATED).any())
+
+    def __call__(self, words: Words) -> Words:
+        """The words without what is removed, cut around what is isolated."""
+        found = self._table(words.codes)
+        plain = found == INSIDE
+        kept = found != REMOVED if self._removes else tf.ones_like(plain)
+        # A word starts where one did, after anything that is not plain, and at everything isolated.
+        first = words.starts | ~_previous(plain)
+        if self._isolates:
+            first |= ~plain
+        in_word = (words.starts | words.inside) & kept
+        return words._replace(starts=in_word & first, inside=in_word & ~first)
+
+
+class Split:
+    """Split, Whitespace, Punctuation and ByteLevel's regular expression: cuts at matches of a pattern.
+
+    As `NormalizedString::split` of `tokenizers` 0.23 does for each `SplitDelimiterBehavior`.
+    """
+
+    def __init__(self, pattern: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], behavior: str, invert: bool) -> None:
+        self._pattern, self._behavior, self._invert = pattern, behavior, invert
+
+    def __call__(self, words: Words) -> Words:
+        """The words cut."""
+        in_word = words.starts | words.inside
+        ends = word_ends(words)
+        end = self._pattern(words.codes, ends)
+        size = count(end)
+        following = tf.where(end >= 0, end, tf.range(size) + 1)
+        reached = reachable(words.starts, tf.where(following < ends, following, size)) & in_word
+        # Places that no match covers are reached one by one.
+        unmatched = reached & (end < 0)
+        match = unmatched if self._invert else in_word & ~unmatched
+        cut = words.starts | (reached & (~unmatched | ~_previous(unmatched)))
+        return _cut(words, cut, match, self._behavior)
+
+
+class Runs:
+    """Whitespace: runs of word characters, and runs of what is neither word nor white space."""
+
+    def __init__(self, added_token_count: int) -> None:
+        word, other = probe_words()
+        kinds = word.astype(np.int32) + 2 * other.astype(np.int32)
+        self._table = CodePointTable(np.concatenate([kinds, np.zeros(added_token_count, np.int32)]))
+
+    def __call__(self, words: Words) -> Words:
+        """The words cut."""
+        kind = self._table(words.codes)
+        in_word = (words.starts | words.inside) & (kind > 0)
+        first = words.starts | (kind != tf.concat([[0], kind[:-1]], 0))
+        return words._replace(starts=in_word & first, inside=in_word & ~first)
+
+
+class SplitByClass:
+    """As `Split` where the pattern is one character of a class."""
+
+    def __init__(self, members: np.ndarray, added_token_count: int, behavior: str) -> None:
+        """`members`: bool [UNICODE_SIZE]."""
+        self._table = CodePointTable(np.concatenate([members, np.zeros(added_token_count, bool)]).astype(np.int32))
+        self._behavior = behavior
+
+    def __call__(self, words: Words) -> Words:
+        """The words cut."""
+        match = self._table(words.codes) > 0
+        return _cut(words, words.starts | (words.inside & (match | _previous(match))), match, self._behavior)
+
+
+def word_ends(words: Words) -> tf.Tensor:
+    """int32 [N]: where the word that each code is in ends."""
+    return run_ends(tf.concat([words.inside[1:], [False]], 0)[: count(words.codes)]) + 1
+
+
+def _cut(words: Words, cut: tf.Tensor, match: tf.Tensor, behavior: str) -> Words:
+    """`cut`: where matches and what is between them start; `match`: whether each code is in a match; both bool [N]."""
+    in_word = words.starts | words.inside
+    changes = words.starts | (match != _previous(match))
+    if behavior == "Removed":
+        in_word &= ~match
+        cut &= ~match
+    elif behavior == "Contiguous":
+        cut = changes & in_word
+    elif behavior == "MergedWithPrevious":
+        cut &= words.starts | ~(match & changes)
+    elif behavior == "MergedWithNext":
+        cut &= words.starts | ~(~match & changes)
+    return words._replace(starts=cut & in_word, inside=in_word & ~cut)
+
+
+class Metaspace:
+    """Spaces become the replacement, one is put before words, and words are cut before each."""
+
+    def __init__(self, replacement: str, prepend_scheme: str, split: bool) -> None:
+        self._mark, self._scheme, self._split = ord(replacement), prepend_scheme, split
+
+    def __call__(self, words: Words) -> Words:
+        """The words in their new spelling."""
+        words = words._replace(codes=tf.where(words.codes == ord(" "), self._mark, words.codes))
+        before = words.starts & (words.codes != self._mark)
+        if self._scheme == "first":
+            before &= row_starts(Stream(words.codes, words.row_splits))
+        if self._scheme != "never":
+            words = prepend(words, before, self._mark)
+        if self._split:
+            first = words.inside & (words.codes == self._mark)
+            words = words._replace(starts=words.starts | first, inside=words.inside & ~first)
+        return words
+
+
+class ByteLevel:
+    """Each code point becomes the characters that stand for its bytes, as GPT-2's `bytes_to_unicode` has them."""
+
+    def __init__(self) -> None:
+        self._chars = graph_constant(np.array(byte_chars(), np.int32))
+
+    def __call__(self, words: Words) -> Words:
+        """The words in their new spelling."""
+        added = words.codes >= ADDED_TOKEN_BASE
+        lengths = tf.where(words.starts | words.inside, utf8_length(words.codes), tf.cast(added, tf.int32))
+        owner, nth = expand(lengths)
+        code, length = tf.gather(words.codes, owner), tf.gather(lengths, owner)
+        byte = utf8_byte(code, length, nth)
+        codes = tf.where(code < ADDED_TOKEN_BASE, tf.gather(self._chars, tf.minimum(byte, 255)), code)
+        first = nth == 0
+        starts = tf.gather(words.starts, owner)
+        inside = (tf.gather(words.inside, owner) | starts) & ~(starts & first)
+        return Words(codes, starts & first, inside, tf.gather(offsets(lengths), words.row_splits))
+
+
+def byte_chars() -> list[int]:
+    """The code point that stands for each of the 256 bytes."""
+    alphabet = {ord(char) for char in pre_tokenizers.ByteLevel.alphabet()}
+    others = iter(sorted(code for code in alphabet if code > 0xFF))
+    return [byte if byte in alphabet else next(others) for byte in range(256)]
+
+
+def prepend(words: Words, before: tf.Tensor, code: int) -> Words:
+    """Puts `code` before each word start where `before`, bool [N], is true."""
+    owner, nth = expand(1 + tf.cast(before, tf.int32))
+    put = tf.gather(before, owner) & (nth == 0)
+    moved = tf.gather(before, owner) & (nth > 0)
+    codes = tf.where(put, code, tf.gather(words.codes, owner))
+    starts = tf.gather(words.starts, owner) & ~moved
+    inside = tf.gather(words.inside, owner) | moved
+    return Words(codes, starts, inside, tf.gather(offsets(1 + tf.cast(before, tf.int32)), words.row_splits))
+
+
+def build_pre_tokenizer(parts: Sequence[Part], added_token_count: int) -> list[Step]:
+    """The steps of a pre-tokenizer, in order.
+
+    Raises:
+        UnsupportedError: a step that is not reproduced.
+    """
+    steps: list[Step] = []
+    for config, step in parts:
+        kind = config.take("type", str)
+        steps.extend(_build(kind, config, step, added_token_count))
+        config.finish()
+    return steps
+
+
+def _build(kind: str, config: ConfigFile, step: Any, added: int) -> list[Step]:
+    if kind in ("BertPreTokenizer", "WhitespaceSplit"):
+        return [ByClass(probe_pre_tokenizer(step), added)]
+    if kind == "Whitespace":
+        return [Runs(added)]
+    if kind == "Digits":
+        individual = config.take("individual_digits", bool)
+        digits = probe_pre_tokenizer(pre_tokenizers.Digits(individual_digits=True)) == ISOLATED
+        return [SplitByClass(digits, added, "Isolated" if individual else "Contiguous")]
+    if kind == "Punctuation":
+        punctuation = probe_pre_tokenizer(pre_tokenizers.Punctuation("isolated")) == ISOLATED
+        return [SplitByClass(punctuation, added, config.take("behavior", str))]
+    if kind == "Metaspace":
+        replacement, scheme = config.take("replacement", str), config.take("prepend_scheme", str)
+        return [Metaspace(replacement, scheme, config.take("split", bool))]
+    if kind == "ByteLevel":
+        steps: list[Step] = []
+        config.take("trim_offsets", bool)
+        if config.take("add_prefix_space", bool):
+            steps.append(lambda words: prepend(words, words.starts & (words.codes != ord(" ")), ord(" ")))
+        if config.take("use_regex", bool):
+            steps.append(Split(Pattern(PATTERNS[GPT2], added), "Isolated", invert=False))
+        return [*steps, ByteLevel()]
+    pattern = read_pattern(config, added)
+    return [Split(pattern, config.take("behavior", str), config.take("invert", bool))]

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from tf_exporter.tokenizers.tables import UNICODE_SIZE
 
@@ -32,9 +32,9 @@ def code_points() -> list[int]:
     return [code for code in range(UNICODE_SIZE) if code not in SURROGATES]
 
 
-def _chunks() -> Iterator[list[int]]:
+def _chunks(size: int = _CHUNK) -> Iterator[list[int]]:
     codes = code_points()
-    return (codes[start : start + _CHUNK] for start in range(0, len(codes), _CHUNK))
+    return (codes[start : start + size] for start in range(0, len(codes), size))
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,38 @@ def _combining_marks() -> list[int]:
     ]
 
 
+@lru_cache(maxsize=64)
+def probe_class(expression: str) -> np.ndarray:
+    """Bool [UNICODE_SIZE]: which code points Oniguruma's class of characters holds, as `\\p{L}` or `[^\\s]`."""
+    remove = pre_tokenizers.Split(Regex(f"(?:{expression})+"), "removed")
+    found = np.ones(UNICODE_SIZE, bool)
+    for codes, text in _texts():
+        for _, (start, end) in remove.pre_tokenize_str(text):
+            found[codes[start:end]] = False
+    found[SURROGATES.start : SURROGATES.stop] = False
+    return found
+
+
+@lru_cache(maxsize=1)
+def probe_white_space() -> np.ndarray:
+    """Bool [UNICODE_SIZE]: white space as Rust's `char::is_whitespace` has it, which Strip goes by."""
+    strip = normalizers.Strip().normalize_str
+    found = np.zeros(UNICODE_SIZE, bool)
+    found[[code for code in code_points() if not strip(chr(code))]] = True
+    return found
+
+
+@lru_cache(maxsize=1)
+def _texts() -> list[tuple[list[int], str]]:
+    """All code points in order, in pieces of 8,192."""
+    return [(codes, "".join(map(chr, codes))) for codes in _chunks(8192)]
+
+
 def probe_pre_tokenizer(pre_tokenizer: pre_tokenizers.PreTokenizer) -> np.ndarray:
-    """int32 [UNICODE_SIZE]: 0 inside a word, 1 removed between words, 2 a word of its own."""
+    """int32 [UNICODE_SIZE]: 0 inside a word, 1 removed between words, 2 a word of its own.
+
+    For pre-tokenizers to which it does not matter what stands beside a code point.
+    """
     return _probe_pre_tokenizer(pickle.dumps(pre_tokenizer))
 
 
@@ -119,6 +149,22 @@ def _probe_pre_tokenizer(pickled: bytes) -> np.ndarray:
             for code in chunk:
                 classes[code] = len(pre_tokenizer.pre_tokenize_str(f"a{chr(code)}a")) - 1
     return classes
+
+
+@lru_cache(maxsize=1)
+def probe_words() -> tuple[np.ndarray, np.ndarray]:
+    """Bool [UNICODE_SIZE] twice: what the Whitespace pre-tokenizer takes as \\w, and as [^\\w\\s]."""
+    cut = pre_tokenizers.Whitespace().pre_tokenize_str
+    word, other = np.zeros(UNICODE_SIZE, bool), np.zeros(UNICODE_SIZE, bool)
+    for chunk in _chunks():
+        # Three characters a code point: it either goes on the word, is a word of its own, or is neither.
+        for piece, (start, end) in cut("".join(f"a{chr(code)} " for code in chunk)):
+            if end - start == 2:
+                word[chunk[start // 3]] = True
+            elif piece != "a":
+                other[chunk[start // 3]] = True
+    word[ord("a")] = True
+    return word, other
 
 
 @lru_cache(maxsize=1)

@@ -1,27 +1,58 @@
 """What a tokenizer is made of, read from the object transformers builds: `AutoTokenizer(...).backend_tokenizer`.
 
 tokenizer.json itself is not the source of truth: transformers 5 rebuilds most of it from class code and
-tokenizer_config.json. Whatever is not reproduced is refused here.
+tokenizer_config.json. Whatever is not reproduced is refused, here or where the step is built.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 
 from tf_exporter.errors import UnsupportedError
+from tf_exporter.source import ConfigFile
+from tf_exporter.tokenizers.templates import Template, read_templates
 
 FILE = "tokenizer.json"
 
-NORMALIZERS = ("BertNormalizer", "Lowercase", "Sequence")
-PRE_TOKENIZERS = ("BertPreTokenizer",)
-MODELS = ("WordPiece",)
+NORMALIZERS = (
+    "BertNormalizer",
+    "Lowercase",
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Nmt",
+    "Precompiled",
+    "Prepend",
+    "Replace",
+    "Sequence",
+    "Strip",
+    "StripAccents",
+)
+PRE_TOKENIZERS = (
+    "BertPreTokenizer",
+    "ByteLevel",
+    "Digits",
+    "Metaspace",
+    "Punctuation",
+    "Sequence",
+    "Split",
+    "Whitespace",
+    "WhitespaceSplit",
+)
+MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
 _LONGEST_ADDED_TOKEN = 4096
 _LARGEST_INT = 2**31 - 1
-POST_PROCESSORS = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")
+_HIGHEST_SCORE = 10.0
+"""Above this, unknown characters in a row could score better than a piece of the same text."""
+
+Part = tuple[ConfigFile, Any]
+"""A step in tokenizer.json, and the object of `tokenizers` that it is."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +79,35 @@ class WordPieceSpec:
 
 
 @dataclass(frozen=True)
-class TemplateSpec:
-    """What a single text is wrapped in: ids and segment ids before and after it."""
+class WordLevelSpec:
+    """`tokenizers.models.WordLevel`."""
 
-    prefix: tuple[tuple[int, int], ...]
-    suffix: tuple[tuple[int, int], ...]
-    type_id: int
+    vocab: dict[str, int]
+    unk_token: str
+
+
+@dataclass(frozen=True)
+class UnigramSpec:
+    """`tokenizers.models.Unigram`; ids are places in `pieces`, which have their scores."""
+
+    vocab: dict[str, int]
+    pieces: tuple[tuple[str, float], ...]
+    unk_id: int
+    byte_fallback: bool
+
+
+@dataclass(frozen=True)
+class BPESpec:
+    """`tokenizers.models.BPE`."""
+
+    vocab: dict[str, int]
+    merges: tuple[tuple[str, str], ...]
+    unk_token: str | None
+    continuing_subword_prefix: str
+    end_of_word_suffix: str
+    fuse_unk: bool
+    byte_fallback: bool
+    ignore_merges: bool
 
 
 @dataclass(frozen=True)
@@ -62,8 +116,11 @@ class TokenizerSpec:
 
     added_tokens: tuple[AddedTokenSpec, ...]
     encode_special_tokens: bool
-    model: WordPieceSpec
-    template: TemplateSpec
+    normalizer: tuple[Part, ...]
+    pre_tokenizer: tuple[Part, ...]
+    model: WordPieceSpec | WordLevelSpec | UnigramSpec | BPESpec
+    single: Template
+    pair: Template
     max_length: int | None
     truncation_side: str
     padding_side: str
@@ -77,8 +134,6 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
     """The parts of a transformers tokenizer whose texts are cut at `max_length` tokens (None: never)."""
     backend: Tokenizer = tokenizer.backend_tokenizer
     parts = json.loads(backend.to_str())
-    _check_type(parts["normalizer"], "normalizer", NORMALIZERS, optional=True)
-    _check_type(parts["pre_tokenizer"], "pre_tokenizer", PRE_TOKENIZERS)
     for name in ("input_ids", "attention_mask"):
         if name not in tokenizer.model_input_names:
             key = "model_input_names"
@@ -87,10 +142,10 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
         if len(token["content"]) > _LONGEST_ADDED_TOKEN:
             supported = f"at most {_LONGEST_ADDED_TOKEN} characters"
             raise UnsupportedError(FILE, "added_tokens.content", token["content"], supported)
-    template = _template(parts["post_processor"])
-    added = len(template.prefix) + len(template.suffix)
-    if max_length is not None and max_length < added:
-        raise UnsupportedError("sentence_bert_config.json", "max_seq_length", max_length, f"at least the {added} special tokens")
+    single, pair = read_templates(FILE, parts["post_processor"])
+    if max_length is not None and max_length < single.added:
+        supported = f"at least the {single.added} special tokens"
+        raise UnsupportedError("sentence_bert_config.json", "max_seq_length", max_length, supported)
     if tokenizer.pad_token_id is None:
         raise UnsupportedError("tokenizer_config.json", "pad_token", None, "a padding token")
     return TokenizerSpec(
@@ -98,8 +153,11 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
             AddedTokenSpec(**token) for token in sorted(parts["added_tokens"], key=lambda token: not token["special"])
         ),
         encode_special_tokens=backend.encode_special_tokens,
-        model=_wordpiece(parts["model"], backend),
-        template=template,
+        normalizer=tuple(_steps(parts["normalizer"], backend.normalizer, "normalizer", NORMALIZERS)),
+        pre_tokenizer=tuple(_steps(parts["pre_tokenizer"], backend.pre_tokenizer, "pre_tokenizer", PRE_TOKENIZERS)),
+        model=_model(parts["model"], backend),
+        single=single,
+        pair=pair,
         max_length=max_length,
         truncation_side=_side(tokenizer.truncation_side, "truncation_side"),
         padding_side=_side(tokenizer.padding_side, "padding_side"),
@@ -110,16 +168,21 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
     )
 
 
-def _check_type(part: dict[str, Any] | None, key: str, supported: tuple[str, ...], optional: bool = False) -> None:
-    """Refuses a step, or a step inside a Sequence, that is not reproduced."""
-    if part is None and optional:
-        return
-    kind = part["type"] if part else None
+def _steps(part: dict[str, Any] | None, step: Any, key: str, supported: tuple[str, ...]) -> list[Part]:
+    """The steps of a normalizer or pre-tokenizer, those of a Sequence one by one."""
+    if part is None:
+        return []
+    kind = part["type"]
     if kind not in supported:
         raise UnsupportedError(FILE, f"{key}.type", kind, supported)
-    if part and kind == "Sequence":
-        for index, step in enumerate(part[key + "s"]):
-            _check_type(step, f"{key}.{key}s[{index}]", tuple(name for name in supported if name != "Sequence"))
+    if kind != "Sequence":
+        return [(ConfigFile(FILE, part, f"{key}."), step)]
+    name = next(name for name in ("normalizers", "pretokenizers") if name in part)
+    return [
+        found
+        for index, inner in enumerate(part[name])
+        for found in _steps(inner, step[index], f"{key}.{name}[{index}]", supported)
+    ]
 
 
 def _side(value: str, key: str) -> str:
@@ -128,39 +191,95 @@ def _side(value: str, key: str) -> str:
     return value
 
 
-def _wordpiece(model: dict[str, Any], backend: Tokenizer) -> WordPieceSpec:
-    _check_type(model, "model", MODELS)
-    known = {"type", "vocab", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word"}
-    if unknown := set(model) - known:
-        key = min(unknown)
-        raise UnsupportedError(FILE, f"model.{key}", model[key], known)
+def _model(part: dict[str, Any], backend: Tokenizer) -> WordPieceSpec | WordLevelSpec | UnigramSpec | BPESpec:
+    config = ConfigFile(FILE, part, "model.")
+    config.require("type", MODELS)
+    kind = config.take("type", str)
+    read = {"WordPiece": _wordpiece, "WordLevel": _word_level, "Unigram": _unigram, "BPE": _bpe}[kind]
+    config.take("vocab", (dict, list))
     vocab = backend.get_vocab(with_added_tokens=False)
-    if model["unk_token"] not in vocab:
-        raise UnsupportedError(FILE, "model.unk_token", model["unk_token"], "a token of the vocabulary")
+    if vocab and max(vocab.values()) >= _LARGEST_INT:
+        raise UnsupportedError(FILE, "model.vocab", max(vocab.values()), "ids below 2³¹ − 1")
+    spec = read(config, vocab)
+    config.finish()
+    return spec
+
+
+def _known(config: ConfigFile, key: str, vocab: dict[str, int]) -> str:
+    token: str = config.take(key, str)
+    if token not in vocab:
+        raise config.unsupported(key, "a token of the vocabulary")
+    return token
+
+
+def _wordpiece(config: ConfigFile, vocab: dict[str, int]) -> WordPieceSpec:
     return WordPieceSpec(
-        vocab, model["unk_token"], model["continuing_subword_prefix"], min(model["max_input_chars_per_word"], _LARGEST_INT)
+        vocab,
+        _known(config, "unk_token", vocab),
+        config.take("continuing_subword_prefix", str),
+        min(config.take("max_input_chars_per_word", int), _LARGEST_INT),
     )
 
 
-def _template(post_processor: dict[str, Any] | None) -> TemplateSpec:
-    """The single-text side of a post-processor."""
-    _check_type(post_processor, "post_processor", POST_PROCESSORS)
-    assert post_processor is not None
-    if post_processor["type"] != "TemplateProcessing":
-        # BertProcessing and RobertaProcessing: [CLS] text [SEP], all in segment 0.
-        return TemplateSpec(((post_processor["cls"][1], 0),), ((post_processor["sep"][1], 0),), 0)
-    before: list[tuple[int, int]] = []
-    after: list[tuple[int, int]] = []
-    type_ids: list[int] = []
-    for piece in post_processor["single"]:
-        if "Sequence" in piece:
-            type_ids.append(piece["Sequence"]["type_id"])
-            if piece["Sequence"]["id"] != "A" or len(type_ids) > 1:
-                raise UnsupportedError(FILE, "post_processor.single", post_processor["single"], "one sequence A")
-        else:
-            special = piece["SpecialToken"]
-            ids = post_processor["special_tokens"][special["id"]]["ids"]
-            (after if type_ids else before).extend((id, special["type_id"]) for id in ids)
-    if not type_ids:
-        raise UnsupportedError(FILE, "post_processor.single", post_processor["single"], "one sequence A")
-    return TemplateSpec(tuple(before), tuple(after), type_ids[0])
+def _word_level(config: ConfigFile, vocab: dict[str, int]) -> WordLevelSpec:
+    return WordLevelSpec(vocab, _known(config, "unk_token", vocab))
+
+
+def _unigram(config: ConfigFile, vocab: dict[str, int]) -> UnigramSpec:
+    pieces = tuple((piece, score) for piece, score in config.values["vocab"])
+    unk_id = config.take("unk_id", (int, type(None)))
+    if unk_id is None:
+        raise config.unsupported("unk_id", "the place of the unknown piece")
+    scores = [score for _, score in pieces]
+    if not all(map(math.isfinite, scores)) or min(scores) > _HIGHEST_SCORE:
+        raise UnsupportedError(FILE, "model.vocab", min(scores), f"finite scores, the lowest of them at most {_HIGHEST_SCORE}")
+    unknown = pieces[unk_id][0]
+    for piece, _ in pieces:
+        if unknown and unknown in piece and piece != unknown:
+            # Fused with its neighbours, the literal text of the unknown piece would become this one.
+            raise UnsupportedError(FILE, "model.vocab", piece, f"no piece that contains {unknown!r}, the unknown one")
+    byte_fallback = config.take("byte_fallback", bool, False) and _has_bytes(vocab)
+    return UnigramSpec(vocab, pieces, unk_id, byte_fallback)
+
+
+def _has_bytes(vocab: dict[str, int]) -> bool:
+    """Whether the vocabulary has a token for every byte (some only: refused)."""
+    count = sum(f"<0x{byte:02X}>" in vocab for byte in range(256))
+    if count not in (0, 256):
+        raise UnsupportedError(FILE, "model.byte_fallback", True, f"tokens for all 256 bytes, not for {count}")
+    return count == 256
+
+
+def _has_byte_level(vocab: dict[str, int]) -> bool:
+    """Whether no character of byte-level text can be unknown."""
+    return all(char in vocab for char in pre_tokenizers.ByteLevel.alphabet())
+
+
+def _bpe(config: ConfigFile, vocab: dict[str, int]) -> BPESpec:
+    if config.take("dropout", (float, int, type(None))):
+        raise config.unsupported("dropout", "null")
+    prefix = config.take("continuing_subword_prefix", (str, type(None))) or ""
+    suffix = config.take("end_of_word_suffix", (str, type(None))) or ""
+    byte_fallback = config.take("byte_fallback", bool, False) and _has_bytes(vocab)
+    ignore_merges = config.take("ignore_merges", bool, False)
+    for key, value in (("byte_fallback", byte_fallback), ("ignore_merges", ignore_merges)):
+        if value and (prefix or suffix):
+            raise config.unsupported(key, "false beside continuing_subword_prefix or end_of_word_suffix")
+    unk_token = config.take("unk_token", (str, type(None)))
+    merges = tuple((left, right) for left, right in config.take("merges", list))
+    components = {token for merge in merges for token in merge}
+    special = {f"<0x{byte:02X}>" for byte in range(256)} if byte_fallback else {unk_token}
+    if inside := special & components:
+        raise UnsupportedError(FILE, "model.merges", min(map(str, inside)), "no merges of byte tokens or the unknown token")
+    if unk_token is not None and unk_token not in vocab and not byte_fallback and not _has_byte_level(vocab):
+        raise config.unsupported("unk_token", "a token of the vocabulary")
+    return BPESpec(
+        vocab,
+        merges,
+        unk_token,
+        prefix,
+        suffix,
+        config.take("fuse_unk", bool, False),
+        byte_fallback,
+        ignore_merges,
+    )

@@ -19,6 +19,18 @@ class Stream(NamedTuple):
     row_splits: tf.Tensor
 
 
+class Tokens(NamedTuple):
+    """`ids` int32 [T] of all texts, `row_splits` int32 [batch + 1]."""
+
+    ids: tf.Tensor
+    row_splits: tf.Tensor
+
+
+def added_token_ids(codes: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """int32 [N]: the id of each added token among the codes, the last of `ids` for all others."""
+    return tf.gather(ids, tf.where(codes >= ADDED_TOKEN_BASE, codes - ADDED_TOKEN_BASE, count(ids) - 1))
+
+
 def decode(texts: tf.Tensor) -> Stream:
     """Bytes [batch] → code points; invalid UTF-8 becomes U+FFFD as in Python's `errors="replace"`."""
     row_splits, codes = tf.raw_ops.UnicodeDecode(
@@ -54,6 +66,58 @@ def row_starts(stream: Stream) -> tf.Tensor:
     return marks[:-1] > 0
 
 
+def section_starts(stream: Stream) -> tf.Tensor:
+    """Bool [N]: whether an element is the first of what is between added tokens, or of its text."""
+    plain = stream.codes < ADDED_TOKEN_BASE
+    return plain & (row_starts(stream) | ~shift_right(plain, first=True))
+
+
+def expand(lengths: tf.Tensor, bits: int = 3) -> tuple[tf.Tensor, tf.Tensor]:
+    """int32 lengths [N], each below 2^bits → (owner, nth), int32 [sum]: each element in as many copies as its length says."""
+    # One range per element, in steps of its place, tells both the owner and which of its copies it is.
+    first = tf.bitwise.left_shift(tf.range(count(lengths)), bits)
+    _, copies = tf.raw_ops.RaggedRange(starts=first, limits=first + lengths, deltas=tf.constant(1), Tsplits=tf.int32)
+    return tf.bitwise.right_shift(copies, bits), tf.bitwise.bitwise_and(copies, (1 << bits) - 1)
+
+
 def shift_right(flags: tf.Tensor, first: bool) -> tf.Tensor:
     """Element i − 1 at place i, `first` at place 0."""
     return tf.concat([[first], flags[:-1]], 0)
+
+
+def run_ends(flags: tf.Tensor) -> tf.Tensor:
+    """Bool [N] → int32 [N]: where the run of true flags that goes on at each place ends; the place itself where false."""
+    stops = tf.concat([places(~flags), count(flags)[tf.newaxis]], 0)
+    return tf.gather(stops, tf.cumsum(tf.cast(~flags, tf.int32), exclusive=True))
+
+
+def reachable(starts: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
+    """Bool [N]: which places are reached from the `starts`, bool [N], by going from each to `following`, int32 [N].
+
+    `following` of N (or more) ends a chain. Pointer doubling: after k rounds, places up to 2^k − 1 steps away are marked.
+    """
+    size = count(following)
+    following = tf.concat([tf.minimum(following, size), size[tf.newaxis]], 0)
+    reached = tf.concat([starts, [False]], 0)
+
+    def double(reached: tf.Tensor, following: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        landed = tf.scatter_nd(following[:, tf.newaxis], tf.cast(reached, tf.int32), [size + 1]) > 0
+        return reached | landed, tf.gather(following, following)
+
+    reached, _ = tf.while_loop(
+        lambda _, following: tf.reduce_any(following < size), double, (reached, following), parallel_iterations=1
+    )
+    return reached[:size]
+
+
+def utf8_length(code: tf.Tensor) -> tf.Tensor:
+    """The bytes of a code point in UTF-8; int32."""
+    limits = (0x80, 0x800, 0x10000)
+    return 1 + tf.add_n([tf.cast(code >= limit, tf.int32) for limit in limits])
+
+
+def utf8_byte(code: tf.Tensor, length: tf.Tensor, nth: tf.Tensor) -> tf.Tensor:
+    """The nth byte of a code point whose UTF-8 has `length` bytes; all int32 of one shape."""
+    shifted = tf.bitwise.right_shift(code, 6 * (length - 1 - nth))
+    lead = tf.gather(tf.constant([0, 0, 0xC0, 0xE0, 0xF0]), length)
+    return tf.where(nth == 0, tf.bitwise.bitwise_and(shifted, 0xFF) | lead, tf.bitwise.bitwise_and(shifted, 0x3F) | 0x80)

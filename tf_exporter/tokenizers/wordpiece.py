@@ -6,31 +6,20 @@ from every word's start. The number of steps depends on the vocabulary and the l
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.pre_tokenizers import Words
+from tf_exporter.tokenizers.double_arrays import Trie
+from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import WordPieceSpec
-from tf_exporter.tokenizers.stream import count, offsets, places
-from tf_exporter.tokenizers.tables import UNICODE_SIZE, Trie, graph_constant
-
-_DENSE_STEPS = 4
-"""Walks that outlive these steps are few: from there on only they are carried."""
-
-
-class Tokens(NamedTuple):
-    """`ids` int32 [T] of all texts, `row_splits` int32 [batch + 1]."""
-
-    ids: tf.Tensor
-    row_splits: tf.Tensor
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, places
+from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 
 class WordPiece:
     """Words → token ids, as `tokenizers.models.WordPiece` 0.23."""
 
-    def __init__(self, spec: WordPieceSpec) -> None:
+    def __init__(self, spec: WordPieceSpec, added_token_ids: list[int]) -> None:
         self.unk_id = spec.vocab[spec.unk_token]
         self.max_input_chars_per_word = spec.max_input_chars_per_word
         # A longer token never matches, as its word is unknown before it is looked up.
@@ -38,8 +27,10 @@ class WordPiece:
         vocab = {token: id for token, id in spec.vocab.items() if token and len(token) <= longest}
         alphabet = sorted({ord(char) for token in vocab for char in token})
         symbols = {code: symbol for symbol, code in enumerate(alphabet, start=1)}
-        self.symbols = np.zeros(UNICODE_SIZE, np.int32)
-        self.symbols[alphabet] = np.arange(1, len(alphabet) + 1)
+        table = np.zeros(UNICODE_SIZE + len(added_token_ids), np.int32)
+        table[alphabet] = np.arange(1, len(alphabet) + 1)
+        self._symbols = CodePointTable(table)
+        self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
         prefix = tuple(symbols.get(ord(char), 0) for char in spec.continuing_subword_prefix)
         self._trie = Trie({tuple(symbols[ord(char)] for char in token): id for token, id in vocab.items()}, prefix)
         self._prefix_length = len(prefix)
@@ -52,48 +43,35 @@ class WordPiece:
 
     def __call__(self, words: Words) -> Tokens:
         """Splits every word into pieces; a word that cannot be, or is too long, becomes the unknown token."""
+        start = places(words.starts)
         best = self._longest_pieces(words)
         # The trie counts the prefix's characters too, which a continuing piece does not consume.
         length = tf.gather(self._trie.depth, best) - tf.where(words.starts, 0, self._prefix_length)
-        reached, unknown = self._follow(words, best, length)
-        unknown = tf.concat([[False], unknown | (words.lengths > self.max_input_chars_per_word)], 0)
+        reached, unknown = self._follow(start, words.inside, best, length)
+        too_long = tf.gather(word_ends(words), start) - start > self.max_input_chars_per_word
+        unknown = tf.concat([[False], unknown | too_long], 0)
         in_unknown = tf.gather(unknown, tf.cumsum(tf.cast(words.starts, tf.int32)))
-        emitted = (reached & ~in_unknown) | (words.starts & in_unknown) | (words.added_token >= 0)
+        added = words.codes >= ADDED_TOKEN_BASE
+        emitted = (reached & ~in_unknown) | (words.starts & in_unknown) | added
         kept = places(emitted)
         ids = tf.where(in_unknown, self.unk_id, tf.gather(self._trie.value, best))
-        ids = tf.where(words.added_token >= 0, words.added_token, ids)
-        splits = tf.gather(offsets(tf.cast(emitted, tf.int32)), words.row_splits)
-        return Tokens(tf.gather(ids, kept), splits)
+        ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), ids)
+        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, words.row_splits))
 
     def _longest_pieces(self, words: Words) -> tf.Tensor:
         """int32 [N]: the trie state of the longest piece that starts at each position, `DEAD` where there is none."""
-        length = count(words.symbols)
-        padded = tf.pad(tf.where(words.starts, 0, words.symbols), [[0, _DENSE_STEPS + 1]])
-        state = tf.gather(self._first, words.symbols * 2 + tf.cast(words.starts, tf.int32))
-        best = tf.fill([length], Trie.DEAD)
-        for step in range(1, min(_DENSE_STEPS, self._trie.max_depth) + 1):
-            state, best = self._trie.advance(state, best, padded[step : step + length])
-        if self._trie.max_depth <= _DENSE_STEPS:
-            return best
-        alive = tf.cast(tf.where(state > Trie.DEAD), tf.int32)
-        index = alive[:, 0]
-        padded = padded[: length + 1]
-        following = tf.while_loop(
-            lambda step, state, best: (step <= self._trie.max_depth) & tf.reduce_any(state > Trie.DEAD),
-            lambda step, state, best: (
-                step + 1,
-                *self._trie.advance(state, best, tf.gather(padded, tf.minimum(index + step, length))),
-            ),
-            (tf.constant(_DENSE_STEPS + 1), tf.gather(state, index), tf.gather(best, index)),
-            parallel_iterations=1,
-        )
-        return tf.tensor_scatter_nd_update(best, alive, following[2])
+        symbols = self._symbols(words.codes)
+        going = tf.where(words.inside, symbols, 0)
+        state = tf.gather(self._first, tf.where(words.starts, symbols * 2 + 1, going * 2))
+        return self._trie.longest(state, going)
 
-    def _follow(self, words: Words, best: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _follow(
+        self, start: tf.Tensor, inside: tf.Tensor, best: tf.Tensor, length: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Follows the pieces from each word's start: (bool [N] a piece starts here, bool [W] the word is unknown)."""
         size = count(best)
-        word_count = count(words.positions)
-        inside = tf.concat([words.inside, [False]], 0)
+        word_count = count(start)
+        inside = tf.concat([inside, [False]], 0)
 
         def more(step: tf.Tensor, position: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
             return (count(position) > 0) & (step < self.max_input_chars_per_word)
@@ -113,7 +91,7 @@ class WordPiece:
         *_, reached, unknown = tf.while_loop(
             more,
             one_piece,
-            (tf.constant(0), words.positions, tf.range(word_count), *unmarked),
+            (tf.constant(0), start, tf.range(word_count), *unmarked),
             shape_invariants=tuple(tf.TensorShape(shape) for shape in ([], [None], [None], [None], [None])),
             parallel_iterations=1,
         )

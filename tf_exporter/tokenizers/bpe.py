@@ -1,0 +1,217 @@
+"""The byte pair encoding model of Hugging Face `tokenizers`, byte-level and SentencePiece-style.
+
+As `BPE::merge_word` and `Word::merge_all` of `tokenizers` 0.23: characters (or their bytes, or the unknown token) are merged
+in pairs, always the pair of the lowest rank, of equal ones the leftmost. Here every word merges all its pairs of its lowest
+rank at once, which comes to the same unless a merge makes a pair of lower rank; where one does, found when the table is
+built, its pairs are merged one at a time.
+
+Words are cut into segments first wherever no token reaches across, and a segment that is a token as a whole is done.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.tokenizers.double_arrays import PairTable, Trie
+from tf_exporter.tokenizers.pre_tokenizers import Words
+from tf_exporter.tokenizers.spec import BPESpec
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, expand, offsets, places, run_ends, utf8_byte, utf8_length
+from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
+
+_NEVER = 2**31 - 1
+"""A rank no pair has."""
+
+
+class BPE:
+    """Words → token ids."""
+
+    def __init__(self, spec: BPESpec, added_token_ids: list[int]) -> None:
+        self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
+        self._added_token_count = len(added_token_ids)
+        vocab = spec.vocab
+        self._fuse_unk, self._ignore_merges = spec.fuse_unk, spec.ignore_merges
+        self._unk_id = None if spec.unk_token is None else vocab.get(spec.unk_token, -1)
+        self._byte_ids = None
+        if spec.byte_fallback:
+            self._byte_ids = graph_constant(np.array([vocab[f"<0x{byte:02X}>"] for byte in range(256)], np.int32))
+        self._plain = not (spec.continuing_subword_prefix or spec.end_of_word_suffix)
+        self._initial = self._initial_ids(spec)
+        pairs = self._read_merges(spec)
+        texts = {text: id for text, id in self._texts(spec, pairs) if len(text) > 1}
+        alphabet = sorted({char for text in texts for char in text})
+        symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
+        table = np.zeros(UNICODE_SIZE + len(added_token_ids), np.int32)
+        table[[ord(char) for char in alphabet]] = np.arange(1, len(alphabet) + 1)
+        self._symbols = CodePointTable(table)
+        self._trie = Trie({tuple(symbols[char] for char in text): id for text, id in texts.items()})
+        self._alone = graph_constant(self._stands_alone(texts, max(vocab.values(), default=0) + 1))
+
+    def _initial_ids(self, spec: BPESpec) -> list[CodePointTable]:
+        """Code → id + 1 of the character it is, 0 if unknown; one table for each of inside, first, last and only."""
+        tables = []
+        for first, last in ((False, False), (True, False), (False, True), (True, True)):
+            prefix = "" if first else spec.continuing_subword_prefix
+            suffix = spec.end_of_word_suffix if last else ""
+            values = np.zeros(UNICODE_SIZE + self._added_token_count, np.int32)
+            for token, id in spec.vocab.items():
+                if len(token) == len(prefix) + 1 + len(suffix) and token.startswith(prefix) and token.endswith(suffix):
+                    values[ord(token[len(prefix)])] = id + 1
+            tables.append(CodePointTable(values))
+            if self._plain:
+                break
+        return tables
+
+    def _read_merges(self, spec: BPESpec) -> dict[tuple[int, int], int]:
+        """Pair → rank, with the tables of what merges make."""
+        vocab, skipped = spec.vocab, len(spec.continuing_subword_prefix)
+        pairs = {(vocab[left], vocab[right]): rank for rank, (left, right) in enumerate(spec.merges)}
+        made = np.array([vocab[left + right[skipped:]] for left, right in spec.merges] or [0], np.int32)
+        lowest = np.full(max(vocab.values(), default=0) + 1, _NEVER, np.int64)
+        for (left, right), rank in pairs.items():
+            lowest[left], lowest[right] = min(lowest[left], rank), min(lowest[right], rank)
+        at_once = lowest[made] > np.arange(len(made))
+        self._pairs = PairTable(pairs)
+        self._made = graph_constant(made)
+        used = np.array(list(pairs.values()) or [0])
+        self._at_once = None if at_once[used].all() else graph_constant(at_once)
+        return pairs
+
+    def _texts(self, spec: BPESpec, pairs: dict[tuple[int, int], int]) -> list[tuple[str, int]]:
+        """The text of each token that merges make (and of all, where whole words are looked up before)."""
+        if spec.ignore_merges:
+            return list(spec.vocab.items())
+        names = {id: token for token, id in spec.vocab.items()}
+        skipped, suffix = len(spec.continuing_subword_prefix), spec.end_of_word_suffix
+        made = {spec.vocab[left + right[skipped:]] for left, right in spec.merges}
+        if self._plain:
+            return [(names[id], id) for id in made]
+        # What may stand in the text for it: with or without what marks its place in a word.
+        found = []
+        for id in made:
+            name = names[id]
+            for start in {0, skipped if name.startswith(spec.continuing_subword_prefix) else 0}:
+                for end in {len(name), len(name) - len(suffix) if name.endswith(suffix) else len(name)}:
+                    found.append((name[start:end], id))
+        return found
+
+    def _stands_alone(self, texts: dict[str, int], size: int) -> np.ndarray:
+        """Bool [size]: whether the text of a token, by itself, is merged into that token."""
+        alone = np.zeros(size, bool)
+        if not self._plain or not texts:
+            return alone
+        lengths = np.array([len(text) for text in texts])
+        codes = np.array([ord(char) for text in texts for char in text], np.int32)
+        symbols = self._initial[0](tf.constant(codes)) - 1
+        segments = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
+        known = np.logical_and.reduceat(symbols.numpy() >= 0, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
+        merged, left, _ = tf.function(self._merge, autograph=False)(
+            tf.maximum(symbols, 0), tf.constant(segments), tf.range(len(codes))
+        )
+        merged, left = merged.numpy(), left.numpy()
+        single = np.bincount(left, minlength=len(texts)) == 1
+        ids = np.array(list(texts.values()))
+        fits = single & known
+        fits[fits] = merged[np.isin(left, np.flatnonzero(fits))] == ids[fits]
+        alone[ids[fits]] = True
+        return alone
+
+    def __call__(self, words: Words) -> Tokens:
+        """Merges the characters of every word."""
+        symbols, ids, word, row_splits = self._characters(words)
+        size = count(ids)
+        first = word != tf.concat([[-1], word[:-1]], 0)
+        best = self._trie.longest(
+            self._trie.start(symbols), tf.where(first, 0, symbols)
+        )
+        reach = tf.range(size) + tf.maximum(tf.gather(self._trie.depth, best), 1)
+        # A token that starts at q and ends at r reaches across all places between.
+        marks = tf.scatter_nd(tf.concat([tf.range(size) + 1, reach], 0)[:, tf.newaxis], tf.repeat([1, -1], size), [size + 1])
+        cut = first | (tf.cumsum(marks)[:size] <= 0)
+        start = places(cut)
+        end = tf.concat([start[1:], size[tf.newaxis]], 0)[: count(start)]
+        token = tf.gather(self._trie.value, tf.gather(best, start))
+        whole = tf.gather(reach, start) == end
+        alone = tf.gather(self._alone, tf.maximum(token, 0))
+        if self._ignore_merges:
+            word_end = tf.gather(run_ends(~tf.concat([first[1:], [True]], 0)[:size]) + 1, start)
+            alone |= tf.gather(first, start) & (word_end == end)
+        single = end == start + 1
+        done = single | (whole & alone & (token >= 0))
+        ids = tf.tensor_scatter_nd_update(ids, start[:, tf.newaxis], tf.where(single | ~done, tf.gather(ids, start), token))
+        segment = tf.cumsum(tf.cast(cut, tf.int32)) - 1
+        rest = places(~tf.gather(done, segment))
+        # Segments are numbered anew among those that are left.
+        numbers = tf.cumsum(tf.cast(~done, tf.int32)) - 1
+        merged, _, at = self._merge(tf.gather(ids, rest), tf.gather(numbers, tf.gather(segment, rest)), rest)
+        ids = tf.tensor_scatter_nd_update(ids, at[:, tf.newaxis], merged)
+        kept = tf.sort(tf.concat([tf.boolean_mask(start, done), at], 0))
+        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, row_splits))
+
+    def _characters(self, words: Words) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The characters merging starts from: (symbol of the trie, id, number of the word) int32 [M], and row splits.
+
+        An added token is a word of its own. Characters that are unknown become their bytes, the unknown token, or nothing.
+        """
+        added = words.codes >= ADDED_TOKEN_BASE
+        in_word = words.starts | words.inside
+        known = self._initial[0](words.codes)
+        if not self._plain:
+            last = ~tf.concat([words.inside[1:], [False]], 0)[: count(words.codes)]
+            variants = tf.stack([table(words.codes) for table in self._initial])
+            variant = tf.cast(words.starts, tf.int32) + 2 * tf.cast(last, tf.int32)
+            known = tf.gather(tf.reshape(variants, [-1]), variant * count(words.codes) + tf.range(count(words.codes)))
+        ids = known - 1
+        unknown = in_word & (known == 0)
+        lengths = tf.cast(in_word | added, tf.int32)
+        if self._byte_ids is not None:
+            lengths = tf.where(unknown, utf8_length(words.codes), lengths)
+        elif self._unk_id is None:
+            lengths = tf.where(unknown, 0, lengths)
+        else:
+            ids = tf.where(unknown, self._unk_id, ids)
+            if self._fuse_unk:
+                again = unknown & tf.concat([[False], unknown[:-1]], 0) & words.inside
+                lengths = tf.where(again, 0, lengths)
+        ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), ids)
+        symbols = tf.where(in_word & ~unknown, self._symbols(words.codes), 0)
+        word = tf.cumsum(tf.cast(words.starts | added, tf.int32))
+        owner, nth = expand(lengths)
+        ids = tf.gather(ids, owner)
+        if self._byte_ids is not None:
+            byte = utf8_byte(tf.gather(words.codes, owner), tf.gather(lengths, owner), nth)
+            ids = tf.where(tf.gather(unknown, owner), tf.gather(self._byte_ids, byte), ids)
+        return tf.gather(symbols, owner), ids, tf.gather(word, owner), tf.gather(offsets(lengths), words.row_splits)
+
+    def _merge(self, ids: tf.Tensor, segment: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Merges until nothing is left to merge; int32 [A] each: ids, the number of the segment, the place of the first."""
+
+        def one(_: tf.Tensor, ids: tf.Tensor, segment: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            together = tf.concat([segment[1:] == segment[:-1], [False]], 0)
+            rank = self._pairs(ids, tf.concat([ids[1:], [0]], 0))
+            rank = tf.where(together & (rank >= 0), rank, _NEVER)
+            lowest = tf.gather(tf.math.segment_min(rank, segment), segment)
+            take = (rank == lowest) & (rank < _NEVER)
+            some = tf.reduce_any(take)
+            # In a run like "aaaa", every other pair.
+            missed = tf.concat([[-1], places(~take)], 0)
+            last_missed = tf.gather(missed, tf.cumsum(tf.cast(~take, tf.int32)))
+            place = tf.range(count(ids))
+            take &= tf.bitwise.bitwise_and(place - last_missed, 1) == 1
+            rank = tf.where(take, rank, 0)
+            if self._at_once is not None:
+                first = tf.math.segment_min(tf.where(take, place, _NEVER), segment)
+                take &= tf.gather(self._at_once, rank) | (place == tf.gather(first, segment))
+            ids = tf.where(take, tf.gather(self._made, rank), ids)
+            kept = places(~tf.concat([[False], take[:-1]], 0))
+            return some, tf.gather(ids, kept), tf.gather(segment, kept), tf.gather(at, kept)
+
+        shapes = tuple(tf.TensorShape(shape) for shape in ([], [None], [None], [None]))
+        _, ids, segment, at = tf.while_loop(
+            lambda more, *_: more,
+            one,
+            (count(ids) > 0, ids, segment, at),
+            shape_invariants=shapes,
+            parallel_iterations=1,
+        )
+        return ids, segment, at

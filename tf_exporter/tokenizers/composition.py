@@ -1,0 +1,134 @@
+"""NFC and NFKC: decomposition, canonical order, and composition of what stands together (Unicode Standard Annex 15).
+
+Decompositions, classes of marks and compositions are asked of the installed `tokenizers`, whose Unicode version counts.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import tensorflow as tf
+from tokenizers import normalizers
+
+from tf_exporter.tokenizers.code_points import CodePointNormalizer
+from tf_exporter.tokenizers.double_arrays import PairTable
+from tf_exporter.tokenizers.probing import NormalizerTables, probe_normalizer
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, row_starts, run_ends
+from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
+
+_STARTER, _SECOND, _MARK = range(3)
+
+
+class Composition:
+    """NFC (or NFKC) as `tokenizers` has it, skipped for batches in which nothing can change."""
+
+    def __init__(self, compatibility: bool, added_token_count: int) -> None:
+        decomposition = probe_normalizer(normalizers.NFKD() if compatibility else normalizers.NFD())
+        composed = probe_normalizer(normalizers.NFKC() if compatibility else normalizers.NFC())
+        pairs = probe_compositions()
+        self._decompose = CodePointNormalizer(decomposition, added_token_count)
+        self._pairs = PairTable(pairs)
+        size = UNICODE_SIZE + added_token_count
+        ranks, kinds, changing = np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.int32)
+        kinds[[second for _, second in pairs]] = _SECOND
+        for code, rank in decomposition.ranks.items():
+            ranks[code] = rank
+            kinds[code] = _MARK
+        changing[[*composed.changed, *(second for _, second in pairs), *decomposition.ranks]] = 1
+        self._changing = CodePointTable(changing)
+        self._ranks, self._kinds = CodePointTable(ranks), CodePointTable(kinds)
+
+    def __call__(self, stream: Stream) -> Stream:
+        """The composed stream."""
+        codes, row_splits = tf.cond(
+            tf.reduce_any(self._changing(stream.codes) > 0),
+            lambda: tuple(self._compose(self._decompose(stream))),
+            lambda: tuple(stream),
+        )
+        codes.set_shape([None])
+        row_splits.set_shape([None])
+        return Stream(codes, row_splits)
+
+    def _compose(self, stream: Stream) -> Stream:
+        """Composes each starter with what follows it, group by group in parallel.
+
+        A group is a starter that is never second in a composition, and what follows up to the next such starter.
+        """
+        kind = self._kinds(stream.codes)
+        added = stream.codes >= ADDED_TOKEN_BASE
+        heads = (kind == _STARTER) | row_starts(stream) | shift(added)
+        ends = run_ends(~tf.concat([heads[1:], [True]], 0)[: count(heads)]) + 1
+        # A group without a starter begins with a mark, which nothing composes with.
+        head = places(heads)
+        end = tf.gather(ends, head)
+        ranks = tf.concat([self._ranks(stream.codes), [0]], 0)
+        longer = places(end > head + 1)
+        head, end = tf.gather(head, longer), tf.gather(end, longer)
+        invariant = [tf.TensorShape([None])] * 7
+        *_, codes, removed = tf.while_loop(
+            lambda at, *_: count(at) > 0,
+            lambda *state: self._one(ranks, *state),
+            (head + 1, end, head, tf.gather(stream.codes, head), tf.zeros_like(head), stream.codes, tf.zeros_like(heads)),
+            shape_invariants=tuple(invariant),
+            parallel_iterations=1,
+        )
+        kept = ~removed
+        row_splits = tf.gather(offsets(tf.cast(kept, tf.int32)), stream.row_splits)
+        return Stream(tf.boolean_mask(codes, kept), row_splits)
+
+    def _one(
+        self,
+        ranks: tf.Tensor,
+        at: tf.Tensor,
+        end: tf.Tensor,
+        base: tf.Tensor,
+        current: tf.Tensor,
+        last: tf.Tensor,
+        codes: tf.Tensor,
+        removed: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        """One more code of every group; all int32 [groups] but for the last two, [N].
+
+        `base`: the place of the starter, `current`: what it has become, `last`: the rank of the mark before `at` that
+        stayed, 0 where none did.
+        """
+        code, rank = tf.gather(codes, at), tf.gather(ranks, at)
+        # A mark is blocked by one of its own class, and a second starter by any mark.
+        free = (last == 0) | (last < rank)
+        composed = tf.where(free, self._pairs(current, code), -1)
+        fits = composed >= 0
+        fitting = places(fits)
+        codes = tf.tensor_scatter_nd_update(
+            codes, tf.gather(base, fitting)[:, tf.newaxis], tf.gather(composed, fitting)
+        )
+        removed = tf.tensor_scatter_nd_update(
+            removed, tf.gather(at, fitting)[:, tf.newaxis], tf.ones_like(fitting, tf.bool)
+        )
+        fresh = ~fits & (rank == 0)
+        base = tf.where(fresh, at, base)
+        current = tf.where(fits, composed, tf.where(fresh, code, current))
+        last = tf.where(fits, last, rank)
+        going = places(at + 1 < end)
+        return (*(tf.gather(of, going) for of in (at + 1, end, base, current, last)), codes, removed)
+
+
+def shift(flags: tf.Tensor) -> tf.Tensor:
+    """Bool [N]: whether the flag before is true."""
+    return tf.concat([[False], flags[:-1]], 0)
+
+
+@lru_cache(maxsize=1)
+def probe_compositions() -> dict[tuple[int, int], int]:
+    """What two code points compose to, where they do."""
+    compose = normalizers.NFC().normalize_str
+    decompositions: NormalizerTables = probe_normalizer(normalizers.NFD())
+    pairs = {}
+    for code, parts in decompositions.changed.items():
+        if len(parts) < 2:
+            continue
+        *rest, second = map(chr, parts)
+        first = compose("".join(rest))
+        if len(first) == 1 and compose(first + second) == chr(code):
+            pairs[ord(first), ord(second)] = code
+    return pairs

@@ -1,0 +1,206 @@
+"""Double arrays (J. Aoe, 1989): tries over symbols, and functions of pairs of symbols, that need gathers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.tokenizers.stream import count
+from tf_exporter.tokenizers.tables import graph_constant
+
+_DENSE_STEPS = 4
+"""Walks that outlive these steps are few: from there on only they are carried."""
+
+
+def _children(words: Mapping[tuple[int, ...], int]) -> tuple[list[dict[int, int]], list[int]]:
+    """The trie as one {symbol: node} a node and the value of each node (−1: no word ends here)."""
+    children: list[dict[int, int]] = [{}]
+    values = [-1]
+    for word, value in words.items():
+        node = 0
+        for symbol in word:
+            following = children[node].get(symbol)
+            if following is None:
+                following = children[node][symbol] = len(children)
+                children.append({})
+                values.append(-1)
+            node = following
+        values[node] = value
+    return children, values
+
+
+class _Slots:
+    """Free slots of a double array. Nodes with many children are placed first; single children fill the holes."""
+
+    _WINDOW = 1024
+
+    def __init__(self, size: int) -> None:
+        self._free = np.ones(size, bool)
+        self._free[:2] = False  # ROOT and DEAD
+        self._start = 2
+
+    def place(self, symbols: np.ndarray) -> int:
+        """A base ≥ 0 with every base + symbol free; those slots are then taken."""
+        start = max(self._start, int(symbols[0]))
+        while True:
+            missing = start + self._WINDOW + int(symbols[-1]) + 1 - len(self._free)
+            if missing > 0:
+                self._free = np.concatenate([self._free, np.ones(missing + len(self._free), bool)])
+            bases = np.flatnonzero(self._free[start : start + self._WINDOW]) + (start - symbols[0])
+            fits = self._free[bases[:, np.newaxis] + symbols[1:]].all(axis=1)
+            if fits.any():
+                base = int(bases[fits.argmax()])
+                self._free[base + symbols] = False
+                return base
+            start += self._WINDOW
+            # A window without room for these symbols has little for the sets to come.
+            self._start = max(self._start, start - 4 * self._WINDOW)
+
+    def place_singles(self, symbols: np.ndarray) -> np.ndarray:
+        """A base for each node that has one child only, by its symbol."""
+        lowest = int(symbols.max(initial=0))
+        missing = len(symbols) + lowest + 2
+        self._free = np.concatenate([self._free, np.ones(missing, bool)])
+        slots = np.flatnonzero(self._free[lowest:])[: len(symbols)] + lowest
+        self._free[slots] = False
+        bases: np.ndarray = slots - symbols
+        return bases
+
+
+class Trie:
+    """A double-array trie (J. Aoe, 1989) over symbols ≥ 1, walked for many positions at once.
+
+    A state is a slot; `ROOT` and `DEAD` are slots 0 and 1. Slot s keeps `base` and whether a word ends there in one
+    int32, and the state it is reached from. Symbol 0 leads nowhere from everywhere.
+    """
+
+    ROOT = 0
+    DEAD = 1
+
+    def __init__(self, words: Mapping[tuple[int, ...], int], prefix: tuple[int, ...] = ()) -> None:
+        """`words`: symbol sequences → values ≥ 0. `prefix`: symbols whose node can be started from as well."""
+        children, values = _children(words)
+        self.symbol_count = 1 + max((symbol for word in words for symbol in word), default=0)
+        slots = _Slots(2 * len(children) + self.symbol_count)
+        slot = np.zeros(len(children), np.int64)
+        base = np.zeros(len(children), np.int64)
+        parents = np.array([node for node, following in enumerate(children) for _ in following], np.int64)
+        nodes = np.array([child for following in children for child in following.values()], np.int64)
+        symbols = np.array([symbol for following in children for symbol in following], np.int64)
+        fan_out = np.bincount(parents, minlength=len(children))
+        first_edge = np.concatenate([[0], np.cumsum(fan_out)])
+        for node in np.argsort(-fan_out, kind="stable")[: np.count_nonzero(fan_out > 1)]:
+            base[node] = slots.place(np.sort(symbols[first_edge[node] : first_edge[node + 1]]))
+        single = fan_out[parents] == 1
+        base[parents[single]] = slots.place_singles(symbols[single])
+        slot[nodes] = base[parents] + symbols
+        size = int(max(slot.max(), base.max())) + self.symbol_count + 1
+        self._check = np.full(size, -1, np.int32)
+        self._step = np.zeros(size, np.int32)
+        value = np.full(size, -1, np.int32)
+        depth_of = np.zeros(size, np.int32)
+        self._check[slot[nodes]] = slot[parents]
+        self._step[slot] = base * 2 + (np.array(values) >= 0)
+        value[slot] = values
+        self.max_depth = 0
+        frontier, depth = [0], 0
+        while frontier:
+            depth_of[slot[frontier]] = depth
+            self.max_depth = depth
+            frontier = [child for node in frontier for child in children[node].values()]
+            depth += 1
+        self.prefix_state = self._walk_one(prefix)
+        self.step, self.check = graph_constant(self._step), graph_constant(self._check)
+        self.value, self.depth = graph_constant(value), graph_constant(depth_of)
+
+    def _walk_one(self, symbols: Iterable[int]) -> int:
+        state = self.ROOT
+        for symbol in symbols:
+            following = int(self._step[state]) // 2 + symbol
+            if symbol == 0 or following >= len(self._check) or self._check[following] != state:
+                return self.DEAD
+            state = following
+        return state
+
+    def first_states(self, start: int) -> np.ndarray:
+        """int32 [symbol_count]: the state after one symbol from `start` (`ROOT` or `prefix_state`)."""
+        symbols = np.arange(self.symbol_count)
+        following = self._step[start] // 2 + symbols
+        found = (self._check[following] == start) & (symbols > 0) & (start != self.DEAD)
+        return np.where(found, following, self.DEAD).astype(np.int32)
+
+    def ends_word(self, state: tf.Tensor) -> tf.Tensor:
+        """Whether a word ends in each state."""
+        return tf.bitwise.bitwise_and(tf.gather(self.step, state), 1) > 0
+
+    def advance(self, state: tf.Tensor, best: tf.Tensor, symbol: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One step of every walk: (state, last state a word ended in) → the same after `symbol` (all int32 [N])."""
+        step = tf.gather(self.step, state)
+        best = tf.where(tf.bitwise.bitwise_and(step, 1) > 0, state, best)
+        following = tf.bitwise.right_shift(step, 1) + symbol
+        return tf.where(tf.gather(self.check, following) == state, following, self.DEAD), best
+
+    def start(self, symbols: tf.Tensor) -> tf.Tensor:
+        """The state after one symbol from `ROOT`; int32 [N] each."""
+        following = tf.gather(self.step, self.ROOT) // 2 + symbols
+        return tf.where((symbols > 0) & (tf.gather(self.check, following) == self.ROOT), following, self.DEAD)
+
+    def longest(self, state: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
+        """int32 [N]: the last state in which a word ends on the way from each place, `DEAD` where none does.
+
+        `state`: after the symbol of each place; `following`: the symbols, 0 where a way from the place before ends.
+        """
+        length = count(state)
+        padded = tf.pad(following, [[0, _DENSE_STEPS + 1]])
+        best = tf.fill([length], self.DEAD)
+        for step in range(1, min(_DENSE_STEPS, self.max_depth) + 1):
+            state, best = self.advance(state, best, padded[step : step + length])
+        if self.max_depth <= _DENSE_STEPS:
+            return best
+        alive = tf.cast(tf.where(state > self.DEAD), tf.int32)
+        index = alive[:, 0]
+        padded = padded[: length + 1]
+        *_, found = tf.while_loop(
+            lambda step, state, best: (step <= self.max_depth) & tf.reduce_any(state > self.DEAD),
+            lambda step, state, best: (
+                step + 1,
+                *self.advance(state, best, tf.gather(padded, tf.minimum(index + step, length))),
+            ),
+            (tf.constant(_DENSE_STEPS + 1), tf.gather(state, index), tf.gather(best, index)),
+            parallel_iterations=1,
+        )
+        return tf.tensor_scatter_nd_update(best, alive, found)
+
+
+class PairTable:
+    """A function of two numbers ≥ 0, kept as a double array: each first number has an offset into one table."""
+
+    def __init__(self, values: Mapping[tuple[int, int], int]) -> None:
+        """`values` ≥ 0."""
+        keys = np.array(list(values) or [(0, 0)], np.int64)
+        results = np.array(list(values.values()) or [-1], np.int32)
+        first, second = keys.T
+        order = np.lexsort((second, first))
+        first, second, results = first[order], second[order], results[order]
+        owners, begin, fan_out = np.unique(first, return_index=True, return_counts=True)
+        base = np.zeros(int(owners.max()) + 1, np.int64)
+        slots = _Slots(2 * len(first) + int(second.max()) + 2)
+        for index in np.argsort(-fan_out, kind="stable")[: np.count_nonzero(fan_out > 1)]:
+            base[owners[index]] = slots.place(second[begin[index] : begin[index] + fan_out[index]])
+        single = np.repeat(fan_out, fan_out) == 1
+        base[first[single]] = slots.place_singles(second[single])
+        place = base[first] + second
+        owner = np.full(int(max(place.max(), base.max())) + int(second.max()) + 1, -1, np.int32)
+        value = np.full(len(owner), -1, np.int32)
+        owner[place], value[place] = first, results
+        self._size = len(base)
+        self._base, self._owner, self._value = map(graph_constant, (base.astype(np.int32), owner, value))
+        self._last = len(owner) - 1
+
+    def __call__(self, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+        """int32 [N] each, ≥ 0 → int32 [N], −1 where the pair has no value."""
+        known = tf.minimum(first, self._size - 1)
+        place = tf.minimum(tf.gather(self._base, known) + second, self._last)
+        return tf.where(tf.gather(self._owner, place) == first, tf.gather(self._value, place), -1)

@@ -1,0 +1,52 @@
+"""The WordLevel model of Hugging Face `tokenizers`: every word is a token or unknown."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.tokenizers.double_arrays import Trie
+from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
+from tf_exporter.tokenizers.spec import WordLevelSpec
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, places
+from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
+
+
+class WordLevel:
+    """Words → token ids."""
+
+    def __init__(self, spec: WordLevelSpec, added_token_ids: list[int]) -> None:
+        alphabet = sorted({char for token in spec.vocab for char in token})
+        symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
+        table = np.zeros(UNICODE_SIZE + len(added_token_ids), np.int32)
+        table[[ord(char) for char in alphabet]] = np.arange(1, len(alphabet) + 1)
+        self._symbols = CodePointTable(table)
+        self._trie = Trie({tuple(symbols[char] for char in token): id for token, id in spec.vocab.items() if token})
+        self._unk_id = spec.vocab[spec.unk_token]
+        self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
+
+    def __call__(self, words: Words) -> Tokens:
+        """Looks every word up."""
+        start = places(words.starts)
+        end = tf.gather(word_ends(words), start)
+        symbols = tf.concat([self._symbols(words.codes), [0]], 0)
+        state = self._trie.start(tf.gather(symbols, start))
+        none = tf.fill([count(start)], Trie.DEAD)
+        # Words that have ended keep their state; the others go on.
+        _, state = tf.while_loop(
+            lambda step, state: tf.reduce_any((start + step < end) & (state > Trie.DEAD)),
+            lambda step, state: (step + 1, self._walk(state, none, symbols, start + step, end)),
+            (tf.constant(1), state),
+            parallel_iterations=1,
+        )
+        known = self._trie.ends_word(state)
+        ids = tf.where(known, tf.gather(self._trie.value, state), self._unk_id)
+        added = places(words.codes >= ADDED_TOKEN_BASE)
+        ids = tf.concat([ids, added_token_ids(tf.gather(words.codes, added), self._added_token_ids)], 0)
+        place = tf.concat([start, added], 0)
+        order = tf.argsort(place)
+        return Tokens(tf.gather(ids, order), tf.searchsorted(tf.gather(place, order), words.row_splits))
+
+    def _walk(self, state: tf.Tensor, none: tf.Tensor, symbols: tf.Tensor, at: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+        following, _ = self._trie.advance(state, none, tf.gather(symbols, tf.minimum(at, count(symbols) - 1)))
+        return tf.where(at < end, following, state)
