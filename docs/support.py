@@ -8,7 +8,8 @@ from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.pooling import POOLING_MODES
-from tf_exporter.tokenizers.spec import MODELS, NORMALIZERS, POST_PROCESSORS, PRE_TOKENIZERS
+from tf_exporter.tokenizers.spec import MODELS, NORMALIZERS, PRE_TOKENIZERS
+from tf_exporter.tokenizers.templates import POST_PROCESSORS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 START, END = "<!-- supported: made by `make readme` -->", "<!-- supported: end -->"

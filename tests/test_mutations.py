@@ -16,7 +16,7 @@ from tests.helpers import InProcessReference
 from tf_exporter import VerificationError, activations, convert, reference
 from tf_exporter.encoders import bert, blocks, config, mpnet
 from tf_exporter.modules import dense, pooling
-from tf_exporter.tokenizers import normalizers, post_processors
+from tf_exporter.tokenizers import code_points, post_processors
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ MISTAKES: dict[str, tuple[str, Any, str, Any]] = {
     "few buckets": ("mpnet", mpnet, "_BUCKETS", 16),
     "mask of mpnet": ("mpnet", mpnet, "padding_bias", no_mask),
     "truncation": ("bert", post_processors.Truncation, "__call__", lambda self, tokens: cut_late(self, tokens)),
-    "normalizer": ("bert", normalizers.CodePointNormalizer, "__call__", lambda self, stream: stream),
+    "normalizer": ("bert", code_points.CodePointNormalizer, "__call__", lambda self, stream: stream),
 }  # fmt: skip
 ORIGINAL_POST = post_processors.Truncation.__call__
 

@@ -17,7 +17,7 @@ from fixtures.tokenizers import random_texts, random_tokenizer
 from tests.helpers import tokenizer_function
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.samples import code_point_texts, generated_texts, quick_texts
-from tf_exporter.tokenizers import added_tokens, normalizers, wordpiece
+from tf_exporter.tokenizers import added_tokens, code_points, double_arrays
 from tf_exporter.verify import check_padded_tokens, token_mismatches
 
 
@@ -174,8 +174,8 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
         lambda self, stream, start, end, pattern, limits: (start, end, pattern, limits),
     ),
     "overlaps": (added_tokens, "_without_overlaps", lambda start, end: tf.ones_like(start, tf.bool)),
-    "reorder": (normalizers.CodePointNormalizer, "_reorder", lambda self, source, normalized, owner: normalized.codes),
-    "long walks": (wordpiece, "_DENSE_STEPS", 0),
+    "reorder": (code_points.CodePointNormalizer, "_reorder", lambda self, source, normalized, owner: normalized.codes),
+    "long walks": (double_arrays, "_DENSE_STEPS", 0),
 }
 
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tf_exporter.tokenizers.double_arrays import Trie
 from tf_exporter.tokenizers.probing import probe_word_and_space
 from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets
-from tf_exporter.tokenizers.double_arrays import Trie
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _WORD, _SPACE = 1, 2

@@ -16,11 +16,21 @@ import tensorflow as tf
 from tf_exporter.tokenizers.double_arrays import PairTable, Trie
 from tf_exporter.tokenizers.pre_tokenizers import Words
 from tf_exporter.tokenizers.spec import BPESpec
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, expand, offsets, places, run_ends, utf8_byte, utf8_length
+from tf_exporter.tokenizers.stream import (
+    ADDED_TOKEN_BASE,
+    Tokens,
+    added_token_ids,
+    count,
+    expand,
+    offsets,
+    places,
+    run_ends,
+    utf8_byte,
+    utf8_length,
+)
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
-_NEVER = 2**31 - 1
-"""A rank no pair has."""
+_LARGEST_INT = 2**31 - 1
 
 
 class BPE:
@@ -37,8 +47,8 @@ class BPE:
             self._byte_ids = graph_constant(np.array([vocab[f"<0x{byte:02X}>"] for byte in range(256)], np.int32))
         self._plain = not (spec.continuing_subword_prefix or spec.end_of_word_suffix)
         self._initial = self._initial_ids(spec)
-        pairs = self._read_merges(spec)
-        texts = {text: id for text, id in self._texts(spec, pairs) if len(text) > 1}
+        self._read_merges(spec)
+        texts = {text: id for text, id in self._texts(spec) if len(text) > 1}
         alphabet = sorted({char for text in texts for char in text})
         symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
         table = np.zeros(UNICODE_SIZE + len(added_token_ids), np.int32)
@@ -62,22 +72,22 @@ class BPE:
                 break
         return tables
 
-    def _read_merges(self, spec: BPESpec) -> dict[tuple[int, int], int]:
-        """Pair → rank, with the tables of what merges make."""
+    def _read_merges(self, spec: BPESpec) -> None:
+        """The rank of each pair, what a merge makes, and which merges may make a pair of lower rank."""
         vocab, skipped = spec.vocab, len(spec.continuing_subword_prefix)
+        size = max(vocab.values(), default=0) + 1
         pairs = {(vocab[left], vocab[right]): rank for rank, (left, right) in enumerate(spec.merges)}
-        made = np.array([vocab[left + right[skipped:]] for left, right in spec.merges] or [0], np.int32)
-        lowest = np.full(max(vocab.values(), default=0) + 1, _NEVER, np.int64)
+        made = np.array([*(vocab[left + right[skipped:]] for left, right in spec.merges), 0], np.int32)
+        self._never = len(spec.merges)
+        self._pairs = PairTable(pairs, size, default=self._never)
+        self._made = graph_constant(made)
+        lowest = np.full(size, self._never + 1)
         for (left, right), rank in pairs.items():
             lowest[left], lowest[right] = min(lowest[left], rank), min(lowest[right], rank)
         at_once = lowest[made] > np.arange(len(made))
-        self._pairs = PairTable(pairs)
-        self._made = graph_constant(made)
-        used = np.array(list(pairs.values()) or [0])
-        self._at_once = None if at_once[used].all() else graph_constant(at_once)
-        return pairs
+        self._at_once = None if at_once[list(pairs.values())].all() else graph_constant(at_once)
 
-    def _texts(self, spec: BPESpec, pairs: dict[tuple[int, int], int]) -> list[tuple[str, int]]:
+    def _texts(self, spec: BPESpec) -> list[tuple[str, int]]:
         """The text of each token that merges make (and of all, where whole words are looked up before)."""
         if spec.ignore_merges:
             return list(spec.vocab.items())
@@ -105,10 +115,8 @@ class BPE:
         symbols = self._initial[0](tf.constant(codes)) - 1
         segments = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
         known = np.logical_and.reduceat(symbols.numpy() >= 0, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
-        merged, left, _ = tf.function(self._merge, autograph=False)(
-            tf.maximum(symbols, 0), tf.constant(segments), tf.range(len(codes))
-        )
-        merged, left = merged.numpy(), left.numpy()
+        merge = tf.function(self._merge, autograph=False)
+        merged, left = (of.numpy() for of in merge(tf.maximum(symbols, 0), tf.constant(segments)))
         single = np.bincount(left, minlength=len(texts)) == 1
         ids = np.array(list(texts.values()))
         fits = single & known
@@ -121,9 +129,7 @@ class BPE:
         symbols, ids, word, row_splits = self._characters(words)
         size = count(ids)
         first = word != tf.concat([[-1], word[:-1]], 0)
-        best = self._trie.longest(
-            self._trie.start(symbols), tf.where(first, 0, symbols)
-        )
+        best = self._trie.longest(self._trie.start(symbols), tf.where(first, 0, symbols))
         reach = tf.range(size) + tf.maximum(tf.gather(self._trie.depth, best), 1)
         # A token that starts at q and ends at r reaches across all places between.
         marks = tf.scatter_nd(tf.concat([tf.range(size) + 1, reach], 0)[:, tf.newaxis], tf.repeat([1, -1], size), [size + 1])
@@ -138,15 +144,14 @@ class BPE:
             alone |= tf.gather(first, start) & (word_end == end)
         single = end == start + 1
         done = single | (whole & alone & (token >= 0))
-        ids = tf.tensor_scatter_nd_update(ids, start[:, tf.newaxis], tf.where(single | ~done, tf.gather(ids, start), token))
         segment = tf.cumsum(tf.cast(cut, tf.int32)) - 1
         rest = places(~tf.gather(done, segment))
-        # Segments are numbered anew among those that are left.
-        numbers = tf.cumsum(tf.cast(~done, tf.int32)) - 1
-        merged, _, at = self._merge(tf.gather(ids, rest), tf.gather(numbers, tf.gather(segment, rest)), rest)
-        ids = tf.tensor_scatter_nd_update(ids, at[:, tf.newaxis], merged)
-        kept = tf.sort(tf.concat([tf.boolean_mask(start, done), at], 0))
-        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, row_splits))
+        merged, owner = self._merge(tf.gather(ids, rest), tf.gather(segment, rest))
+        whole = places(done)
+        owner = tf.concat([whole, owner], 0)
+        order = tf.argsort(owner, stable=True)
+        ids = tf.gather(tf.concat([tf.gather(tf.where(single, tf.gather(ids, start), token), whole), merged], 0), order)
+        return Tokens(ids, tf.searchsorted(tf.gather(start, tf.gather(owner, order)), row_splits))
 
     def _characters(self, words: Words) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         """The characters merging starts from: (symbol of the trie, id, number of the word) int32 [M], and row splits.
@@ -183,35 +188,50 @@ class BPE:
             ids = tf.where(tf.gather(unknown, owner), tf.gather(self._byte_ids, byte), ids)
         return tf.gather(symbols, owner), ids, tf.gather(word, owner), tf.gather(offsets(lengths), words.row_splits)
 
-    def _merge(self, ids: tf.Tensor, segment: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Merges until nothing is left to merge; int32 [A] each: ids, the number of the segment, the place of the first."""
+    def _merge(self, ids: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Merges until nothing is left to merge; int32 [A] each: ids, the number of the segment (rising)."""
 
-        def one(_: tf.Tensor, ids: tf.Tensor, segment: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            together = tf.concat([segment[1:] == segment[:-1], [False]], 0)
-            rank = self._pairs(ids, tf.concat([ids[1:], [0]], 0))
-            rank = tf.where(together & (rank >= 0), rank, _NEVER)
+        def one(_: tf.Tensor, ids: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            following = tf.concat([ids[1:], [0]], 0)
+            rank = self._pairs(ids, following, tf.concat([segment[1:], [-1]], 0) == segment)
             lowest = tf.gather(tf.math.segment_min(rank, segment), segment)
-            take = (rank == lowest) & (rank < _NEVER)
+            take = (rank == lowest) & (rank < self._never)
             some = tf.reduce_any(take)
             # In a run like "aaaa", every other pair.
             missed = tf.concat([[-1], places(~take)], 0)
-            last_missed = tf.gather(missed, tf.cumsum(tf.cast(~take, tf.int32)))
             place = tf.range(count(ids))
-            take &= tf.bitwise.bitwise_and(place - last_missed, 1) == 1
-            rank = tf.where(take, rank, 0)
+            run = place - tf.gather(missed, tf.cumsum(tf.cast(~take, tf.int32)))
+            take &= tf.bitwise.bitwise_and(run, 1) == 1
             if self._at_once is not None:
-                first = tf.math.segment_min(tf.where(take, place, _NEVER), segment)
-                take &= tf.gather(self._at_once, rank) | (place == tf.gather(first, segment))
+                take = self._undisturbed(ids, segment, rank, take)
             ids = tf.where(take, tf.gather(self._made, rank), ids)
             kept = places(~tf.concat([[False], take[:-1]], 0))
-            return some, tf.gather(ids, kept), tf.gather(segment, kept), tf.gather(at, kept)
+            return some, tf.gather(ids, kept), tf.gather(segment, kept)
 
-        shapes = tuple(tf.TensorShape(shape) for shape in ([], [None], [None], [None]))
-        _, ids, segment, at = tf.while_loop(
-            lambda more, *_: more,
-            one,
-            (count(ids) > 0, ids, segment, at),
-            shape_invariants=shapes,
-            parallel_iterations=1,
+        shapes = tuple(tf.TensorShape(shape) for shape in ([], [None], [None]))
+        _, ids, segment = tf.while_loop(
+            lambda more, *_: more, one, (count(ids) > 0, ids, segment), shape_invariants=shapes, parallel_iterations=1
         )
-        return ids, segment, at
+        return ids, segment
+
+    def _undisturbed(self, ids: tf.Tensor, segment: tf.Tensor, rank: tf.Tensor, take: tf.Tensor) -> tf.Tensor:
+        """Of the merges chosen, those that come before any other: up to the first of a segment that makes a lower pair."""
+        place = tf.range(count(ids))
+        first = tf.gather(tf.math.segment_min(tf.where(take, place, _LARGEST_INT), segment), segment)
+        doubtful = take & (place > first) & ~tf.gather(self._at_once, rank)
+
+        def up_to_the_first() -> tf.Tensor:
+            made = tf.gather(self._made, rank)
+            # When a merge is done, all before it are, and none behind it is.
+            merged_away = tf.concat([[False], take[:-1]], 0)
+            left = tf.concat([[0], tf.where(take, made, ids)[:-1]], 0)
+            left = tf.where(tf.concat([[False], merged_away[:-1]], 0), tf.concat([[0], left[:-1]], 0), left)
+            left_owner = tf.concat([[-1], segment[:-1]], 0)
+            right, right_owner = tf.concat([ids[2:], [0, 0]], 0), tf.concat([segment[2:], [-1, -1]], 0)
+            size = count(ids)
+            lower = self._pairs(left[:size], made, left_owner == segment) < rank
+            lower |= self._pairs(made, right[:size], right_owner[:size] == segment) < rank
+            disturbing = tf.where(take & lower, place, _LARGEST_INT)
+            return take & (place <= tf.gather(tf.math.segment_min(disturbing, segment), segment))
+
+        return tf.cond(tf.reduce_any(doubtful), up_to_the_first, lambda: take)

@@ -83,4 +83,3 @@ class CodePointNormalizer:
         run = tf.cumsum(tf.cast(ends_run, tf.int32))
         key = tf.cast(run, tf.int64) * 256 + tf.cast(ranks, tf.int64)
         return tf.gather(normalized.codes, tf.argsort(key, stable=True))
-

@@ -28,7 +28,7 @@ class Composition:
         composed = probe_normalizer(normalizers.NFKC() if compatibility else normalizers.NFC())
         pairs = probe_compositions()
         self._decompose = CodePointNormalizer(decomposition, added_token_count)
-        self._pairs = PairTable(pairs)
+        self._pairs = PairTable(pairs, UNICODE_SIZE + added_token_count, default=-1)
         size = UNICODE_SIZE + added_token_count
         ranks, kinds, changing = np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.int32)
         kinds[[second for _, second in pairs]] = _SECOND
@@ -96,15 +96,11 @@ class Composition:
         code, rank = tf.gather(codes, at), tf.gather(ranks, at)
         # A mark is blocked by one of its own class, and a second starter by any mark.
         free = (last == 0) | (last < rank)
-        composed = tf.where(free, self._pairs(current, code), -1)
+        composed = self._pairs(current, code, free)
         fits = composed >= 0
         fitting = places(fits)
-        codes = tf.tensor_scatter_nd_update(
-            codes, tf.gather(base, fitting)[:, tf.newaxis], tf.gather(composed, fitting)
-        )
-        removed = tf.tensor_scatter_nd_update(
-            removed, tf.gather(at, fitting)[:, tf.newaxis], tf.ones_like(fitting, tf.bool)
-        )
+        codes = tf.tensor_scatter_nd_update(codes, tf.gather(base, fitting)[:, tf.newaxis], tf.gather(composed, fitting))
+        removed = tf.tensor_scatter_nd_update(removed, tf.gather(at, fitting)[:, tf.newaxis], tf.ones_like(fitting, tf.bool))
         fresh = ~fits & (rank == 0)
         base = tf.where(fresh, at, base)
         current = tf.where(fits, composed, tf.where(fresh, code, current))

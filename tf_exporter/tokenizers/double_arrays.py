@@ -177,30 +177,28 @@ class Trie:
 class PairTable:
     """A function of two numbers ≥ 0, kept as a double array: each first number has an offset into one table."""
 
-    def __init__(self, values: Mapping[tuple[int, int], int]) -> None:
-        """`values` ≥ 0."""
-        keys = np.array(list(values) or [(0, 0)], np.int64)
-        results = np.array(list(values.values()) or [-1], np.int32)
-        first, second = keys.T
+    def __init__(self, values: Mapping[tuple[int, int], int], size: int, default: int) -> None:
+        """`values` ≥ 0; `size`: above all numbers that are ever asked for; `default`: the value of all other pairs."""
+        first, second = np.array(list(values) or [(0, 0)], np.int64).T
+        results = np.array(list(values.values()) or [default], np.int32)
         order = np.lexsort((second, first))
         first, second, results = first[order], second[order], results[order]
         owners, begin, fan_out = np.unique(first, return_index=True, return_counts=True)
-        base = np.zeros(int(owners.max()) + 1, np.int64)
+        base = np.zeros(size, np.int64)
         slots = _Slots(2 * len(first) + int(second.max()) + 2)
         for index in np.argsort(-fan_out, kind="stable")[: np.count_nonzero(fan_out > 1)]:
             base[owners[index]] = slots.place(second[begin[index] : begin[index] + fan_out[index]])
         single = np.repeat(fan_out, fan_out) == 1
         base[first[single]] = slots.place_singles(second[single])
         place = base[first] + second
-        owner = np.full(int(max(place.max(), base.max())) + int(second.max()) + 1, -1, np.int32)
-        value = np.full(len(owner), -1, np.int32)
+        owner = np.full(int(base.max()) + size, -1, np.int32)
+        value = np.full(len(owner), default, np.int32)
         owner[place], value[place] = first, results
-        self._size = len(base)
         self._base, self._owner, self._value = map(graph_constant, (base.astype(np.int32), owner, value))
-        self._last = len(owner) - 1
+        self._default = default
 
-    def __call__(self, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-        """int32 [N] each, ≥ 0 → int32 [N], −1 where the pair has no value."""
-        known = tf.minimum(first, self._size - 1)
-        place = tf.minimum(tf.gather(self._base, known) + second, self._last)
-        return tf.where(tf.gather(self._owner, place) == first, tf.gather(self._value, place), -1)
+    def __call__(self, first: tf.Tensor, second: tf.Tensor, asked: tf.Tensor | None = None) -> tf.Tensor:
+        """int32 [N] each → int32 [N]; the default where `asked`, bool [N], is false."""
+        place = tf.gather(self._base, first) + second
+        known = tf.gather(self._owner, place) == first
+        return tf.where(known if asked is None else known & asked, tf.gather(self._value, place), self._default)

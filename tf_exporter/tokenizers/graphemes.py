@@ -16,13 +16,27 @@ import numpy as np
 import tensorflow as tf
 from tokenizers import normalizers
 
-from tf_exporter.tokenizers.probing import SURROGATES
+from tf_exporter.tokenizers.probing import distinct_code_points, spread
 from tf_exporter.tokenizers.stream import Stream, count, offsets, section_starts
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
 
-CONTROL, EXTEND, JOINER, PREPEND, LEAD, VOWEL, TRAIL, SYLLABLE, PICTURE, CONSONANT, LINKER, LINK_EXTEND, PICTURE_EXTEND, CR, LF = (
-    1 << bit for bit in range(15)
-)
+(
+    CONTROL,
+    EXTEND,
+    JOINER,
+    PREPEND,
+    LEAD,
+    VOWEL,
+    TRAIL,
+    SYLLABLE,
+    PICTURE,
+    CONSONANT,
+    LINKER,
+    LINK_EXTEND,
+    PICTURE_EXTEND,
+    CR,
+    LF,
+) = (1 << bit for bit in range(15))
 """Bits of a code point's class. SYLLABLE: a Hangul syllable, together with VOWEL (LV) or TRAIL (LVT)."""
 
 _ACUTE, _GRAVE, _ZWJ, _VIRAMA = "\u0301", "\u0300", "\u200d", "\u094d"
@@ -30,8 +44,6 @@ _KNOWN = "="
 _BETWEEN = "\x02\x03"
 _CHUNK = 512
 _VALUE = 0
-_ASSIGNED = (range(0x32000), range(0xE0000, 0xE1000))
-"""The rest of Unicode is unassigned or private: of no class."""
 
 
 class Clusters:
@@ -68,9 +80,7 @@ class Clusters:
         joined = (together & ~was(CONTROL) & ~now(CONTROL)) | (was(CR) & now(LF))
         return joined & ~section_starts(stream)
 
-    def _behind(
-        self, classes: tf.Tensor, wanted: int, between: int, skipped: int, links: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def _behind(self, classes: tf.Tensor, wanted: int, between: int, skipped: int, links: tf.Tensor | None = None) -> tf.Tensor:
         """Whether going back from each code, over the `skipped` codes before it and all `between`, leads to one `wanted`.
 
         With `links`, the number of linkers before each code: and passes a linker on the way.
@@ -88,7 +98,7 @@ class Clusters:
 @lru_cache(maxsize=1)
 def probe_clusters() -> np.ndarray:
     """int32 [UNICODE_SIZE]: the bits of each code point's class."""
-    every = [chr(code) for part in _ASSIGNED for code in part if code not in SURROGATES]
+    every = [chr(code) for code in distinct_code_points()]
     found = np.zeros(UNICODE_SIZE, np.int32)
 
     def mark(bit: int, chars: list[str]) -> None:
@@ -112,7 +122,7 @@ def probe_clusters() -> np.ndarray:
     mark(LINK_EXTEND, sorted({*_joins(extend, "क" + _VIRAMA + "{}", "क")} - {*linkers}))
     for bit, char in ((JOINER, _ZWJ), (CR, "\r"), (LF, "\n")):
         mark(bit, [char])
-    return found
+    return spread(found)
 
 
 def _joins(chars: list[str], before: str, key: str) -> list[str]:
@@ -126,7 +136,7 @@ def _joins(chars: list[str], before: str, key: str) -> list[str]:
 
 def _normalized(texts: list[str], key: str) -> list[str]:
     """Each text, with `key` as the one thing known, by itself; many are normalized in one call."""
-    normalize = normalizers.Precompiled(_charsmap({key: _KNOWN})).normalize_str
+    normalize = normalizers.Precompiled(make_charsmap({key: _KNOWN})).normalize_str
     found: list[str] = []
     for start in range(0, len(texts), _CHUNK):
         chunk = texts[start : start + _CHUNK]
@@ -135,7 +145,7 @@ def _normalized(texts: list[str], key: str) -> list[str]:
     return found
 
 
-def _charsmap(texts: dict[str, str]) -> bytes:
+def make_charsmap(texts: dict[str, str]) -> bytes:
     """A table of replacements (see precompiled.py) with these few entries."""
     trie: dict[int, Any] = {}
     pool = b""

@@ -98,9 +98,7 @@ class Replace:
         return replaced._replace(codes=tf.where(tf.gather(match, owner), tf.gather(self._content, nth), replaced.codes))
 
 
-def _in_copies(
-    stream: Stream, lengths: tf.Tensor, values: tf.Tensor, bits: int = 3
-) -> tuple[Stream, tf.Tensor, tf.Tensor]:
+def _in_copies(stream: Stream, lengths: tf.Tensor, values: tf.Tensor, bits: int = 3) -> tuple[Stream, tf.Tensor, tf.Tensor]:
     """Each code in as many copies as its length says, with the place it came from and the number of the copy."""
     owner, nth = expand(lengths, bits)
     return Stream(tf.gather(values, owner), tf.gather(offsets(lengths), stream.row_splits)), owner, nth

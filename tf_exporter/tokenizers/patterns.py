@@ -6,7 +6,6 @@ at once. Classes of characters are asked of the installed `tokenizers`, which ma
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
@@ -85,10 +84,9 @@ class Class(NamedTuple):
 
 
 class Text(NamedTuple):
-    """These characters; `folded`: for each the class of those that count as equal, as in (?i:…)."""
+    """These characters."""
 
     text: str
-    folded: bool = False
 
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
         """As `Class.match`."""
@@ -97,13 +95,37 @@ class Text(NamedTuple):
             there = at if index == 0 else at + index
             fits &= scan.within(there)
             there = there if index == 0 else tf.minimum(there, scan.size)
-            same = scan.take(scan.belongs(bits[_fold(char)]), there) if self.folded else scan.code(there) == ord(char)
-            fits &= same
+            fits &= scan.code(there) == ord(char)
         return tf.where(fits, at + len(self.text), FAILED)
 
     def classes(self) -> set[str]:
         """As `Class.classes`."""
-        return {_fold(char) for char in self.text} if self.folded else set()
+        return set()
+
+
+class Contraction(NamedTuple):
+    """'s|'t|'re|'ve|'m|'ll|'d; `folded`: in (?i:…)."""
+
+    folded: bool = False
+
+    def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
+        """As `Class.match`."""
+        second, third = tf.minimum(at + 1, scan.size), tf.minimum(at + 2, scan.size)
+        one, double, *ends = (bits[name] for name in self._names())
+        quote = scan.within(at) & scan.within(at + 1) & (scan.code(at) == ord("'"))
+        short = scan.take(scan.belongs(one), second)
+        long = scan.take(scan.belongs(double), second) & scan.take(scan.belongs(ends[0]), third)
+        long |= scan.take(scan.belongs(ends[1]), second) & scan.take(scan.belongs(ends[1]), third)
+        long &= scan.within(at + 2)
+        return tf.where(quote & (short | long), at + tf.where(short, 2, 3), FAILED)
+
+    def _names(self) -> list[str]:
+        names = ("[stmd]", "[rv]", "e", "l")
+        return [f"(?i:{name})" if self.folded else name for name in names]
+
+    def classes(self) -> set[str]:
+        """As `Class.classes`."""
+        return {*self._names()}
 
 
 class SpaceBeforeSpace(NamedTuple):
@@ -145,7 +167,7 @@ class UpToLast(NamedTuple):
 class Maybe(NamedTuple):
     """`first`, if it is there and `then` follows; else `then` alone."""
 
-    first: Class | Text | Either
+    first: Class | Contraction
     then: Chain
 
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
@@ -162,7 +184,7 @@ class Maybe(NamedTuple):
 class Chain(NamedTuple):
     """One piece after the other; none may need to give anything back to the next (see `Maybe` and `UpToLast`)."""
 
-    steps: tuple[Class | Text | SpaceBeforeSpace | UpToLast | Maybe | Either, ...]
+    steps: tuple[Class | Text | Contraction | SpaceBeforeSpace | UpToLast | Maybe | Either, ...]
 
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
         """As `Class.match`."""
@@ -190,10 +212,6 @@ class Either(NamedTuple):
         return set().union(*(alternative.classes() for alternative in self.alternatives))
 
 
-def _fold(char: str) -> str:
-    return f"(?i:{re.escape(char)})"
-
-
 def _some(name: str) -> Class:
     return Class(name, 1, None)
 
@@ -206,15 +224,14 @@ def _maybe(name: str) -> Class:
     return Class(name, 0, 1)
 
 
-def _chain(*steps: Class | Text | SpaceBeforeSpace | UpToLast | Maybe | Either) -> Chain:
+def _chain(*steps: Class | Text | Contraction | SpaceBeforeSpace | UpToLast | Maybe | Either) -> Chain:
     return Chain(steps)
 
 
-def _texts(*texts: str, folded: bool = False) -> tuple[Chain, ...]:
-    return tuple(Chain((Text(text, folded),)) for text in texts)
+def _texts(*texts: str) -> tuple[Chain, ...]:
+    return tuple(Chain((Text(text),)) for text in texts)
 
 
-_CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 _SPACE, _LINE, _WHITE = " ", r"[\r\n]", r"\s"
 _SPACES = (
     # \s*[\r\n]+ is all white space up to the last line break.
@@ -225,12 +242,14 @@ _SPACES = (
 _BEFORE_LETTERS = r"[^\r\n\p{L}\p{N}]"
 
 
-def _gpt4(letters: str, digits: Class, others: str, folded: tuple[Chain, ...]) -> Either:
+def _gpt4(letters: str, digits: Class, others: str) -> Either:
     words = _chain(_maybe(_BEFORE_LETTERS), _some(letters))
     if r"\p{M}" in letters:
         # A mark is both what may come before letters and one of them.
         words = _chain(Maybe(Class(_BEFORE_LETTERS), _chain(_some(letters))))
-    return Either((*folded, words, _chain(digits), _chain(_maybe(_SPACE), _some(others), _any(_LINE)), *_SPACES))
+    return Either(
+        (_chain(Contraction(folded=True)), words, _chain(digits), _chain(_maybe(_SPACE), _some(others), _any(_LINE)), *_SPACES)
+    )
 
 
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
@@ -240,7 +259,7 @@ def _cased(digits: Class, contractions: bool) -> Either:
     """GPT-4o's and Mistral's: words break before capitals."""
     after: tuple[Maybe, ...] = ()
     if contractions:
-        after = (Maybe(Either(_texts(*_CONTRACTIONS, folded=True)), Chain(())),)
+        after = (Maybe(Contraction(folded=True), Chain(())),)
     lower, upper = UpToLast(_UPPER, _LOWER), (_some(_UPPER), _any(_LOWER))
     return Either(
         (
@@ -253,16 +272,15 @@ def _cased(digits: Class, contractions: bool) -> Either:
     )
 
 
-_ANY_CASE = _texts(*_CONTRACTIONS, folded=True)
 _OTHERS = r"[^\s\p{L}\p{N}]"
 _GPT2 = Either(
     (
-        *_texts(*_CONTRACTIONS),
+        _chain(Contraction()),
         *(_chain(_maybe(_SPACE), _some(name)) for name in (r"\p{L}", r"\p{N}", _OTHERS)),
         *_SPACES[1:],
     )
 )
-_CLIP = (*_texts(*_CONTRACTIONS), _chain(_some(r"\p{L}")), _chain(Class(r"\p{N}")), _chain(_some(_OTHERS)))
+_CLIP = (_chain(Contraction()), _chain(_some(r"\p{L}")), _chain(Class(r"\p{N}")), _chain(_some(_OTHERS)))
 _FOLDED = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _TAIL = r"\s*[\r\n]+|\s+(?!\S)|\s+"
 
@@ -271,19 +289,16 @@ def _cased_words(after: str) -> str:
     return f"{_BEFORE_LETTERS}?{_UPPER}*{_LOWER}+{after}|{_BEFORE_LETTERS}?{_UPPER}+{_LOWER}*{after}"
 
 
-
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 PATTERNS: dict[str, Either] = {
     GPT2: _GPT2,
     # Llama 3, Qwen 2 and 3, Qwen 3.5
     rf"{_FOLDED}|{_BEFORE_LETTERS}?\p{{L}}+|\p{{N}}{{1,3}}| ?{_OTHERS}+[\r\n]*|{_TAIL}": _gpt4(
-        r"\p{L}", Class(r"\p{N}", 1, 3), _OTHERS, _ANY_CASE
+        r"\p{L}", Class(r"\p{N}", 1, 3), _OTHERS
     ),
-    rf"{_FOLDED}|{_BEFORE_LETTERS}?\p{{L}}+|\p{{N}}| ?{_OTHERS}+[\r\n]*|{_TAIL}": _gpt4(
-        r"\p{L}", Class(r"\p{N}"), _OTHERS, _ANY_CASE
-    ),
+    rf"{_FOLDED}|{_BEFORE_LETTERS}?\p{{L}}+|\p{{N}}| ?{_OTHERS}+[\r\n]*|{_TAIL}": _gpt4(r"\p{L}", Class(r"\p{N}"), _OTHERS),
     rf"{_FOLDED}|{_BEFORE_LETTERS}?[\p{{L}}\p{{M}}]+|\p{{N}}| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+[\r\n]*|{_TAIL}": _gpt4(
-        r"[\p{L}\p{M}]", Class(r"\p{N}"), r"[^\s\p{L}\p{M}\p{N}]", _ANY_CASE
+        r"[\p{L}\p{M}]", Class(r"\p{N}"), r"[^\s\p{L}\p{M}\p{N}]"
     ),
     # Mistral, GPT-4o
     _cased_words("") + rf"|\p{{N}}| ?{_OTHERS}+[\r\n/]*|{_TAIL}": _cased(Class(r"\p{N}"), contractions=False),

@@ -6,6 +6,9 @@ post-processor → padding
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 from tokenizers import Tokenizer
 
@@ -14,7 +17,7 @@ from tf_exporter.tokenizers.added_tokens import AddedTokenSplitter, Pattern
 from tf_exporter.tokenizers.bpe import BPE
 from tf_exporter.tokenizers.normalizers import build_normalizer
 from tf_exporter.tokenizers.post_processors import Encodings, Padding, Truncation
-from tf_exporter.tokenizers.pre_tokenizers import build_pre_tokenizer, whole_sections
+from tf_exporter.tokenizers.pre_tokenizers import Words, build_pre_tokenizer, whole_sections
 from tf_exporter.tokenizers.spec import (
     FILE,
     AddedTokenSpec,
@@ -29,7 +32,7 @@ from tf_exporter.tokenizers.unigram import Unigram
 from tf_exporter.tokenizers.word_level import WordLevel
 from tf_exporter.tokenizers.wordpiece import WordPiece
 
-_MODELS = {BPESpec: BPE, UnigramSpec: Unigram, WordLevelSpec: WordLevel, WordPieceSpec: WordPiece}
+_MODELS: dict[type, Any] = {BPESpec: BPE, UnigramSpec: Unigram, WordLevelSpec: WordLevel, WordPieceSpec: WordPiece}
 
 
 class TokenizerGraph:
@@ -43,7 +46,7 @@ class TokenizerGraph:
         self._normalizer = build_normalizer(spec.normalizer, added)
         self._normalized_added_tokens = AddedTokenSplitter(normalized, added) if normalized else None
         self._pre_tokenizer = build_pre_tokenizer(spec.pre_tokenizer, added)
-        self._model = _MODELS[type(spec.model)](spec.model, [token.id for token in spec.added_tokens])
+        self._model: Callable[[Words], Tokens] = _MODELS[type(spec.model)](spec.model, [token.id for token in spec.added_tokens])
         self._truncation = Truncation(spec)
         self.padding = Padding(spec)
 

@@ -55,7 +55,7 @@ class Truncation:
         kept = lengths
         if self._max_length is not None:
             limit = self._max_length - self._added[1]
-            shorter, longer = tf.reduce_min(lengths, 1), tf.reduce_max(lengths, 1)
+            shorter = tf.reduce_min(lengths, 1)
             # As tokenizers' `truncate_encodings`: the longer gives way first, then both get half.
             room = tf.where(shorter > limit, shorter, tf.maximum(shorter, limit - shorter))
             halved = shorter + room > limit
@@ -79,9 +79,7 @@ class Padding:
     def __init__(self, spec: TokenizerSpec) -> None:
         self._templates = spec.single, spec.pair
         self._pad_type_id = spec.pad_type_id
-        self._around = [
-            graph_constant(np.array([*template.special_ids, spec.pad_id], np.int32)) for template in self._templates
-        ]
+        self._around = [graph_constant(np.array([*template.special_ids, spec.pad_id], np.int32)) for template in self._templates]
         self._left = spec.padding_side == "left"
 
     def __call__(self, encodings: Encodings, rows: slice = slice(None)) -> Padded:

@@ -94,9 +94,7 @@ class Precompiled:
 
     def __call__(self, stream: Stream) -> Stream:
         """The stream with everything replaced."""
-        codes, row_splits = tf.cond(
-            self._clusters.may_join(stream), lambda: tuple(self._join(stream)), lambda: tuple(stream)
-        )
+        codes, row_splits = tf.cond(self._clusters.may_join(stream), lambda: tuple(self._join(stream)), lambda: tuple(stream))
         codes.set_shape([None])
         row_splits.set_shape([None])
         return self._characters(Stream(codes, row_splits))
@@ -120,7 +118,9 @@ class Precompiled:
         known = places(found > Trie.DEAD)
         start, end, found = (tf.gather(of, known) for of in (start, end, found))
         codes = tf.tensor_scatter_nd_update(stream.codes, start[:, tf.newaxis], tf.gather(self._trie.value, found))
-        marks = tf.scatter_nd(tf.concat([start + 1, end], 0)[:, tf.newaxis], tf.concat([tf.ones_like(start), -tf.ones_like(end)], 0), [size + 1])
+        marks = tf.scatter_nd(
+            tf.concat([start + 1, end], 0)[:, tf.newaxis], tf.concat([tf.ones_like(start), -tf.ones_like(end)], 0), [size + 1]
+        )
         kept = tf.cumsum(marks)[:-1] == 0
         row_splits = tf.gather(offsets(tf.cast(kept, tf.int32)), stream.row_splits)
         return Stream(tf.boolean_mask(codes, kept), row_splits)

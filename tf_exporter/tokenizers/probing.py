@@ -32,8 +32,28 @@ def code_points() -> list[int]:
     return [code for code in range(UNICODE_SIZE) if code not in SURROGATES]
 
 
+_UNASSIGNED, _PRIVATE = 0x50000, 0xF0000
+_NONCHARACTERS = (0xFFFFE, 0xFFFFF, 0x10FFFE, 0x10FFFF)
+
+
+def distinct_code_points() -> list[int]:
+    """Those that can differ: one stands for all others of the planes that Unicode leaves empty, one for those in private use."""
+    ranges = (range(0x40000), range(0xE0000, 0xE1000))
+    assigned = [code for part in ranges for code in part if code not in SURROGATES]
+    return [*assigned, _UNASSIGNED, _PRIVATE, *_NONCHARACTERS]
+
+
+def spread(values: np.ndarray) -> np.ndarray:
+    """Values [UNICODE_SIZE] of distinct code points, with those of all others filled in."""
+    for start, end in ((0x40000, 0xE0000), (0xE1000, 0xF0000)):
+        values[start:end] = values[_UNASSIGNED]
+    for start in (0xF0000, 0x100000):
+        values[start : start + 0xFFFE] = values[_PRIVATE]
+    return values
+
+
 def _chunks(size: int = _CHUNK) -> Iterator[list[int]]:
-    codes = code_points()
+    codes = distinct_code_points()
     return (codes[start : start + size] for start in range(0, len(codes), size))
 
 
@@ -61,11 +81,14 @@ def _probe_normalizer(pickled: bytes) -> NormalizerTables:
     normalize = pickle.loads(pickled).normalize_str
     changed = {}
     for chunk in _chunks():
-        text = "".join(chr(code) + _SEPARATOR for code in chunk if code != ord(_SEPARATOR))
-        outputs = dict(zip((code for code in chunk if code != ord(_SEPARATOR)), normalize(text).split(_SEPARATOR)))
-        if ord(_SEPARATOR) in chunk:
-            outputs[ord(_SEPARATOR)] = normalize(_SEPARATOR)
-        changed.update({code: tuple(map(ord, out)) for code, out in outputs.items() if out != chr(code)})
+        outputs = normalize("".join(chr(code) + _SEPARATOR for code in chunk)).split(_SEPARATOR)[:-1]
+        if len(outputs) != len(chunk):
+            # One of them is the separator, or becomes it.
+            outputs = [normalize(chr(code)) for code in chunk]
+        changed.update({code: tuple(map(ord, out)) for code, out in zip(chunk, outputs) if out != chr(code)})
+    places = spread(np.arange(UNICODE_SIZE))
+    others = np.flatnonzero((places != np.arange(UNICODE_SIZE)) & np.isin(places, [*changed]))
+    changed.update({int(code): changed[int(places[code])] for code in others})
     combining = _combining_marks()
     marks = [chr(mark) for mark in combining if mark not in changed]
     ordered = normalize("".join(marks))
@@ -107,14 +130,14 @@ def _combining_marks() -> list[int]:
 
 @lru_cache(maxsize=64)
 def probe_class(expression: str) -> np.ndarray:
-    """Bool [UNICODE_SIZE]: which code points Oniguruma's class of characters holds, as `\\p{L}` or `[^\\s]`."""
+    r"""Bool [UNICODE_SIZE]: which code points Oniguruma's class of characters holds, as `\p{L}` or `[^\s]`."""
     remove = pre_tokenizers.Split(Regex(f"(?:{expression})+"), "removed")
     found = np.ones(UNICODE_SIZE, bool)
     for codes, text in _texts():
         for _, (start, end) in remove.pre_tokenize_str(text):
             found[codes[start:end]] = False
     found[SURROGATES.start : SURROGATES.stop] = False
-    return found
+    return spread(found)
 
 
 @lru_cache(maxsize=1)
@@ -122,13 +145,13 @@ def probe_white_space() -> np.ndarray:
     """Bool [UNICODE_SIZE]: white space as Rust's `char::is_whitespace` has it, which Strip goes by."""
     strip = normalizers.Strip().normalize_str
     found = np.zeros(UNICODE_SIZE, bool)
-    found[[code for code in code_points() if not strip(chr(code))]] = True
-    return found
+    found[[code for code in distinct_code_points() if not strip(chr(code))]] = True
+    return spread(found)
 
 
 @lru_cache(maxsize=1)
 def _texts() -> list[tuple[list[int], str]]:
-    """All code points in order, in pieces of 8,192."""
+    """All distinct code points in order, in pieces of 8,192."""
     return [(codes, "".join(map(chr, codes))) for codes in _chunks(8192)]
 
 
@@ -148,12 +171,12 @@ def _probe_pre_tokenizer(pickled: bytes) -> np.ndarray:
         if len(pre_tokenizer.pre_tokenize_str("a" + "".join(map(chr, chunk)) + "a")) > 1:
             for code in chunk:
                 classes[code] = len(pre_tokenizer.pre_tokenize_str(f"a{chr(code)}a")) - 1
-    return classes
+    return spread(classes)
 
 
 @lru_cache(maxsize=1)
 def probe_words() -> tuple[np.ndarray, np.ndarray]:
-    """Bool [UNICODE_SIZE] twice: what the Whitespace pre-tokenizer takes as \\w, and as [^\\w\\s]."""
+    r"""Bool [UNICODE_SIZE] twice: what the Whitespace pre-tokenizer takes as \w, and as [^\w\s]."""
     cut = pre_tokenizers.Whitespace().pre_tokenize_str
     word, other = np.zeros(UNICODE_SIZE, bool), np.zeros(UNICODE_SIZE, bool)
     for chunk in _chunks():
@@ -164,7 +187,7 @@ def probe_words() -> tuple[np.ndarray, np.ndarray]:
             elif piece != "a":
                 other[chunk[start // 3]] = True
     word[ord("a")] = True
-    return word, other
+    return spread(word), spread(other)
 
 
 @lru_cache(maxsize=1)
@@ -187,4 +210,4 @@ def probe_word_and_space() -> tuple[np.ndarray, np.ndarray]:
                 word[codes[start // 6]] = False
             elif token == strips_id:
                 space[codes[start // 6]] = end - start > 1
-    return word, space
+    return spread(word), spread(space)

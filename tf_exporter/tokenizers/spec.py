@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +111,9 @@ class BPESpec:
     ignore_merges: bool
 
 
+ModelSpec = WordPieceSpec | WordLevelSpec | UnigramSpec | BPESpec
+
+
 @dataclass(frozen=True)
 class TokenizerSpec:
     """A whole tokenizer, from raw text to padded ids."""
@@ -118,7 +122,7 @@ class TokenizerSpec:
     encode_special_tokens: bool
     normalizer: tuple[Part, ...]
     pre_tokenizer: tuple[Part, ...]
-    model: WordPieceSpec | WordLevelSpec | UnigramSpec | BPESpec
+    model: ModelSpec
     single: Template
     pair: Template
     max_length: int | None
@@ -191,16 +195,17 @@ def _side(value: str, key: str) -> str:
     return value
 
 
-def _model(part: dict[str, Any], backend: Tokenizer) -> WordPieceSpec | WordLevelSpec | UnigramSpec | BPESpec:
+def _model(part: dict[str, Any], backend: Tokenizer) -> ModelSpec:
     config = ConfigFile(FILE, part, "model.")
     config.require("type", MODELS)
     kind = config.take("type", str)
-    read = {"WordPiece": _wordpiece, "WordLevel": _word_level, "Unigram": _unigram, "BPE": _bpe}[kind]
+    read: dict[str, Callable[[ConfigFile, dict[str, int]], ModelSpec]]
+    read = {"WordPiece": _wordpiece, "WordLevel": _word_level, "Unigram": _unigram, "BPE": _bpe}
     config.take("vocab", (dict, list))
     vocab = backend.get_vocab(with_added_tokens=False)
     if vocab and max(vocab.values()) >= _LARGEST_INT:
         raise UnsupportedError(FILE, "model.vocab", max(vocab.values()), "ids below 2³¹ − 1")
-    spec = read(config, vocab)
+    spec = read[kind](config, vocab)
     config.finish()
     return spec
 

@@ -7,19 +7,33 @@ ones become one token, or their bytes.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.double_arrays import Trie
 from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import UnigramSpec
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, offsets, places, reachable
+from tf_exporter.tokenizers.stream import (
+    ADDED_TOKEN_BASE,
+    Tokens,
+    added_token_ids,
+    count,
+    expand,
+    offsets,
+    places,
+    reachable,
+    utf8_byte,
+    utf8_length,
+)
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _UNKNOWN_PENALTY = 10.0
 _SHORT, _LONG = 8, 32
 """Characters a round of the search takes: while most words go on, and when only long ones are left."""
 _SHORT_ROUNDS = 4
+_LARGEST_INT = 2**31 - 1
 
 
 class Unigram:
@@ -34,23 +48,22 @@ class Unigram:
         self._symbols = CodePointTable(table)
         self._trie = Trie({tuple(symbols[char] for char in piece): id for piece, id in pieces.items()})
         scores = np.array([score for _, score in spec.pieces], np.float64)
-        self._unknown_score = float(scores.min()) - _UNKNOWN_PENALTY
-        # By id; the last is that of no piece.
-        self._scores = graph_constant(np.append(scores, -np.inf))
+        # By id; the last is that of an unknown character.
+        self._scores = graph_constant(np.append(scores, scores.min() - _UNKNOWN_PENALTY))
+        self._byte_ids = None
+        if spec.byte_fallback:
+            self._byte_ids = graph_constant(np.array([spec.vocab[f"<0x{byte:02X}>"] for byte in range(256)], np.int32))
         self._unk_id = spec.unk_id
         self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
 
     def __call__(self, words: Words) -> Tokens:
         """Splits every word into its best pieces."""
-        ids, scores = self._pieces(words)
-        best = self._best_scores(words, scores)
-        return self._follow(words, ids, scores, best)
+        pieces = self._pieces(words)
+        best = self._best_scores(words, pieces)
+        return self._follow(words, pieces, best)
 
-    def _pieces(self, words: Words) -> tuple[tf.Tensor, tf.Tensor]:
-        """int32 and float64 [L, N]: id and score of the piece of l + 1 characters that starts at each code; −1, −inf if none.
-
-        L is the length of the longest piece found.
-        """
+    def _pieces(self, words: Words) -> _Pieces:
+        """All pieces that match anywhere, and the unknown characters."""
         in_word = words.starts | words.inside
         symbols = tf.where(in_word, self._symbols(words.codes), 0)
         size = count(symbols)
@@ -58,57 +71,64 @@ class Unigram:
         following = tf.pad(tf.where(words.inside, symbols, 0), [[0, self._trie.max_depth]])
         none = tf.fill([size], Trie.DEAD)
 
-        def one(state: tf.Tensor, symbol: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            state, _ = self._trie.advance(state, none, symbol)
-            return state, tf.where(self._trie.ends_word(state), tf.gather(self._trie.value, state), -1)
-
         def longer(step: tf.Tensor, state: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-            state, ids = one(state, following[step : step + size])
-            return step + 1, state, found.write(step, ids)
+            state, _ = self._trie.advance(state, none, following[step : step + size])
+            return step + 1, state, found.write(step, state)
 
-        state, first = one(tf.fill([size], Trie.ROOT), symbols)
-        found = tf.TensorArray(tf.int32, size=1, dynamic_size=True, element_shape=[None]).write(0, first)
-        *_, found = tf.while_loop(
+        state = self._trie.start(symbols)
+        found = tf.TensorArray(tf.int32, size=1, dynamic_size=True, element_shape=[None]).write(0, state)
+        longest, _, found = tf.while_loop(
             lambda step, state, _: (step < self._trie.max_depth) & tf.reduce_any(state > Trie.DEAD),
             longer,
             (tf.constant(1), state, found),
             parallel_iterations=1,
         )
-        ids = found.stack()
+        states = tf.reshape(found.stack(), [-1])
+        ends = self._trie.ends_word(states)
+        piece = places(ends)
+        ids = tf.gather(self._trie.value, tf.gather(states, piece))
+        unknown = places(in_word & ~ends[:size])
+        piece = tf.concat([piece, unknown], 0)
+        ids = tf.concat([ids, tf.fill([count(unknown)], -1)], 0)
         scores = tf.gather(self._scores, tf.where(ids >= 0, ids, count(self._scores) - 1))
-        unknown = in_word & (first < 0)
-        return ids, tf.concat([tf.where(unknown, tf.constant(self._unknown_score, tf.float64), scores[0])[tf.newaxis], scores[1:]], 0)
+        start, more = piece % size, piece // size
+        return _Pieces(start, start + more, ids, scores, longest)
 
-    def _best_scores(self, words: Words, scores: tf.Tensor) -> tf.Tensor:
+    def _best_scores(self, words: Words, pieces: _Pieces) -> tf.Tensor:
         """float64 [N]: the score of the best segmentation of a word up to and with each code.
 
         One step a character, for all words that are long enough; the words are sorted by length.
         """
-        longest, size = tf.shape(scores)[0], tf.shape(scores)[1]
+        longest, size = pieces.longest, count(words.codes)
         start = places(words.starts)
         length = tf.gather(word_ends(words), start) - start
         order = tf.argsort(length, direction="DESCENDING")
         start, length = tf.gather(start, order), tf.gather(length, order)
-        by_end = _ByEnd(scores, beyond=_LONG)
-        window = tf.concat([tf.fill([count(start), longest - 1], tf.constant(-np.inf, tf.float64)), tf.zeros([count(start), 1], tf.float64)], 1)
-        best = tf.zeros([size + 1], tf.float64)
+        nothing = tf.constant(-np.inf, tf.float64)
+        # Row e: the scores of the pieces that end at e, the longest possible first.
+        column = longest - 1 - (pieces.end - pieces.start)
+        by_end = tf.tensor_scatter_nd_update(
+            tf.fill([(size + _LONG) * longest], nothing), (pieces.end * longest + column)[:, tf.newaxis], pieces.scores
+        )
+        by_end = tf.reshape(by_end, [-1, longest])
+        window = tf.pad(tf.zeros([count(start), 1], tf.float64), [[0, 0], [longest - 1, 0]], constant_values=nothing)
 
         def one_round(width: int, done: tf.Tensor, window: tf.Tensor, best: tf.Tensor) -> tuple[tf.Tensor, ...]:
             going = tf.reduce_sum(tf.cast(length > done, tf.int32))
-            ahead = done + tf.range(width)
-            end = start[:going] + ahead[:, tf.newaxis]
+            ahead = done + tf.range(width)[:, tf.newaxis]
+            end = start[:going] + ahead
             window, found = window[:going], []
-            for candidates in tf.unstack(by_end(end)):
+            for candidates in tf.unstack(tf.gather(by_end, end), width):
                 found.append(tf.reduce_max(window + candidates, 1, keepdims=True))
                 window = tf.concat([window[:, 1:], found[-1]], 1)
-            place = tf.where(ahead[:, tf.newaxis] < length[:going], end, size)
+            place = tf.where(ahead < length[:going], end, size)
             best = tf.tensor_scatter_nd_update(best, place[:, :, tf.newaxis], tf.transpose(tf.concat(found, 1)))
             return done + width, window, best
 
-        state = tf.constant(0), window, best
-        for width, limit in ((_SHORT, _SHORT * _SHORT_ROUNDS), (_LONG, None)):
+        state = tf.constant(0), window, tf.zeros([size + 1], tf.float64)
+        for width, limit in ((_SHORT, _SHORT * _SHORT_ROUNDS), (_LONG, _LARGEST_INT)):
             state = tf.while_loop(
-                lambda done, window, best, limit=limit: tf.reduce_any(length > done) & (limit is None or done < limit),
+                lambda done, *_, limit=limit: tf.reduce_any(length > done) & (done < limit),
                 lambda *state, width=width: one_round(width, *state),
                 state,
                 shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None]), tf.TensorShape([None])),
@@ -116,42 +136,82 @@ class Unigram:
             )
         return state[2][:-1]
 
-    def _follow(self, words: Words, ids: tf.Tensor, scores: tf.Tensor, best: tf.Tensor) -> Tokens:
+    def _follow(self, words: Words, pieces: _Pieces, best: tf.Tensor) -> Tokens:
         """Goes back from the end of each word, piece by piece, and gives the pieces' ids."""
-        longest, size = tf.shape(scores)[0], tf.shape(scores)[1]
-        before = tf.where(words.starts, tf.constant(0, tf.float64), tf.concat([tf.zeros([1], tf.float64), best[:-1]], 0)[:size])
-        every = tf.range(size)
-        # The first of the best, from the longest piece on.
-        chosen = longest - 1 - tf.argmax(_ByEnd(scores + before, beyond=0)(every), 1, tf.int32)
-        start = every - chosen
+        size = count(words.codes)
+        before = tf.where(words.starts, tf.constant(0, tf.float64), tf.pad(best, [[1, 0]])[:size])
+        good = places(tf.gather(before, pieces.start) + pieces.scores == tf.gather(best, pieces.end))
+        good_start, good_end = tf.gather(pieces.start, good), tf.gather(pieces.end, good)
+        # Of equally good ones the longest.
+        start = tf.math.unsorted_segment_min(good_start, good_end, size)
+        chosen = places(good_start == tf.gather(start, good_end))
+        good = tf.gather(good, chosen)
+        ids = tf.scatter_nd(tf.gather(pieces.end, good)[:, tf.newaxis], tf.gather(pieces.ids, good), [size])
         in_word = words.starts | words.inside
+        start = tf.where(in_word, start, 0)
         last = in_word & ~tf.concat([words.inside[1:], [False]], 0)[:size]
-        at_word_start = tf.gather(words.starts, tf.maximum(start, 0))
+        at_word_start = tf.gather(words.starts, start)
         reached = reachable(last, tf.where(in_word & ~at_word_start, start - 1, size))
         added = words.codes >= ADDED_TOKEN_BASE
-        end = places(reached | added)
-        start, first = tf.gather(start, end), tf.gather(at_word_start, end)
-        added = tf.gather(added, end)
-        id = tf.gather(tf.reshape(ids, [-1]), tf.where(added, 0, tf.gather(chosen, end) * size + start))
-        unknown = ~added & ((id < 0) | (id == self._unk_id))
-        fused = unknown & tf.concat([[False], unknown[:-1]], 0) & ~first
-        id = tf.where(unknown, self._unk_id, id)
-        id = tf.where(added, added_token_ids(tf.gather(words.codes, end), self._added_token_ids), id)
-        kept = places(~fused)
-        return Tokens(tf.gather(id, kept), tf.searchsorted(tf.gather(end, kept), words.row_splits))
+        ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), ids)
+        unknown = in_word & ((ids < 0) | (ids == self._unk_id))
+        tokens = _Chosen(places(reached | added), start, ids, unknown, at_word_start)
+        return self._emit_bytes(words, tokens) if self._byte_ids is not None else self._emit(words, tokens)
+
+    def _emit(self, words: Words, chosen: _Chosen) -> Tokens:
+        """Neighbouring unknown pieces of a word become one token."""
+        end = chosen.end
+        unknown = tf.gather(chosen.unknown, end)
+        ids = tf.where(unknown, self._unk_id, tf.gather(chosen.ids, end))
+        again = unknown & tf.concat([[False], unknown[:-1]], 0) & ~tf.gather(chosen.at_word_start, end)
+        kept = places(~again)
+        return Tokens(tf.gather(ids, kept), tf.searchsorted(tf.gather(end, kept), words.row_splits))
+
+    def _emit_bytes(self, words: Words, chosen: _Chosen) -> Tokens:
+        """Neighbouring unknown pieces become their bytes, unless they are just the text of the unknown piece."""
+        end = chosen.end
+        unknown = tf.gather(chosen.unknown, end)
+        before = unknown & tf.concat([[False], unknown[:-1]], 0) & ~tf.gather(chosen.at_word_start, end)
+        after = tf.concat([before[1:], [False]], 0)[: count(before)]
+        alone = unknown & ~before & ~after & (tf.gather(chosen.ids, end) == self._unk_id)
+        in_bytes = unknown & ~alone
+        # The token that each code belongs to: of codes in no word, any.
+        size = count(words.codes)
+        start = tf.where(tf.gather(words.codes, end) >= ADDED_TOKEN_BASE, end, tf.gather(chosen.start, end))
+        token = tf.cumsum(tf.scatter_nd(start[:, tf.newaxis], tf.ones_like(start), [size])) - 1
+        token = tf.maximum(token, 0)
+        is_end = tf.scatter_nd(end[:, tf.newaxis], tf.ones_like(end), [size])
+        in_word = words.starts | words.inside
+        bytes_here = in_word & tf.gather(tf.concat([in_bytes, [False]], 0), token)
+        lengths = tf.where(bytes_here, utf8_length(words.codes), is_end)
+        owner, nth = expand(lengths)
+        byte = utf8_byte(tf.gather(words.codes, owner), tf.gather(lengths, owner), nth)
+        ids = tf.where(
+            tf.gather(bytes_here, owner),
+            tf.gather(self._byte_ids, tf.minimum(byte, 255)),
+            tf.gather(chosen.ids, owner),
+        )
+        return Tokens(ids, tf.gather(offsets(lengths), words.row_splits))
 
 
-class _ByEnd:
-    """Values of pieces, kept by the place a piece starts at, to be had by the place it ends at."""
+class _Pieces(NamedTuple):
+    """Pieces that match in the text; tensors [E] but for `longest`, the most characters of any."""
 
-    def __init__(self, values: tf.Tensor, beyond: int) -> None:
-        """`values` [L, N], of the pieces of l + 1 characters; `beyond`: how far past N may be asked for."""
-        longest, size = tf.shape(values)[0], tf.shape(values)[1]
-        width = longest + size + beyond
-        self._values = tf.reshape(tf.pad(values, [[0, 0], [longest, beyond]], constant_values=tf.constant(-np.inf, tf.float64)), [-1])
-        row = tf.range(longest - 1, -1, -1)
-        self._place = row * width + longest - row
+    start: tf.Tensor
+    end: tf.Tensor
+    """int32: the places of the first and the last code."""
+    ids: tf.Tensor
+    """int32, −1 for an unknown character."""
+    scores: tf.Tensor
+    """float64"""
+    longest: tf.Tensor
 
-    def __call__(self, end: tf.Tensor) -> tf.Tensor:
-        """int32 places of any shape → float64 [..., L], the longest piece first."""
-        return tf.gather(self._values, end[..., tf.newaxis] + self._place)
+
+class _Chosen(NamedTuple):
+    """The best pieces: where they end, int32 [P], and of each code [N] what is true of the piece that ends there."""
+
+    end: tf.Tensor
+    start: tf.Tensor
+    ids: tf.Tensor
+    unknown: tf.Tensor
+    at_word_start: tf.Tensor

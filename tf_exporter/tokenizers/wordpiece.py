@@ -65,9 +65,7 @@ class WordPiece:
         state = tf.gather(self._first, tf.where(words.starts, symbols * 2 + 1, going * 2))
         return self._trie.longest(state, going)
 
-    def _follow(
-        self, start: tf.Tensor, inside: tf.Tensor, best: tf.Tensor, length: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def _follow(self, start: tf.Tensor, inside: tf.Tensor, best: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Follows the pieces from each word's start: (bool [N] a piece starts here, bool [W] the word is unknown)."""
         size = count(best)
         word_count = count(start)
