@@ -10,13 +10,16 @@ import numpy as np
 import tensorflow as tf
 import torch
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from tf_exporter.graph import Options, SentenceEncoder
 from tf_exporter.reference import Job
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import read_model
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
-from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
+from tf_exporter.tokenizers.spec import Part, TokenizerSpec, read_tokenizer
 
 
 def build(folder: Path, **options: Any) -> SentenceEncoder:
@@ -67,6 +70,17 @@ def difference(folder: Path, texts: list[str], prompt: str = "", **options: Any)
         float(np.abs(found - expected).max()),
         float(np.abs(embed(encoder, texts[:12], prompt, batch_size=1) - singles).max()),
     )
+
+
+def read_steps(normalizer: Any, pre_tokenizer: Any) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """The steps of a normalizer and a pre-tokenizer, as they are read from a tokenizer that has them."""
+    tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    if pre_tokenizer is not None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    spec = read_tokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="?"), None)
+    return spec.normalizer, spec.pre_tokenizer
 
 
 def tokenizer_function(hf_tokenizer: Any, max_length: int | None) -> tuple[Callable[..., dict[str, tf.Tensor]], TokenizerSpec]:

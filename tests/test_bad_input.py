@@ -125,12 +125,55 @@ def test_not_supported(model: Path, name: str) -> None:
     refused(model, UnsupportedError, word)
 
 
-TOKENIZER_STEPS: dict[str, dict[str, Any]] = {
-    "normalizer": {"normalizer": {"type": "Nmt"}},
-    "inside a sequence": {"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, {"type": "NFKC"}]}},
-    "pre_tokenizer": {"pre_tokenizer": {"type": "WhitespaceSplit"}},
-    "no pre_tokenizer": {"pre_tokenizer": None},
-    "model": {"model": {"type": "WordLevel", "vocab": {"[UNK]": 1, "[PAD]": 0, "[CLS]": 2}, "unk_token": "[UNK]"}},
+def split(pattern: dict[str, str], behavior: str = "Isolated") -> dict[str, Any]:
+    return {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": False}
+
+
+def bpe(**changes: Any) -> dict[str, Any]:
+    vocab = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "a": 5, "b": 6, "ab": 7}
+    return {"type": "BPE", "vocab": vocab, "merges": [["a", "b"]], **changes}
+
+
+def unigram(*pieces: tuple[str, float], **changes: Any) -> dict[str, Any]:
+    vocab = [["[PAD]", 0.0], ["[UNK]", 0.0], ["[CLS]", 0.0], ["[SEP]", 0.0], ["[MASK]", 0.0], *pieces]
+    return {"type": "Unigram", "unk_id": 1, "vocab": vocab, "byte_fallback": False, **changes}
+
+
+FIRST = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True}
+TEMPLATE = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {}}
+TOKENIZER_STEPS: dict[str, tuple[dict[str, Any], str]] = {
+    "normalizer": ({"normalizer": {"type": "ByteLevel"}}, "normalizer.type = 'ByteLevel'"),
+    "inside a sequence": (
+        {"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, {"type": "ByteLevel"}]}},
+        "normalizer.normalizers[1].type",
+    ),
+    "pre_tokenizer": ({"pre_tokenizer": {"type": "UnicodeScripts"}}, "pre_tokenizer.type = 'UnicodeScripts'"),
+    "expression": ({"pre_tokenizer": split({"Regex": "(a+)+$"})}, "pre_tokenizer.pattern"),
+    "expression to replace": (
+        {"normalizer": {"type": "Replace", "pattern": {"Regex": "x*"}, "content": "y"}},
+        "normalizer.pattern",
+    ),
+    "empty string": ({"pre_tokenizer": split({"String": ""})}, "pre_tokenizer.pattern"),
+    "first of what is dropped": (
+        {"normalizer": {"type": "Strip", "strip_left": True, "strip_right": True}, "pre_tokenizer": FIRST},
+        "normalizer.type = 'Strip'",
+    ),
+    "post_processor": (
+        {"post_processor": {"type": "Sequence", "processors": [TEMPLATE, TEMPLATE]}},
+        "post_processor.processors",
+    ),
+    "dropout": ({"model": bpe(dropout=0.1)}, "model.dropout"),
+    "some bytes": ({"model": bpe(byte_fallback=True, vocab={**bpe()["vocab"], "<0x00>": 8})}, "256 bytes"),
+    "unknown token": ({"model": bpe(unk_token="?")}, "model.unk_token"),
+    "merged unknown token": (
+        {"model": bpe(unk_token="a")},
+        "model.merges",
+    ),
+    "suffix and merges": ({"model": bpe(end_of_word_suffix="</w>", ignore_merges=True)}, "model.ignore_merges"),
+    "no unknown piece": ({"model": unigram(unk_id=None)}, "model.unk_id"),
+    "unknown piece inside another": ({"model": unigram(("x[UNK]", -1.0))}, "'x[UNK]'"),
+    "high scores": ({"model": {**unigram(), "vocab": [[piece, 20.0] for piece, _ in unigram()["vocab"]]}}, "scores"),
+    "wordlevel": ({"model": {"type": "WordLevel", "vocab": {"[PAD]": 0}, "unk_token": "[UNK]"}}, "model.unk_token"),
 }
 
 
@@ -138,8 +181,55 @@ TOKENIZER_STEPS: dict[str, dict[str, Any]] = {
 def test_tokenizer_step(model: Path, name: str) -> None:
     """Of a tokenizer that is used as its JSON stands."""
     edit(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
-    edit(model / "tokenizer.json", **TOKENIZER_STEPS[name])
-    refused(model, UnsupportedError, "tokenizer.json")
+    changes, word = TOKENIZER_STEPS[name]
+    edit(model / "tokenizer.json", **changes)
+    refused(model, UnsupportedError, "tokenizer.json", word)
+
+
+DAMAGED: dict[str, dict[str, Any]] = {
+    "merge of no token": {"model": bpe(merges=[["a", "c"]])},
+    "merge makes no token": {"model": bpe(merges=[["b", "a"]])},
+    "no charsmap": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "!"}},
+    "cut charsmap": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAEAAAAA"}},
+    "charsmap that leads outside": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "BAAAAAD///8="}},
+    "unknown id": {"model": unigram(unk_id=99)},
+    "expression that does not compile": {"pre_tokenizer": split({"Regex": "(" * 50})},
+    "behaviour": {"pre_tokenizer": split({"String": "a"}, behavior="Sideways")},
+    "no scores": {"model": {**unigram(), "vocab": [["a"]]}},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_tokenizer(model: Path, name: str) -> None:
+    edit(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    edit(model / "tokenizer.json", **DAMAGED[name])
+    refused(model, InputError)
+
+
+def test_deep_and_truncated_tokenizers(model: Path) -> None:
+    edit(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    whole = (model / "tokenizer.json").read_text()
+    for text in (whole[: len(whole) // 2], '{"normalizer": ' + '{"type": "Sequence", "normalizers": [' * 100_000, "[" * 100_000):
+        (model / "tokenizer.json").write_text(text)
+        refused(model, InputError, "tokenizer.json")
+    # Closed, and so valid JSON.
+    deep = '{"type": "Sequence", "normalizers": [' * 100_000 + "]}" * 100_000
+    (model / "tokenizer.json").write_text(whole.rstrip()[:-1] + f', "normalizer": {deep}}}')
+    refused(model, InputError, "tokenizer.json")
+
+
+def test_huge_vocabulary(model: Path) -> None:
+    with (model / "tokenizer.json").open("ab") as file:
+        file.truncate(2**30)
+    refused(model, InputError, "1,073,741,824 bytes")
+
+
+def test_unigram_under_bert_tokenizer(model: Path) -> None:
+    """transformers 5 makes WordPiece of it, and words become unknown."""
+    edit(model / "tokenizer.json", model=unigram(("▁a", -1.0), ("b", -2.0)))
+    for tokenizer_class in ("BertTokenizer", None):
+        edit(model / "tokenizer_config.json", tokenizer_class=tokenizer_class)
+        refused(model, UnsupportedError, "tokenizer_class", "Unigram", "unknown")
 
 
 @pytest.mark.parametrize("place", ["architectures", "template key", "template file"])

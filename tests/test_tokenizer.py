@@ -60,7 +60,7 @@ def test_generated_texts(real_tokenizer: Any, real_function: Any) -> None:
     assert list(token_mismatches(tokenize, real_tokenizer, spec, texts)) == []
 
 
-@pytest.mark.parametrize("name", ["udhr.jsonl", "blns.json", "emoji-test.txt"])
+@pytest.mark.parametrize("name", ["udhr.jsonl", "blns.json", "emoji-test.txt", "GraphemeBreakTest.txt"])
 def test_real_texts(real_tokenizer: Any, real_function: Any, shared: Callable[[str], Path], name: str) -> None:
     tokenize, spec = real_function
     assert list(token_mismatches(tokenize, real_tokenizer, spec, read_texts(shared(f"text/{name}")))) == []
@@ -70,7 +70,16 @@ def read_texts(path: Path) -> list[str]:
     content = path.read_text(encoding="utf-8")
     if path.suffix == ".jsonl":
         return [json.loads(line)["text"] for line in content.splitlines()]
+    if path.name == "GraphemeBreakTest.txt":
+        return grapheme_break_tests(content)
     return json.loads(content) if path.suffix == ".json" else content.splitlines()
+
+
+def grapheme_break_tests(content: str) -> list[str]:
+    """The sequences of Unicode's test file, those with surrogates left out: no text has them."""
+    lines = [line.partition("#")[0].split() for line in content.splitlines()]
+    codes = [[int(part, 16) for part in line if part not in "÷×"] for line in lines]
+    return ["".join(map(chr, line)) for line in codes if line and not any(0xD800 <= code < 0xE000 for code in line)]
 
 
 def test_padded_batches_and_invalid_utf8(real_tokenizer: Any, real_function: Any) -> None:

@@ -17,20 +17,31 @@ from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
 from tf_exporter.weights import open_weights
 
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+    "sentencepiece.model",
+)
+"""Any one of these is enough; what a SentencePiece file holds is read by the sentencepiece library."""
 _TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-_TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json", "spiece.model", "sentencepiece.bpe.model")
+_TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json")
 """Other files that transformers opens where it finds them; they must not be links out of the model."""
 _TOKENIZER_KEYS = frozenset(
     """
     _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder additional_special_tokens backend bos_token
     chat_template clean_up_tokenization_spaces cls_token cls_token_id do_basic_tokenize do_lower_case eos_token errors
-    extra_special_tokens full_tokenizer_file from_slow is_local keep_accents legacy local_files_only mask_token max_len max_length
+    extra_ids extra_special_tokens from_slow full_tokenizer_file is_local keep_accents legacy local_files_only mask_token max_len
+    max_length merges_file
     model_input_names model_max_length name_or_path never_split pad_to_multiple_of pad_token pad_token_id pad_token_type_id
     padding_side processor_class remove_space return_token_type_ids sep_token sp_model_kwargs spaces_between_special_tokens
-    special_tokens_map_file split_special_tokens stride strip_accents tokenize_chinese_chars tokenizer_class tokenizer_file
+    special_tokens_map_file split_by_punct split_special_tokens stride strip_accents tokenize_chinese_chars tokenizer_class tokenizer_file
     trim_offsets truncation truncation_side truncation_strategy unk_token use_default_system_prompt use_fast verbose vocab_file
-    word_delimiter_token
+    vocab_type word_delimiter_token
     """.split()
 )
 """Keys of tokenizer_config.json that `AutoTokenizer` reads, so that what they do is in its backend, or that do nothing. Others
@@ -49,11 +60,10 @@ def load_tokenizer(source: ModelSource, spec: TransformerSpec) -> Any:
     at = f"{spec.folder}/" if spec.folder else ""
     if not any(source.exists(at + name) for name in _TOKENIZER_FILES):
         raise InputError(f"{at or './'}: no tokenizer; one of {', '.join(_TOKENIZER_FILES)} is needed")
-    for name in _TOKENIZER_FILES:
+    for name in (*_TOKENIZER_FILES, "merges.txt"):
         if source.exists(at + name):
             source.read_bytes(at + name, TOKENIZER_LIMIT)
-    if source.exists(at + "tokenizer.json"):
-        source.read_object(at + "tokenizer.json", TOKENIZER_LIMIT)
+    stored = source.read_object(at + "tokenizer.json", TOKENIZER_LIMIT) if source.exists(at + "tokenizer.json") else {}
     for name in _TOKENIZER_CONFIGS:
         if source.exists(at + name):
             _check_tokenizer_config(source, at, ConfigFile(at + name, source.read_object(at + name)), name)
@@ -67,11 +77,32 @@ def load_tokenizer(source: ModelSource, spec: TransformerSpec) -> Any:
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
         raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
+    _check_model(source, at, stored, backend)
     if spec.do_lower_case:
         steps = _normalizers(backend.normalizer)
         if not any(isinstance(step, normalizers.Lowercase) for step in steps):
             backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
     return tokenizer
+
+
+def _check_model(source: ModelSource, at: str, stored: dict[str, Any], backend: Any) -> None:
+    """Refuses a tokenizer that transformers builds as another kind of model than the one tokenizer.json holds.
+
+    A Unigram vocabulary under BertTokenizer becomes WordPiece, whose words are then all unknown.
+    """
+    model = stored.get("model")
+    kind, built = model.get("type") if isinstance(model, dict) else None, type(backend.model).__name__
+    if kind is None or kind == built:
+        return
+    name = at + "tokenizer_config.json"
+    tokenizer_class = source.read_object(name).get("tokenizer_class") if source.exists(name) else None
+    raise UnsupportedError(
+        name,
+        "tokenizer_class",
+        tokenizer_class,
+        f"a class for the {kind} model of tokenizer.json, as PreTrainedTokenizerFast; with this one transformers makes "
+        f"{built} of it, and most words become unknown",
+    )
 
 
 def _check_tokenizer_config(source: ModelSource, at: str, config: ConfigFile, name: str) -> None:
@@ -80,10 +111,11 @@ def _check_tokenizer_config(source: ModelSource, at: str, config: ConfigFile, na
     if name != "tokenizer_config.json":
         return
     config.require("init_inputs", ([], ()))
-    for key, file in (("tokenizer_file", "tokenizer.json"), ("vocab_file", "vocab.txt")):
+    stored = ("tokenizer_file", ("tokenizer.json",)), ("vocab_file", _TOKENIZER_FILES), ("merges_file", ("merges.txt",))
+    for key, files in stored:
         # Paths of where the tokenizer was once saved; transformers puts the model's own files in their place.
-        if config.values.get(key) is not None and not any(source.exists(at + own) for own in (file, "tokenizer.json")):
-            raise UnsupportedError(config.file, key, config.values[key], f"a {file} in the model")
+        if config.values.get(key) is not None and not any(source.exists(at + own) for own in (*files, "tokenizer.json")):
+            raise UnsupportedError(config.file, key, config.values[key], f"{files[0]} in the model")
     length = config.values.get("model_max_length")
     if length is not None and (isinstance(length, bool) or not isinstance(length, (int, float)) or not 1 <= length < math.inf):
         raise UnsupportedError(config.file, "model_max_length", length, "a positive number")

@@ -26,7 +26,7 @@ class CodePointNormalizer:
         pool: list[int] = []
         packed = np.zeros(UNICODE_SIZE + added_token_count, np.int64)
 
-        self._length_bits = bits = max((len(output) for output in tables.changed.values()), default=1).bit_length()
+        self._length_bits = bits = max((1, *map(len, tables.changed.values()))).bit_length()
 
         def place(replacement: tuple[int, ...]) -> int:
             if replacement not in replacements:

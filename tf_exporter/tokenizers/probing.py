@@ -100,8 +100,9 @@ def _probe_normalizer(pickled: bytes) -> NormalizerTables:
         rank += normalize(right + left) == left + right
         ranks[ord(right)] = rank
     low, high = ordered[0], ordered[-1]
-    dropped = [code for code, output in changed.items() if not output]
-    transparent = [code for code in {*combining, *dropped} if _moved(normalize(high + chr(code) + low), high, low)]
+    # Some become nothing, some (half-width sound marks under NFKD) only become marks.
+    others = [code for code, output in changed.items() if ranks.keys() >= set(output)]
+    transparent = [code for code in {*combining, *others} if _moved(normalize(high + chr(code) + low), high, low)]
     reordered = {code for code, output in changed.items() if ranks.keys() & set(output)} | ranks.keys()
     return NormalizerTables(changed, ranks, frozenset(reordered), frozenset(transparent))
 

@@ -52,6 +52,7 @@ _LARGEST_INT = 2**31 - 1
 _HIGHEST_SCORE = 10.0
 """Above this, unknown characters in a row could score better than a piece of the same text."""
 
+_KEEPING_THE_START = ("Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Precompiled", "Prepend")
 Part = tuple[ConfigFile, Any]
 """A step in tokenizer.json, and the object of `tokenizers` that it is."""
 
@@ -152,13 +153,16 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
         raise UnsupportedError("sentence_bert_config.json", "max_seq_length", max_length, supported)
     if tokenizer.pad_token_id is None:
         raise UnsupportedError("tokenizer_config.json", "pad_token", None, "a padding token")
+    normalizer = _steps(parts["normalizer"], backend.normalizer, "normalizer", NORMALIZERS)
+    pre_tokenizer = _steps(parts["pre_tokenizer"], backend.pre_tokenizer, "pre_tokenizer", PRE_TOKENIZERS)
+    _check_first(normalizer, pre_tokenizer)
     return TokenizerSpec(
         added_tokens=tuple(
             AddedTokenSpec(**token) for token in sorted(parts["added_tokens"], key=lambda token: not token["special"])
         ),
         encode_special_tokens=backend.encode_special_tokens,
-        normalizer=tuple(_steps(parts["normalizer"], backend.normalizer, "normalizer", NORMALIZERS)),
-        pre_tokenizer=tuple(_steps(parts["pre_tokenizer"], backend.pre_tokenizer, "pre_tokenizer", PRE_TOKENIZERS)),
+        normalizer=tuple(normalizer),
+        pre_tokenizer=tuple(pre_tokenizer),
         model=_model(parts["model"], backend),
         single=single,
         pair=pair,
@@ -187,6 +191,20 @@ def _steps(part: dict[str, Any] | None, step: Any, key: str, supported: tuple[st
         for index, inner in enumerate(part[name])
         for found in _steps(inner, step[index], f"{key}.{name}[{index}]", supported)
     ]
+
+
+def _check_first(normalizer: list[Part], pre_tokenizer: list[Part]) -> None:
+    """Refuses normalizers that may drop the start of a text where it matters whether that is still there.
+
+    With the prepend scheme "first", `tokenizers` asks which character of the raw text a word began with.
+    """
+    if not any(config.values.get("prepend_scheme") == "first" for config, _ in pre_tokenizer):
+        return
+    for config, _ in normalizer:
+        kind = config.values["type"]
+        one_by_one = kind == "Replace" and len(config.values["pattern"].get("String", "")) == 1 and config.values["content"]
+        if kind not in _KEEPING_THE_START and not one_by_one:
+            raise config.unsupported("type", f"{', '.join(_KEEPING_THE_START)} before a Metaspace that prepends to the first")
 
 
 def _side(value: str, key: str) -> str:
