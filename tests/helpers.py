@@ -83,10 +83,12 @@ def read_steps(normalizer: Any, pre_tokenizer: Any) -> tuple[tuple[Part, ...], t
     return spec.normalizer, spec.pre_tokenizer
 
 
-def tokenizer_function(hf_tokenizer: Any, max_length: int | None) -> tuple[Callable[..., dict[str, tf.Tensor]], TokenizerSpec]:
+def tokenizer_function(
+    hf_tokenizer: Any, max_length: int | None, ops: str = "core"
+) -> tuple[Callable[..., dict[str, tf.Tensor]], TokenizerSpec]:
     """The `tokenize` signature of a tokenizer by itself."""
     spec = read_tokenizer(hf_tokenizer, max_length)
-    graph = TokenizerGraph(spec, hf_tokenizer.backend_tokenizer)
+    graph = TokenizerGraph(spec, hf_tokenizer.backend_tokenizer, ops)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def tokenize(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:

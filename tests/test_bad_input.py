@@ -164,6 +164,7 @@ TOKENIZER_STEPS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "dropout": ({"model": bpe(dropout=0.1)}, "model.dropout"),
     "some bytes": ({"model": bpe(byte_fallback=True, vocab={**bpe()["vocab"], "<0x00>": 8})}, "256 bytes"),
+    "equal ids": ({"model": bpe(vocab={**bpe()["vocab"], "b": 5})}, "['a', 'b']"),
     "unknown token": ({"model": bpe(unk_token="?")}, "model.unk_token"),
     "merged unknown token": (
         {"model": bpe(unk_token="a")},
@@ -331,7 +332,7 @@ OPTIONS: list[tuple[dict[str, Any], type[ConversionError], str]] = [
     ({"prompt_name": "nope"}, UsageError, "nope"),
     ({"revision": "main"}, UsageError, "revision"),
     ({"precision": "bfloat16"}, UnsupportedError, "bfloat16"),
-    ({"tokenizer_ops": "tensorflow-text"}, UnsupportedError, "tensorflow-text"),
+    ({"tokenizer_ops": "onnx"}, UnsupportedError, "tensorflow-text"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def cut(step: Any, texts: list[str]) -> list[list[str]]:
         words = split(words)
     codes, starts, inside, row_splits = (of.numpy() for of in words)
     rows = []
-    for begin, end in zip(row_splits, row_splits[1:]):
+    for begin, end in pairwise(row_splits):
         row: list[str] = []
         for place in range(begin, end):
             if starts[place]:
@@ -135,7 +136,7 @@ def check_normalized(normalizer: Any, texts: list[str]) -> None:
     for step in build_normalizer(parts, 0):
         stream = step(stream)
     codes, row_splits = stream.codes.numpy(), stream.row_splits.numpy()
-    found = ["".join(map(chr, codes[begin:end])) for begin, end in zip(row_splits, row_splits[1:])]
+    found = ["".join(map(chr, codes[begin:end])) for begin, end in pairwise(row_splits)]
     expected = [normalizer.normalize_str(text) for text in texts]
     assert [pair for pair in zip(texts, found, expected) if pair[1] != pair[2]][:3] == []
 

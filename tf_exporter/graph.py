@@ -34,6 +34,7 @@ class Options:
     prompt_name: str | None = None
     micro_batch_tokens: int = 1024
     quiet: bool = True
+    tokenizer_ops: str = "core"
 
 
 class SentenceEncoder(tf.Module):
@@ -42,7 +43,9 @@ class SentenceEncoder(tf.Module):
     def __init__(self, source: ModelSource, spec: ModelSpec, options: Options):
         super().__init__()
         dimensions = Dimensions()
-        self.transformer = Transformer(source, spec.transformer, options.max_seq_length, dimensions, options.quiet)
+        self.transformer = Transformer(
+            source, spec.transformer, options.max_seq_length, dimensions, options.quiet, options.tokenizer_ops
+        )
         self.modules = [_build(source, module, dimensions) for module in spec.modules]
         if OUTPUT not in dimensions:
             kinds = [module.kind for module in spec.modules]

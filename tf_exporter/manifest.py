@@ -11,6 +11,7 @@ from tf_exporter.graph import INPUT, OUTPUT, SentenceEncoder
 from tf_exporter.modules.pooling import Pooling
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import ModelSpec
+from tf_exporter.tokenizers.text_ops import TEXT_OPS
 from tf_exporter.verify import Verification
 
 _PACKAGES = ("tf-exporter", "tensorflow", "transformers", "tokenizers", "safetensors", "numpy")
@@ -26,7 +27,8 @@ def manifest(
 ) -> dict[str, Any]:
     """`assets.extra/tf_exporter.json`; `verification` is None where the user turned it off."""
     tokenizer = encoder.transformer.tokenizer_spec
-    versions = {package: version(package) for package in _PACKAGES}
+    packages = _PACKAGES if options["tokenizer_ops"] == "core" else (*_PACKAGES, options["tokenizer_ops"])
+    versions = {package: version(package) for package in packages}
     if verification:
         versions.update(verification.reference_versions)
     poolings = [module for module in encoder.modules if isinstance(module, Pooling)]
@@ -47,7 +49,7 @@ def manifest(
         "precision": options["precision"],
         "micro_batch_tokens": encoder.micro_batch_tokens,
         "ops": ops,
-        "custom_ops": [],
+        "custom_ops": [op for op in ops if op in TEXT_OPS],
         "verification": asdict(verification) if verification else {"level": "off"},
     }
 
@@ -82,13 +84,18 @@ def model_card(values: dict[str, Any], lines: list[str]) -> str:
     )
     checks = "\n".join(f"- {line}" for line in lines)
     revision = f" at revision `{values['revision']}`" if values["revision"] else ""
+    ops = "stock TensorFlow ops"
+    loading = "import tensorflow as tf"
+    if values["custom_ops"]:
+        ops = f"TensorFlow ops and those of tensorflow-text ({', '.join(values['custom_ops'])}), which a server has to load"
+        loading += "\nimport tensorflow_text"
     return f"""# {values["source"].rstrip("/").rpartition("/")[2]} as a TensorFlow SavedModel
 
-Strings in, sentence embeddings out: tokenizer, transformer and head in one graph of stock TensorFlow ops.
+Strings in, sentence embeddings out: tokenizer, transformer and head in one graph of {ops}.
 Converted by tf-exporter {values["versions"]["tf-exporter"]} from `{values["source"]}`{revision}; the source's licence applies.
 
 ```python
-import tensorflow as tf
+{loading}
 
 graph = tf.saved_model.load("path/to/this/folder")
 graph.signatures["serving_default"]({INPUT}=tf.constant([["This is a test"]]))["{OUTPUT}"]

@@ -17,7 +17,7 @@ from tf_exporter.tokenizers.added_tokens import AddedTokenSplitter, Pattern
 from tf_exporter.tokenizers.bpe import BPE
 from tf_exporter.tokenizers.normalizers import build_normalizer
 from tf_exporter.tokenizers.post_processors import Encodings, Padding, Truncation
-from tf_exporter.tokenizers.pre_tokenizers import Words, build_pre_tokenizer, whole_sections
+from tf_exporter.tokenizers.pre_tokenizers import Words, build_pre_tokenizer, isolated_code_points, whole_sections
 from tf_exporter.tokenizers.spec import (
     FILE,
     AddedTokenSpec,
@@ -28,6 +28,7 @@ from tf_exporter.tokenizers.spec import (
     WordPieceSpec,
 )
 from tf_exporter.tokenizers.stream import Tokens, decode
+from tf_exporter.tokenizers.text_ops import FastWordPiece
 from tf_exporter.tokenizers.unigram import Unigram
 from tf_exporter.tokenizers.word_level import WordLevel
 from tf_exporter.tokenizers.wordpiece import WordPiece
@@ -36,17 +37,25 @@ _MODELS: dict[type, Any] = {BPESpec: BPE, UnigramSpec: Unigram, WordLevelSpec: W
 
 
 class TokenizerGraph:
-    """A tokenizer in stock TensorFlow ops, all of them on the CPU."""
+    """A tokenizer in TensorFlow ops, all of them on the CPU."""
 
-    def __init__(self, spec: TokenizerSpec, backend: Tokenizer) -> None:
-        """`backend`: the tokenizer `spec` was read from, asked for what it does to added tokens."""
+    def __init__(self, spec: TokenizerSpec, backend: Tokenizer, ops: str = "core") -> None:
+        """`backend`: the tokenizer `spec` was read from, asked for what it does to added tokens.
+
+        `ops`: "core", or "tensorflow-text" to have its ops do the matching.
+        """
         added = len(spec.added_tokens)
         raw, normalized = _patterns(spec, backend)
         self._raw_added_tokens = AddedTokenSplitter(raw, added) if raw else None
         self._normalizer = build_normalizer(spec.normalizer, added)
         self._normalized_added_tokens = AddedTokenSplitter(normalized, added) if normalized else None
         self._pre_tokenizer = build_pre_tokenizer(spec.pre_tokenizer, added)
-        self._model: Callable[[Words], Tokens] = _MODELS[type(spec.model)](spec.model, [token.id for token in spec.added_tokens])
+        ids = [token.id for token in spec.added_tokens]
+        self._model: Callable[[Words], Tokens]
+        if ops == "core":
+            self._model = _MODELS[type(spec.model)](spec.model, ids)
+        else:
+            self._model = FastWordPiece(spec.model, ids, isolated_code_points(spec.pre_tokenizer))
         self._truncation = Truncation(spec)
         self.padding = Padding(spec)
 

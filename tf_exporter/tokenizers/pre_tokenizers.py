@@ -228,6 +228,12 @@ def build_pre_tokenizer(parts: Sequence[Part], added_token_count: int) -> list[S
     return steps
 
 
+def isolated_code_points(parts: Sequence[Part]) -> frozenset[int]:
+    """Code points that BertPreTokenizer, where it is one of the steps, makes words of their own."""
+    steps = [step for config, step in parts if config.values["type"] == "BertPreTokenizer"]
+    return frozenset(code for step in steps for code in np.flatnonzero(probe_pre_tokenizer(step) == ISOLATED).tolist())
+
+
 def _build(kind: str, config: ConfigFile, step: Any, added: int) -> list[Step]:
     if kind in ("BertPreTokenizer", "WhitespaceSplit"):
         return [ByClass(probe_pre_tokenizer(step), added)]

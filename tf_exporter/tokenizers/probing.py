@@ -87,8 +87,8 @@ def _probe_normalizer(pickled: bytes) -> NormalizerTables:
             outputs = [normalize(chr(code)) for code in chunk]
         changed.update({code: tuple(map(ord, out)) for code, out in zip(chunk, outputs) if out != chr(code)})
     places = spread(np.arange(UNICODE_SIZE))
-    others = np.flatnonzero((places != np.arange(UNICODE_SIZE)) & np.isin(places, [*changed]))
-    changed.update({int(code): changed[int(places[code])] for code in others})
+    filled_in = np.flatnonzero((places != np.arange(UNICODE_SIZE)) & np.isin(places, [*changed]))
+    changed.update({int(code): changed[int(places[code])] for code in filled_in})
     combining = _combining_marks()
     marks = [chr(mark) for mark in combining if mark not in changed]
     ordered = normalize("".join(marks))

@@ -223,9 +223,20 @@ def _model(part: dict[str, Any], backend: Tokenizer) -> ModelSpec:
     vocab = backend.get_vocab(with_added_tokens=False)
     if vocab and max(vocab.values()) >= _LARGEST_INT:
         raise UnsupportedError(FILE, "model.vocab", max(vocab.values()), "ids below 2³¹ − 1")
+    if len(set(vocab.values())) < len(vocab) and kind != "Unigram":
+        # Which of them a merge makes, or a lookup finds, is then up to chance.
+        raise UnsupportedError(FILE, "model.vocab", _repeated(vocab), "one token for each id")
     spec = read[kind](config, vocab)
     config.finish()
     return spec
+
+
+def _repeated(vocab: dict[str, int]) -> list[str]:
+    """Tokens that share an id."""
+    tokens: dict[int, list[str]] = {}
+    for token, id in vocab.items():
+        tokens.setdefault(id, []).append(token)
+    return next(sorted(names) for names in tokens.values() if len(names) > 1)
 
 
 def _known(config: ConfigFile, key: str, vocab: dict[str, int]) -> str:

@@ -1,0 +1,136 @@
+"""Token ids of small tokenizers trained on the spot, put together as transformers' classes do; single texts and pairs."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
+from tests.helpers import tokenizer_function
+from tf_exporter.tokenizers import bpe, composition, graphemes, unigram
+from tf_exporter.tokenizers.pipeline import TokenizerGraph
+from tf_exporter.tokenizers.spec import read_tokenizer
+from tf_exporter.verify import check_padded_tokens, token_mismatches
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_trained_tokenizer(name: str) -> None:
+    hf_tokenizer = trained_tokenizer(name, seed=0)
+    max_length = random.Random(name).choice([None, 5, 16])
+    tokenize, spec = tokenizer_function(hf_tokenizer, max_length)
+    texts = trained_texts(0, 500, [token.content for token in spec.added_tokens])
+    check_padded_tokens(tokenize, hf_tokenizer, spec, [text.encode() for text in texts[:100]] + [b"\xff\xc3a", b""])
+    assert list(token_mismatches(tokenize, hf_tokenizer, spec, texts)) == []
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", ["bert", "roberta", "t5 never", "gpt2", "ignore_merges"])
+def test_pairs(name: str, side: str) -> None:
+    hf_tokenizer = trained_tokenizer(name, seed=1)
+    hf_tokenizer.truncation_side = side
+    random_ = random.Random(1)
+    texts = trained_texts(1, 200, [])
+    pairs = [(text, random_.choice(texts)) for text in texts] + [("", "a b"), ("a", ""), ("", "")]
+    first, second = zip(*pairs)
+    for max_length in (None, 8, 33):
+        graph = TokenizerGraph(read_tokenizer(hf_tokenizer, max_length), hf_tokenizer.backend_tokenizer)
+        tokenize = tf.function(lambda a, b, graph=graph: graph.padding(graph.pairs(a, b)), autograph=False)
+        found = tokenize(tf.constant(first), tf.constant(second))
+        limit = {"truncation": "longest_first", "max_length": max_length} if max_length else {}
+        expected = hf_tokenizer(list(first), list(second), padding=True, return_token_type_ids=True, **limit)
+        for key in ("input_ids", "attention_mask", "token_type_ids"):
+            assert np.array_equal(getattr(found, key).numpy(), np.array(expected[key])), (key, max_length)
+
+
+def fast(model: Any) -> Any:
+    tokenizer = Tokenizer(model)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<unk>", unk_token="<unk>")
+
+
+def mismatches(hf_tokenizer: Any, texts: list[str]) -> list[Any]:
+    tokenize, spec = tokenizer_function(hf_tokenizer, None)
+    return list(token_mismatches(tokenize, hf_tokenizer, spec, texts))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_merges_in_any_order(seed: int) -> None:
+    """Later merges of lower rank, runs that overlap, pairs that make a disturbing pair: what no trainer makes."""
+    random_ = random.Random(seed)
+    vocab = {"<unk>": 0, "a": 1, "b": 2, "c": 3}
+    merges = []
+    for _ in range(40):
+        left, right = random_.choice(list(vocab)[1:]), random_.choice(list(vocab)[1:])
+        if len(left + right) < 9:
+            vocab.setdefault(left + right, len(vocab))
+            merges.append((left, right))
+    random_.shuffle(merges)
+    texts = [
+        "".join(random_.choices("abc", [random_.random() + 0.1 for _ in "abc"], k=random_.randint(1, 60))) for _ in range(1500)
+    ]
+    assert mismatches(fast(models.BPE(vocab, merges, unk_token="<unk>")), [*texts, "a" * 999, "ab" * 500, "aab" * 333]) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_scores(seed: int) -> None:
+    """Ties, sums that differ in the last bit only, and scores above zero."""
+    random_ = random.Random(seed)
+    pieces = {"".join(random_.choices("ab", k=random_.randint(1, 6))) for _ in range(25)} | {"a", "▁a", "<unk>"}
+    scores = [random_.choice([-1.0, -0.1, -0.3, -0.7, 0.1, -2.0]) for _ in pieces]
+    vocab = list(zip(sorted(pieces), scores))
+    unk_id = [piece for piece, _ in vocab].index("<unk>")
+    texts = ["".join(random_.choices("abx", [5, 5, 0.3], k=random_.randint(1, 90))) for _ in range(1500)]
+    for byte_fallback in (False, True):
+        every = vocab + [(f"<0x{byte:02X}>", -9.0) for byte in range(256)] if byte_fallback else vocab
+        model = models.Unigram(every, unk_id=unk_id, byte_fallback=byte_fallback)
+        more = ["a" * 700, "x<unk>x <unk>", "<unk>", "<unk><unk>", "éx中", "b<unk>é"]
+        assert mismatches(fast(model), texts + more) == []
+
+
+def test_scores_that_add_up_differently() -> None:
+    """0.1 + 0.2 + 0.3 in float64 depends on the order, so the same pieces in another order need not tie."""
+    vocab = [("<unk>", -20.0), ("a", -0.1), ("aa", -0.2), ("aaa", -0.3), ("▁", -1.0)]
+    assert mismatches(fast(models.Unigram(vocab, unk_id=0)), ["a" * length for length in range(1, 400)]) == []
+
+
+def test_odd_vocabularies() -> None:
+    vocab = [("<unk>", -20.0), ("", -1.0), ("a", -1.0), ("a", -9.0), ("ab", -3.0), ("b", -3.0)]
+    assert mismatches(fast(models.Unigram(vocab, unk_id=0)), ["a", "ab", "aab", "", "c", "acb"]) == []
+    words = models.WordLevel({"<unk>": 0, "": 1, "a b": 2, "é": 7, "a" * 5000: 3}, unk_token="<unk>")
+    assert mismatches(fast(words), ["a b", "a", "é", "e\u0301", "a" * 5000, "a" * 5001, ""]) == []
+    assert mismatches(fast(models.BPE({"<unk>": 0}, [])), ["a", ""]) == []
+
+
+def disturbed() -> Any:
+    """Merging (a, b) makes (ab, a), which comes before (a, b)."""
+    vocab = {"<unk>": 0, "a": 1, "b": 2, "ab": 3, "aba": 4}
+    return fast(models.BPE(vocab, [("ab", "a"), ("a", "b")]))
+
+
+def unlikely() -> Any:
+    return fast(models.Unigram([("<unk>", 0.0), ("xy", -5.0), ("y", -1.0)], unk_id=0))
+
+
+MUTATIONS: dict[str, tuple[Any, str, Any, Any]] = {
+    "merges disturb": (bpe.BPE, "_undisturbed", lambda self, ids, segment, rank, take: take, disturbed),
+    "pieces in words": (unigram, "reachable", lambda starts, following: starts, unlikely),
+    "unknown score": (unigram, "_UNKNOWN_PENALTY", -10.0, unlikely),
+    "compositions": (composition.Composition, "_compose", lambda self, stream: stream, lambda: trained_tokenizer("gpt_neox", 0)),
+    "clusters": (graphemes.Clusters, "may_join", lambda self, stream: tf.constant(False), lambda: trained_tokenizer("mbart", 0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutations_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these steps matters, and the comparison shows it."""
+    *patch, make = MUTATIONS[name]
+    texts = ["ababab", "xyy", "y y", "e\u0301e\u0302\u0301", "a\u0300b"]
+    hf_tokenizer = make()
+    assert mismatches(hf_tokenizer, texts) == []
+    monkeypatch.setattr(*patch)
+    assert mismatches(hf_tokenizer, texts) != []
