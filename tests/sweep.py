@@ -1,24 +1,29 @@
-"""Long comparisons with the reference (`make sweep`): prints what was compared and how many answers differed."""
+"""Long comparisons with the reference (`make sweep`): prints what was compared and how many answers differed.
+
+What it found is kept in ratchet.json, which the README shows; where fewer answers are equal than that says, it fails.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-import sentence_transformers  # noqa: F401, I001  # before TensorFlow, see conftest.py
+import sentence_transformers  # noqa: F401  # before TensorFlow, see conftest.py
 
-from fixtures.minilm import minilm_folder
+from fixtures.large import large_tokenizer
+from fixtures.real import REAL_TOKENIZERS, SHARED, real_tokenizer
 from fixtures.tokenizers import random_texts, random_tokenizer
-from transformers import AutoTokenizer, BertTokenizer
-
-from tests.conftest import SHARED
+from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
 from tests.helpers import tokenizer_function
 from tests.test_parity import POOLINGS, check_combination
 from tests.test_tokenizer import read_texts
@@ -27,52 +32,81 @@ from tf_exporter.progress import progress
 from tf_exporter.samples import CONTEXTS, code_point_texts, generated_texts
 from tf_exporter.verify import token_mismatches
 
+RATCHET = Path(__file__).parent / "ratchet.json"
 GENERATED = 200_000
-RANDOM_TOKENIZERS = range(16, 216)
+RANDOM = "200 random WordPiece tokenizers, every flag"
+LARGE = "Unigram of 250,000 pieces"
+SEEDS = range(1, 4)
 HEADS = 6
+_FILES = ("udhr.jsonl", "blns.json", "emoji-test.txt", "GraphemeBreakTest.txt")
+
+Task = tuple[str, str, int]
+"""Name of the tokenizer, its ops, and which part of the texts."""
 
 
-def real_tokenizers() -> dict[str, Any]:
-    """Those that are at hand."""
-    found: dict[str, Any] = {}
-    if (minilm := minilm_folder()) is not None:
-        found["all-MiniLM-L6-v2"] = AutoTokenizer.from_pretrained(minilm)
-    multilingual = SHARED / "tokenizers/bert-base-multilingual-cased"
-    if multilingual.is_dir():
-        found["bert-base-multilingual-cased"] = BertTokenizer.from_pretrained(multilingual, do_lower_case=False)
-    return found
+def texts_of(part: int, tokens: list[str]) -> list[str]:
+    """The texts every real tokenizer is tried on, in parts that take about as long."""
+    if part < len(CONTEXTS):
+        return code_point_texts(CONTEXTS[part])
+    if part == len(CONTEXTS):
+        return generated_texts(4, GENERATED, tokens)
+    found = [SHARED / "text" / file for file in _FILES]
+    return [text for path in found if path.is_file() for text in read_texts(path)]
 
 
-def sweep_tokenizer(name: str, hf_tokenizer: Any) -> int:
-    """Every text source through one tokenizer; the number of mismatches."""
+PARTS = range(len(CONTEXTS) + 2)
+
+
+def compare(hf_tokenizer: Any, ops: str, part: int) -> tuple[int, list[str]]:
+    """How many texts were compared, and those whose ids differ."""
+    tokenize, spec = tokenizer_function(hf_tokenizer, None, ops)
+    texts = texts_of(part, [token.content for token in spec.added_tokens])
+    return len(texts), [text for text, _, _ in token_mismatches(tokenize, hf_tokenizer, spec, texts)]
+
+
+def compare_small(hf_tokenizer: Any, texts: list[str]) -> tuple[int, list[str]]:
     tokenize, spec = tokenizer_function(hf_tokenizer, None)
-    sources = {f"code points in {context!r}": code_point_texts(context) for context in CONTEXTS}
-    sources["generated"] = generated_texts(4, GENERATED, [token.content for token in spec.added_tokens])
-    for file in ("udhr.jsonl", "blns.json", "emoji-test.txt"):
-        if (SHARED / "text" / file).is_file():
-            sources[file] = read_texts(SHARED / "text" / file)
-    total = 0
-    for source, texts in sources.items():
-        with progress(f"{name}: {source}", len(texts), quiet=False) as bar:
-            wrong = sum(1 for _ in token_mismatches(tokenize, hf_tokenizer, spec, texts, bar.update))
-        print(f"{name:30} {source:32} {len(texts):>9,} texts  {wrong:>5} mismatches", flush=True)
-        total += wrong
-    return total
+    return len(texts), [text for text, _, _ in token_mismatches(tokenize, hf_tokenizer, spec, texts)]
 
 
-def sweep_random_tokenizers() -> int:
-    """Small tokenizers with every flag varied; the number of mismatches."""
-    wrong = count = 0
-    with progress("random tokenizers", len(RANDOM_TOKENIZERS), quiet=False) as bar:
-        for seed in RANDOM_TOKENIZERS:
-            hf_tokenizer = random_tokenizer(seed)
-            tokenize, spec = tokenizer_function(hf_tokenizer, None)
-            texts = random_texts(seed, 3000)
-            wrong += sum(1 for _ in token_mismatches(tokenize, hf_tokenizer, spec, texts))
-            count += len(texts)
+def run(task: Task) -> tuple[str, int, list[str]]:
+    """One piece of the work, in a process of its own: (row, texts compared, those that differ)."""
+    name, ops, part = task
+    row = name if ops == "core" else f"{name}, {ops}"
+    if name == RANDOM:
+        return row, *compare_small(random_tokenizer(part), random_texts(part, 3000))
+    if name.startswith("trained: "):
+        recipe = name.removeprefix("trained: ")
+        return row, *compare_small(trained_tokenizer(recipe, part), trained_texts(part, 3000, ["<x>", "<mask>"]))
+    hf_tokenizer = large_tokenizer() if name == LARGE else real_tokenizer(name)
+    return (row, 0, []) if hf_tokenizer is None else (row, *compare(hf_tokenizer, ops, part))
+
+
+def tasks() -> Iterator[Task]:
+    """Everything that is compared."""
+    for name in ("all-MiniLM-L6-v2", *REAL_TOKENIZERS, LARGE):
+        yield from ((name, "core", part) for part in PARTS)
+    for name in ("all-MiniLM-L6-v2", "bert-base-multilingual-cased"):
+        yield from ((name, "tensorflow-text", part) for part in PARTS)
+    for recipe in RECIPES:
+        yield from ((f"trained: {recipe}", "core", seed) for seed in SEEDS)
+    yield from ((RANDOM, "core", seed) for seed in range(16, 216))
+
+
+def sweep_tokenizers() -> dict[str, dict[str, int]]:
+    """Row → texts compared and texts whose ids are equal."""
+    rows: dict[str, dict[str, int]] = {}
+    todo = list(tasks())
+    # Processes are replaced from time to time, as they keep a few MB of every graph.
+    with get_context("spawn").Pool(2, maxtasksperchild=40) as pool, progress("tokenizers", len(todo), quiet=False) as bar:
+        for row, count, wrong in pool.imap_unordered(run, todo):
+            found = rows.setdefault(row, {"texts": 0, "equal": 0})
+            found["texts"] += count
+            found["equal"] += count - len(wrong)
+            for text in wrong[:3]:
+                print(f"{row}: {text!r}", flush=True)
             bar.update(1)
-    print(f"{len(RANDOM_TOKENIZERS)} random tokenizers{'':44} {count:>9,} texts  {wrong:>5} mismatches", flush=True)
-    return wrong
+    return {row: rows[row] for row in dict.fromkeys(name if ops == "core" else f"{name}, {ops}" for name, ops, _ in todo)}
 
 
 def sweep_models() -> int:
@@ -96,13 +130,21 @@ def sweep_models() -> int:
 
 
 def main() -> int:
-    """All of it; the exit code is 1 where anything differed."""
+    """All of it; the exit code is 1 where an answer differed that did not before. `--tokenizers` leaves the models out."""
     started = time.monotonic()
-    wrong = sum(sweep_tokenizer(name, tokenizer) for name, tokenizer in real_tokenizers().items())
-    wrong += sweep_random_tokenizers()
-    wrong += sweep_models()
-    print(f"{wrong} differences in {time.monotonic() - started:.0f} s")
-    return int(wrong > 0)
+    before = json.loads(RATCHET.read_text(encoding="utf-8")) if RATCHET.is_file() else {}
+    rows = sweep_tokenizers()
+    for row, found in rows.items():
+        print(f"{row:55} {found['texts']:>10,} texts {found['texts'] - found['equal']:>6} mismatches", flush=True)
+    fallen = [row for row, found in before.items() if rows.get(row, {"equal": 0})["equal"] < found["equal"]]
+    wrong = sum(found["texts"] - found["equal"] for found in rows.values())
+    if fallen:
+        print(f"fewer equal than before: {', '.join(fallen)}")
+    else:
+        RATCHET.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    failures = 0 if "--tokenizers" in sys.argv else sweep_models()
+    print(f"{wrong + failures} differences in {time.monotonic() - started:.0f} s")
+    return int(bool(fallen) or wrong + failures > 0)
 
 
 if __name__ == "__main__":
