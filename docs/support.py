@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
@@ -13,6 +14,9 @@ from tf_exporter.tokenizers.templates import POST_PROCESSORS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 START, END = "<!-- supported: made by `make readme` -->", "<!-- supported: end -->"
+SWEEP_START, SWEEP_END = "<!-- sweep: made by `make sweep` -->", "<!-- sweep: end -->"
+RATCHET = README.parent / "tests" / "ratchet.json"
+TRAINED = "trained: "
 
 
 def _names(*values: str) -> str:
@@ -36,11 +40,29 @@ def table() -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {values} |" for name, values in rows.items())])
 
 
+def sweep_table() -> str:
+    """Markdown rows of what `make sweep` last compared."""
+    rows = json.loads(RATCHET.read_text(encoding="utf-8"))
+    trained = [found for name, found in rows.items() if name.startswith(TRAINED)]
+    shown = {name: found for name, found in rows.items() if not name.startswith(TRAINED)}
+    shown[f"{len(trained)} kinds of small tokenizers, trained on the spot, 3 of each"] = {
+        key: sum(found[key] for found in trained) for key in ("texts", "equal")
+    }
+    lines = ["| tokenizer | ops | texts | mismatches |", "|---|---|---|---|"]
+    for name, found in shown.items():
+        name, _, ops = name.partition(", tensorflow-")
+        ops = f"tensorflow-{ops}" if ops else "core"
+        lines.append(f"| {name} | {ops} | {found['texts']:,} | {found['texts'] - found['equal']:,} |")
+    return "\n".join(lines)
+
+
 def updated(readme: str) -> str:
-    """The README with its table made anew."""
-    before, _, rest = readme.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}\n\n{table()}\n\n{END}{after}"
+    """The README with its tables made anew."""
+    for start, end, content in ((START, END, table()), (SWEEP_START, SWEEP_END, sweep_table())):
+        before, _, rest = readme.partition(start)
+        _, _, after = rest.partition(end)
+        readme = f"{before}{start}\n\n{content}\n\n{end}{after}"
+    return readme
 
 
 if __name__ == "__main__":

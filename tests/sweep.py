@@ -20,6 +20,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import sentence_transformers  # noqa: F401  # before TensorFlow, see conftest.py
 
+from docs.support import RATCHET, README, TRAINED, updated
 from fixtures.large import large_tokenizer
 from fixtures.real import REAL_TOKENIZERS, SHARED, real_tokenizer
 from fixtures.tokenizers import random_texts, random_tokenizer
@@ -32,7 +33,6 @@ from tf_exporter.progress import progress
 from tf_exporter.samples import CONTEXTS, code_point_texts, generated_texts
 from tf_exporter.verify import token_mismatches
 
-RATCHET = Path(__file__).parent / "ratchet.json"
 GENERATED = 200_000
 RANDOM = "200 random WordPiece tokenizers, every flag"
 LARGE = "Unigram of 250,000 pieces"
@@ -75,8 +75,8 @@ def run(task: Task) -> tuple[str, int, list[str]]:
     row = name if ops == "core" else f"{name}, {ops}"
     if name == RANDOM:
         return row, *compare_small(random_tokenizer(part), random_texts(part, 3000))
-    if name.startswith("trained: "):
-        recipe = name.removeprefix("trained: ")
+    if name.startswith(TRAINED):
+        recipe = name.removeprefix(TRAINED)
         return row, *compare_small(trained_tokenizer(recipe, part), trained_texts(part, 3000, ["<x>", "<mask>"]))
     hf_tokenizer = large_tokenizer() if name == LARGE else real_tokenizer(name)
     return (row, 0, []) if hf_tokenizer is None else (row, *compare(hf_tokenizer, ops, part))
@@ -89,7 +89,7 @@ def tasks() -> Iterator[Task]:
     for name in ("all-MiniLM-L6-v2", "bert-base-multilingual-cased"):
         yield from ((name, "tensorflow-text", part) for part in PARTS)
     for recipe in RECIPES:
-        yield from ((f"trained: {recipe}", "core", seed) for seed in SEEDS)
+        yield from ((f"{TRAINED}{recipe}", "core", seed) for seed in SEEDS)
     yield from ((RANDOM, "core", seed) for seed in range(16, 216))
 
 
@@ -142,6 +142,7 @@ def main() -> int:
         print(f"fewer equal than before: {', '.join(fallen)}")
     else:
         RATCHET.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
     failures = 0 if "--tokenizers" in sys.argv else sweep_models()
     print(f"{wrong + failures} differences in {time.monotonic() - started:.0f} s")
     return int(bool(fallen) or wrong + failures > 0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-from docs.support import README, updated
+from docs.support import RATCHET, README, TRAINED, updated
+from fixtures.real import REAL_TOKENIZERS
+from fixtures.trained import RECIPES
 
 
 def test_support_table_is_up_to_date() -> None:
@@ -22,3 +25,11 @@ def test_make_targets_exist() -> None:
 def test_files_are_short() -> None:
     for path in Path(README.parent).glob("[tfbde]*/**/*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_sweep_found_everything_equal() -> None:
+    """ratchet.json is written by the sweep alone; it lists every tokenizer there is, and no difference."""
+    rows = json.loads(RATCHET.read_text(encoding="utf-8"))
+    names = {"all-MiniLM-L6-v2", *REAL_TOKENIZERS, *(f"{TRAINED}{name}" for name in RECIPES)}
+    assert names <= rows.keys(), "run make sweep"
+    assert {name: found for name, found in rows.items() if found["equal"] < found["texts"] or not found["texts"]} == {}

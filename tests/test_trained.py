@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
 from tests.helpers import tokenizer_function
+from tests.test_artifact import OPS_OF_2_12
 from tf_exporter.tokenizers import bpe, composition, graphemes, unigram
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import read_tokenizer
@@ -24,9 +25,16 @@ def test_trained_tokenizer(name: str) -> None:
     hf_tokenizer = trained_tokenizer(name, seed=0)
     max_length = random.Random(name).choice([None, 5, 16])
     tokenize, spec = tokenizer_function(hf_tokenizer, max_length)
+    assert graph_ops(tokenize) <= set(OPS_OF_2_12.read_text().split())
     texts = trained_texts(0, 500, [token.content for token in spec.added_tokens])
     check_padded_tokens(tokenize, hf_tokenizer, spec, [text.encode() for text in texts[:100]] + [b"\xff\xc3a", b""])
     assert list(token_mismatches(tokenize, hf_tokenizer, spec, texts)) == []
+
+
+def graph_ops(tokenize: Any) -> set[str]:
+    """The ops of a function, and of the functions it calls."""
+    graph = tokenize.get_concrete_function().graph.as_graph_def()
+    return {node.op for part in (graph.node, *(function.node_def for function in graph.library.function)) for node in part}
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
