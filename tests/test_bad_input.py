@@ -162,6 +162,26 @@ TOKENIZER_STEPS: dict[str, tuple[dict[str, Any], str]] = {
         {"post_processor": {"type": "Sequence", "processors": [TEMPLATE, TEMPLATE]}},
         "post_processor.processors",
     ),
+    "long text to put before": ({"normalizer": {"type": "Prepend", "prepend": "x" * 300}}, "normalizer.prepend"),
+    "long text to put in": (
+        {"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "x" * 300}},
+        "normalizer.content",
+    ),
+    "template of no token": (
+        {"post_processor": {**TEMPLATE, "single": [*TEMPLATE["single"], {"SpecialToken": {"id": "[X]", "type_id": 0}}]}},
+        "'[X]'",
+    ),
+    "huge segment": (
+        {"post_processor": {**TEMPLATE, "single": [{"Sequence": {"id": "A", "type_id": 2**32 - 1}}]}},
+        "2³¹",
+    ),
+    "huge id": ({"post_processor": {"type": "BertProcessing", "cls": ["a", 2**32 - 1], "sep": ["b", 1]}}, "2³¹"),
+    "merge without the prefix": (
+        {"model": bpe(continuing_subword_prefix="▁", vocab={**bpe()["vocab"], "bcd": 8}, merges=[["a", "bcd"]])},
+        "begin with '▁'",
+    ),
+    "whole words that are lost": ({"model": bpe(ignore_merges=True, vocab={**bpe()["vocab"], "aéb": 8})}, "beside ignore_merges"),
+    "long piece": ({"model": unigram(("a" * 300, -1.0))}, "256"),
     "dropout": ({"model": bpe(dropout=0.1)}, "model.dropout"),
     "some bytes": ({"model": bpe(byte_fallback=True, vocab={**bpe()["vocab"], "<0x00>": 8})}, "256 bytes"),
     "equal ids": ({"model": bpe(vocab={**bpe()["vocab"], "b": 5})}, "['a', 'b']"),

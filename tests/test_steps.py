@@ -101,6 +101,8 @@ NORMALIZERS = {
     **{name: getattr(normalizers, name)() for name in ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt")},
     **{f"Strip {left} {right}": normalizers.Strip(left=left, right=right) for left in (True, False) for right in (True, False)},
     "Prepend": normalizers.Prepend("▁x"),
+    "Prepend more": normalizers.Prepend("passage: " * 20),
+    "long content": normalizers.Replace("s", "abcdefgh" * 30),
     "Prepend nothing": normalizers.Prepend(""),
     "Precompiled": normalizers.Precompiled(charsmap()),
     "BertNormalizer": normalizers.BertNormalizer(),
@@ -153,7 +155,7 @@ def test_marks_in_any_order(form: str) -> None:
         "".join(random_.choice(letters) + "".join(random_.choices(MARKS, k=random_.randint(0, 5))) for _ in range(6))
         for _ in range(3000)
     ]
-    check_normalized(getattr(normalizers, form)(), [*texts, *MARKS, MARKS * 40, "e" + "\u0301" * 500])
+    check_normalized(getattr(normalizers, form)(), [*texts, *MARKS, MARKS * 40, "e" + "\u0301" * 500, "\u1100" + "\u1161" * 99])
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
 from tests.helpers import tokenizer_function
 from tests.test_artifact import OPS_OF_2_12
-from tf_exporter.tokenizers import bpe, composition, graphemes, unigram
+from tf_exporter.tokenizers import composition, graphemes, merges, unigram
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import read_tokenizer
 from tf_exporter.verify import check_padded_tokens, token_mismatches
@@ -125,7 +125,7 @@ def unlikely() -> Any:
 
 
 MUTATIONS: dict[str, tuple[Any, str, Any, Any]] = {
-    "merges disturb": (bpe.BPE, "_undisturbed", lambda self, ids, segment, rank, take: take, disturbed),
+    "merges disturb": (merges.Merges, "_undisturbed", lambda self, ids, segment, rank, take: take, disturbed),
     "pieces in words": (unigram, "reachable", lambda starts, following: starts, unlikely),
     "unknown score": (unigram, "_UNKNOWN_PENALTY", -10.0, unlikely),
     "compositions": (composition.Composition, "_compose", lambda self, stream: stream, lambda: trained_tokenizer("gpt_neox", 0)),

@@ -34,13 +34,14 @@ _TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken
 _TOKENIZER_KEYS = frozenset(
     """
     _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder additional_special_tokens backend bos_token
-    chat_template clean_up_tokenization_spaces cls_token cls_token_id do_basic_tokenize do_lower_case eos_token errors extra_ids
-    extra_special_tokens from_slow full_tokenizer_file is_local keep_accents legacy local_files_only mask_token max_len
-    max_length merges_file model_input_names model_max_length name_or_path never_split pad_to_multiple_of pad_token pad_token_id
-    pad_token_type_id padding_side processor_class remove_space return_token_type_ids sep_token sp_model_kwargs
+    bos_token_id chat_control_tokens chat_template clean_up_tokenization_spaces cls_token cls_token_id do_basic_tokenize
+    do_lower_case eos_token eos_token_id errors extra_ids extra_special_tokens from_slow full_tokenizer_file is_local
+    keep_accents legacy local_files_only mask_token mask_token_id max_len max_length merges_file model_input_names
+    model_max_length name_or_path never_split pad_to_multiple_of pad_token pad_token_id pad_token_type_id padding_side
+    processor_class remove_space response_template return_token_type_ids sep_token sep_token_id sp_model_kwargs
     spaces_between_special_tokens special_tokens_map_file split_by_punct split_special_tokens stride strip_accents
     tokenize_chinese_chars tokenizer_class tokenizer_file trim_offsets truncation truncation_side truncation_strategy unk_token
-    use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
+    unk_token_id use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
     """.split()
 )
 """Keys of tokenizer_config.json that `AutoTokenizer` reads, so that what they do is in its backend, or that do nothing. Others

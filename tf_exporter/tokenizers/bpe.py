@@ -1,9 +1,7 @@
 """The byte pair encoding model of Hugging Face `tokenizers`, byte-level and SentencePiece-style.
 
 As `BPE::merge_word` and `Word::merge_all` of `tokenizers` 0.23: characters (or their bytes, or the unknown token) are merged
-in pairs, always the pair of the lowest rank, of equal ones the leftmost. Here every word merges all its pairs of its lowest
-rank at once, which comes to the same unless a merge makes a pair of lower rank; where one does, found when the table is
-built, its pairs are merged one at a time.
+in pairs, always the pair of the lowest rank, of equal ones the leftmost (merges.py).
 
 Words are cut into segments first wherever no token reaches across, and a segment that is a token as a whole is done.
 """
@@ -13,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.double_arrays import PairTable, Trie
+from tf_exporter.tokenizers.double_arrays import Trie
+from tf_exporter.tokenizers.merges import Merges
 from tf_exporter.tokenizers.pre_tokenizers import Words
 from tf_exporter.tokenizers.spec import BPESpec
 from tf_exporter.tokenizers.stream import (
@@ -30,8 +29,6 @@ from tf_exporter.tokenizers.stream import (
 )
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
-_LARGEST_INT = 2**31 - 1
-
 
 class BPE:
     """Words → token ids."""
@@ -47,7 +44,7 @@ class BPE:
             self._byte_ids = graph_constant(np.array([vocab[f"<0x{byte:02X}>"] for byte in range(256)], np.int32))
         self._plain = not (spec.continuing_subword_prefix or spec.end_of_word_suffix)
         self._initial = self._initial_ids(spec)
-        self._read_merges(spec)
+        self._merges = Merges(spec)
         texts = {text: id for text, id in self._texts(spec) if len(text) > 1}
         alphabet = sorted({char for text in texts for char in text})
         symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
@@ -71,21 +68,6 @@ class BPE:
             if self._plain:
                 break
         return tables
-
-    def _read_merges(self, spec: BPESpec) -> None:
-        """The rank of each pair, what a merge makes, and which merges may make a pair of lower rank."""
-        vocab, skipped = spec.vocab, len(spec.continuing_subword_prefix)
-        size = max(vocab.values(), default=0) + 1
-        pairs = {(vocab[left], vocab[right]): rank for rank, (left, right) in enumerate(spec.merges)}
-        made = np.array([*(vocab[left + right[skipped:]] for left, right in spec.merges), 0], np.int32)
-        self._never = len(spec.merges)
-        self._pairs = PairTable(pairs, size, default=self._never)
-        self._made = graph_constant(made)
-        lowest = np.full(size, self._never + 1)
-        for (left, right), rank in pairs.items():
-            lowest[left], lowest[right] = min(lowest[left], rank), min(lowest[right], rank)
-        at_once = lowest[made] > np.arange(len(made))
-        self._at_once = None if at_once[list(pairs.values())].all() else graph_constant(at_once)
 
     def _texts(self, spec: BPESpec) -> list[tuple[str, int]]:
         """The text of each token that merges make (and of all, where whole words are looked up before)."""
@@ -115,7 +97,7 @@ class BPE:
         symbols = self._initial[0](tf.constant(codes)) - 1
         segments = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
         known = np.logical_and.reduceat(symbols.numpy() >= 0, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
-        merge = tf.function(self._merge, autograph=False)
+        merge = tf.function(self._merges, autograph=False)
         merged, left = (of.numpy() for of in merge(tf.maximum(symbols, 0), tf.constant(segments)))
         single = np.bincount(left, minlength=len(texts)) == 1
         ids = np.array(list(texts.values()))
@@ -146,7 +128,7 @@ class BPE:
         done = single | (whole & alone & (token >= 0))
         segment = tf.cumsum(tf.cast(cut, tf.int32)) - 1
         rest = places(~tf.gather(done, segment))
-        merged, owner = self._merge(tf.gather(ids, rest), tf.gather(segment, rest))
+        merged, owner = self._merges(tf.gather(ids, rest), tf.gather(segment, rest))
         whole = places(done)
         owner = tf.concat([whole, owner], 0)
         order = tf.argsort(owner, stable=True)
@@ -187,51 +169,3 @@ class BPE:
             byte = utf8_byte(tf.gather(words.codes, owner), tf.gather(lengths, owner), nth)
             ids = tf.where(tf.gather(unknown, owner), tf.gather(self._byte_ids, byte), ids)
         return tf.gather(symbols, owner), ids, tf.gather(word, owner), tf.gather(offsets(lengths), words.row_splits)
-
-    def _merge(self, ids: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Merges until nothing is left to merge; int32 [A] each: ids, the number of the segment (rising)."""
-
-        def one(_: tf.Tensor, ids: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            following = tf.concat([ids[1:], [0]], 0)
-            rank = self._pairs(ids, following, tf.concat([segment[1:], [-1]], 0) == segment)
-            lowest = tf.gather(tf.math.segment_min(rank, segment), segment)
-            take = (rank == lowest) & (rank < self._never)
-            some = tf.reduce_any(take)
-            # In a run like "aaaa", every other pair.
-            missed = tf.concat([[-1], places(~take)], 0)
-            place = tf.range(count(ids))
-            run = place - tf.gather(missed, tf.cumsum(tf.cast(~take, tf.int32)))
-            take &= tf.bitwise.bitwise_and(run, 1) == 1
-            if self._at_once is not None:
-                take = self._undisturbed(ids, segment, rank, take)
-            ids = tf.where(take, tf.gather(self._made, rank), ids)
-            kept = places(~tf.concat([[False], take[:-1]], 0))
-            return some, tf.gather(ids, kept), tf.gather(segment, kept)
-
-        shapes = tuple(tf.TensorShape(shape) for shape in ([], [None], [None]))
-        _, ids, segment = tf.while_loop(
-            lambda more, *_: more, one, (count(ids) > 0, ids, segment), shape_invariants=shapes, parallel_iterations=1
-        )
-        return ids, segment
-
-    def _undisturbed(self, ids: tf.Tensor, segment: tf.Tensor, rank: tf.Tensor, take: tf.Tensor) -> tf.Tensor:
-        """Of the merges chosen, those that come before any other: up to the first of a segment that makes a lower pair."""
-        place = tf.range(count(ids))
-        first = tf.gather(tf.math.segment_min(tf.where(take, place, _LARGEST_INT), segment), segment)
-        doubtful = take & (place > first) & ~tf.gather(self._at_once, rank)
-
-        def up_to_the_first() -> tf.Tensor:
-            made = tf.gather(self._made, rank)
-            # When a merge is done, all before it are, and none behind it is.
-            merged_away = tf.concat([[False], take[:-1]], 0)
-            left = tf.concat([[0], tf.where(take, made, ids)[:-1]], 0)
-            left = tf.where(tf.concat([[False], merged_away[:-1]], 0), tf.concat([[0], left[:-1]], 0), left)
-            left_owner = tf.concat([[-1], segment[:-1]], 0)
-            right, right_owner = tf.concat([ids[2:], [0, 0]], 0), tf.concat([segment[2:], [-1, -1]], 0)
-            size = count(ids)
-            lower = self._pairs(left[:size], made, left_owner == segment) < rank
-            lower |= self._pairs(made, right[:size], right_owner[:size] == segment) < rank
-            disturbing = tf.where(take & lower, place, _LARGEST_INT)
-            return take & (place <= tf.gather(tf.math.segment_min(disturbing, segment), segment))
-
-        return tf.cond(tf.reduce_any(doubtful), up_to_the_first, lambda: take)

@@ -65,48 +65,62 @@ class Composition:
         ranks = tf.concat([self._ranks(stream.codes), [0]], 0)
         longer = places(end > head + 1)
         head, end = tf.gather(head, longer), tf.gather(end, longer)
-        invariant = [tf.TensorShape([None])] * 7
-        *_, codes, removed = tf.while_loop(
-            lambda at, *_: count(at) > 0,
-            lambda *state: self._one(ranks, *state),
-            (head + 1, end, head, tf.gather(stream.codes, head), tf.zeros_like(head), stream.codes, tf.zeros_like(heads)),
-            shape_invariants=tuple(invariant),
+        # A mark that stays blocks those of its class behind it.
+        alike = tf.concat([(ranks[1:-1] == ranks[:-2]) & ~heads[1:], [False]], 0)[: count(heads)]
+        behind = run_ends(alike) + 1
+        found = [tf.TensorArray(tf.int32, 0, dynamic_size=True, infer_shape=False, element_shape=[None]) for _ in range(3)]
+        state = tf.constant(0), head + 1, end, head, tf.gather(stream.codes, head), tf.zeros_like(head), *found
+        vectors = [tf.TensorShape([None])] * 5
+        *_, base, composed, at = tf.while_loop(
+            lambda step, at, *_: count(at) > 0,
+            lambda *state: self._one(stream.codes, ranks, behind, *state),
+            state,
+            shape_invariants=(tf.TensorShape([]), *vectors, *[tf.TensorShape(None)] * 3),
             parallel_iterations=1,
         )
-        kept = ~removed
+        base, composed, at = (of.write(of.size(), []).concat() for of in (base, composed, at))
+        # Of one starter the last composition counts, which has the highest place.
+        order = tf.argsort(at, stable=True)
+        base, composed = tf.gather(base, order), tf.gather(composed, order)
+        last = places(tf.concat([base[1:] != base[:-1], [True]], 0)[: count(base)])
+        base, composed = tf.gather(base, last), tf.gather(composed, last)
+        codes = tf.tensor_scatter_nd_update(stream.codes, base[:, tf.newaxis], composed)
+        kept = tf.scatter_nd(at[:, tf.newaxis], tf.ones_like(at), [count(codes)]) == 0
         row_splits = tf.gather(offsets(tf.cast(kept, tf.int32)), stream.row_splits)
         return Stream(tf.boolean_mask(codes, kept), row_splits)
 
     def _one(
         self,
+        codes: tf.Tensor,
         ranks: tf.Tensor,
+        behind: tf.Tensor,
+        step: tf.Tensor,
         at: tf.Tensor,
         end: tf.Tensor,
         base: tf.Tensor,
         current: tf.Tensor,
         last: tf.Tensor,
-        codes: tf.Tensor,
-        removed: tf.Tensor,
+        *found: tf.TensorArray,
     ) -> tuple[tf.Tensor, ...]:
-        """One more code of every group; all int32 [groups] but for the last two, [N].
+        """One more code of every group; all int32 [groups] from `at` on.
 
-        `base`: the place of the starter, `current`: what it has become, `last`: the rank of the mark before `at` that
-        stayed, 0 where none did.
+        `behind`: the place behind a run of marks of one class; `base`: the place of the starter, `current`: what it has
+        become, `last`: the rank of the mark before `at` that stayed, 0 where none did; `found`: places of starters, what
+        they become, and places of what they take in.
         """
         code, rank = tf.gather(codes, at), tf.gather(ranks, at)
         # A mark is blocked by one of its own class, and a second starter by any mark.
-        free = (last == 0) | (last < rank)
-        composed = self._pairs(current, code, free)
+        composed = self._pairs(current, code, (last == 0) | (last < rank))
         fits = composed >= 0
         fitting = places(fits)
-        codes = tf.tensor_scatter_nd_update(codes, tf.gather(base, fitting)[:, tf.newaxis], tf.gather(composed, fitting))
-        removed = tf.tensor_scatter_nd_update(removed, tf.gather(at, fitting)[:, tf.newaxis], tf.ones_like(fitting, tf.bool))
+        found = tuple(array.write(step, tf.gather(of, fitting)) for array, of in zip(found, (base, composed, at)))
         fresh = ~fits & (rank == 0)
         base = tf.where(fresh, at, base)
         current = tf.where(fits, composed, tf.where(fresh, code, current))
         last = tf.where(fits, last, rank)
-        going = places(at + 1 < end)
-        return (*(tf.gather(of, going) for of in (at + 1, end, base, current, last)), codes, removed)
+        at = tf.where(fits | (rank == 0), at + 1, tf.gather(behind, at))
+        going = places(at < end)
+        return (step + 1, *(tf.gather(of, going) for of in (at, end, base, current, last)), *found)
 
 
 def shift(flags: tf.Tensor) -> tf.Tensor:

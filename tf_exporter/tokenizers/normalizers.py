@@ -19,6 +19,8 @@ from tf_exporter.tokenizers.spec import Part
 from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, expand, offsets, reachable, run_ends, section_starts
 from tf_exporter.tokenizers.tables import CodePointTable, graph_constant
 
+_LONGEST_TEXT = 256
+"""Characters that Prepend and Replace may put in."""
 Step = Callable[[Stream], Stream]
 
 _BY_CODE_POINT = ("Lowercase", "StripAccents", "Nmt")
@@ -60,7 +62,8 @@ class Prepend:
     def __call__(self, stream: Stream) -> Stream:
         """The longer stream."""
         first = tf.cast(section_starts(stream), tf.int32)
-        longer, owner, nth = _in_copies(stream, 1 + first * self._length, stream.codes)
+        bits = (1 + self._length).bit_length()
+        longer, owner, nth = _in_copies(stream, 1 + first * self._length, stream.codes, bits)
         put = nth < tf.gather(first, owner) * self._length
         codes = tf.where(put, tf.gather(self._text, tf.minimum(nth, self._length - 1)), longer.codes)
         return longer._replace(codes=codes)
@@ -141,8 +144,17 @@ def _replaces_one(config: ConfigFile) -> bool:
     return config.values["type"] == "Replace" and len(config.values["pattern"].get("String", "")) == 1
 
 
+def _short(config: ConfigFile, key: str) -> str:
+    text: str = config.take(key, str)
+    if len(text) > _LONGEST_TEXT:
+        raise config.unsupported(key, f"at most {_LONGEST_TEXT} characters")
+    return text
+
+
 def _check_by_code_point(config: ConfigFile) -> None:
     """What these steps do is probed; that there is nothing else in them is checked."""
+    if "content" in config:
+        _short(config, "content")
     flags = ("clean_text", "handle_chinese_chars", "strip_accents", "lowercase", "pattern", "content")
     config.finish(frozenset(("type", *flags)))
 
@@ -154,11 +166,11 @@ def _build(config: ConfigFile, added_token_count: int) -> Step:
         config.finish()
         return Strip(left, right, added_token_count)
     if kind == "Prepend":
-        text = config.take("prepend", str)
+        text = _short(config, "prepend")
         config.finish()
         return Prepend(text) if text else lambda stream: stream
     if kind == "Replace":
-        content = config.take("content", str)
+        content = _short(config, "content")
         pattern = read_pattern(config, added_token_count)
         config.finish()
         return Replace(pattern, content)

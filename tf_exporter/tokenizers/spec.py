@@ -49,6 +49,7 @@ PRE_TOKENIZERS = (
 MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
 _LONGEST_ADDED_TOKEN = 4096
 _LARGEST_INT = 2**31 - 1
+_LONGEST_PIECE = 256
 _HIGHEST_SCORE = 10.0
 """Above this, unknown characters in a row could score better than a piece of the same text."""
 
@@ -156,6 +157,9 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
     normalizer = _steps(parts["normalizer"], backend.normalizer, "normalizer", NORMALIZERS)
     pre_tokenizer = _steps(parts["pre_tokenizer"], backend.pre_tokenizer, "pre_tokenizer", PRE_TOKENIZERS)
     _check_first(normalizer, pre_tokenizer)
+    model = _model(parts["model"], backend)
+    if isinstance(model, BPESpec) and model.ignore_merges:
+        _check_whole_words(model.vocab, pre_tokenizer)
     return TokenizerSpec(
         added_tokens=tuple(
             AddedTokenSpec(**token) for token in sorted(parts["added_tokens"], key=lambda token: not token["special"])
@@ -163,7 +167,7 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
         encode_special_tokens=backend.encode_special_tokens,
         normalizer=tuple(normalizer),
         pre_tokenizer=tuple(pre_tokenizer),
-        model=_model(parts["model"], backend),
+        model=model,
         single=single,
         pair=pair,
         max_length=max_length,
@@ -191,6 +195,20 @@ def _steps(part: dict[str, Any] | None, step: Any, key: str, supported: tuple[st
         for index, inner in enumerate(part[name])
         for found in _steps(inner, step[index], f"{key}.{name}[{index}]", supported)
     ]
+
+
+def _check_whole_words(vocab: dict[str, int], pre_tokenizer: list[Part]) -> None:
+    """Refuses tokens to be looked up as whole words that have characters which are no tokens, and so are not kept.
+
+    After ByteLevel only its alphabet occurs.
+    """
+    byte_level = bool(pre_tokenizer) and pre_tokenizer[-1][0].values["type"] == "ByteLevel"
+    alphabet = set(pre_tokenizers.ByteLevel.alphabet()) if byte_level else None
+    for token in vocab:
+        unknown = [char for char in token if char not in vocab]
+        if unknown and (alphabet is None or alphabet.issuperset(token)):
+            supported = f"tokens of characters that are tokens, beside ignore_merges; {unknown[0]!r} is none"
+            raise UnsupportedError(FILE, "model.vocab", token, supported)
 
 
 def _check_first(normalizer: list[Part], pre_tokenizer: list[Part]) -> None:
@@ -267,6 +285,8 @@ def _unigram(config: ConfigFile, vocab: dict[str, int]) -> UnigramSpec:
     scores = [score for _, score in pieces]
     if not all(map(math.isfinite, scores)) or min(scores) > _HIGHEST_SCORE:
         raise UnsupportedError(FILE, "model.vocab", min(scores), f"finite scores, the lowest of them at most {_HIGHEST_SCORE}")
+    if (longest := max((piece for piece, _ in pieces), key=len)) and len(longest) > _LONGEST_PIECE:
+        raise UnsupportedError(FILE, "model.vocab", longest, f"pieces of at most {_LONGEST_PIECE} characters")
     unknown = pieces[unk_id][0]
     for piece, _ in pieces:
         if unknown and unknown in piece and piece != unknown:
@@ -301,6 +321,9 @@ def _bpe(config: ConfigFile, vocab: dict[str, int]) -> BPESpec:
             raise config.unsupported(key, "false beside continuing_subword_prefix or end_of_word_suffix")
     unk_token = config.take("unk_token", (str, type(None)))
     merges = tuple((left, right) for left, right in config.take("merges", list))
+    for _, right in merges:
+        if not right.startswith(prefix):
+            raise UnsupportedError(FILE, "model.merges", right, f"second tokens that begin with {prefix!r}")
     components = {token for merge in merges for token in merge}
     special = {f"<0x{byte:02X}>" for byte in range(256)} if byte_fallback else {unk_token}
     if inside := special & components:

@@ -75,9 +75,16 @@ def section_starts(stream: Stream) -> tf.Tensor:
 def expand(lengths: tf.Tensor, bits: int = 3) -> tuple[tf.Tensor, tf.Tensor]:
     """int32 lengths [N], each below 2^bits → (owner, nth), int32 [sum]: each element in as many copies as its length says."""
     # One range per element, in steps of its place, tells both the owner and which of its copies it is.
-    first = tf.bitwise.left_shift(tf.range(count(lengths)), bits)
-    _, copies = tf.raw_ops.RaggedRange(starts=first, limits=first + lengths, deltas=tf.constant(1), Tsplits=tf.int32)
-    return tf.bitwise.right_shift(copies, bits), tf.bitwise.bitwise_and(copies, (1 << bits) - 1)
+    # In 64 bits where not even the longest of batches leaves room for it in 32.
+    dtype = tf.int32 if bits <= 3 else tf.int64
+    place = tf.cast(tf.range(count(lengths)), dtype)
+    first = tf.bitwise.left_shift(place, tf.constant(bits, dtype))
+    _, copies = tf.raw_ops.RaggedRange(
+        starts=first, limits=first + tf.cast(lengths, dtype), deltas=tf.constant(1, dtype), Tsplits=tf.int32
+    )
+    owner = tf.bitwise.right_shift(copies, tf.constant(bits, dtype))
+    nth = tf.bitwise.bitwise_and(copies, tf.constant((1 << bits) - 1, dtype))
+    return tf.cast(owner, tf.int32), tf.cast(nth, tf.int32)
 
 
 def shift_right(flags: tf.Tensor, first: bool) -> tf.Tensor:

@@ -38,6 +38,9 @@ class Template:
         return tuple(id for piece in self.pieces for id in piece.ids or ())
 
 
+_LARGEST_INT = 2**31 - 1
+
+
 def _special(id: int, type_id: int) -> Piece:
     return Piece((id,), 0, type_id)
 
@@ -69,9 +72,17 @@ def read_templates(file: str, part: dict[str, Any] | None, key: str = "post_proc
         return tuple(_template(file, part, key, name, texts) for name, texts in (("single", 1), ("pair", 2)))  # type: ignore[return-value]
     cls, sep = part["cls"][1], part["sep"][1]
     single = Template((_special(cls, 0), _text(0, 0), _special(sep, 0)))
+    _checked(file, key, single)
     if kind == "BertProcessing":
         return single, Template((*single.pieces, _text(1, 1), _special(sep, 1)))
     return single, Template((*single.pieces, _special(sep, 0), _text(1, 0), _special(sep, 0)))
+
+
+def _checked(file: str, key: str, template: Template) -> Template:
+    numbers = (*template.special_ids, *(piece.type_id for piece in template.pieces))
+    if max(numbers) > _LARGEST_INT:
+        raise UnsupportedError(file, key, max(numbers), "ids below 2³¹")
+    return template
 
 
 def _template(file: str, part: dict[str, Any], key: str, name: str, texts: int) -> Template:
@@ -81,8 +92,11 @@ def _template(file: str, part: dict[str, Any], key: str, name: str, texts: int) 
             pieces.append(_text("AB".index(piece["Sequence"]["id"]), piece["Sequence"]["type_id"]))
         else:
             special = piece["SpecialToken"]
-            pieces.append(Piece(tuple(part["special_tokens"][special["id"]]["ids"]), 0, special["type_id"]))
+            token = part["special_tokens"].get(special["id"])
+            if token is None:
+                raise UnsupportedError(file, f"{key}.{name}", special["id"], part["special_tokens"])
+            pieces.append(Piece(tuple(token["ids"]), 0, special["type_id"]))
     found = sorted(piece.text for piece in pieces if piece.ids is None)
     if found != [*range(texts)]:
         raise UnsupportedError(file, f"{key}.{name}", part[name], "each text once")
-    return Template(tuple(pieces))
+    return _checked(file, key, Template(tuple(pieces)))

@@ -113,7 +113,9 @@ class Unigram:
         by_end = tf.reshape(by_end, [-1, longest])
         window = tf.pad(tf.zeros([count(start), 1], tf.float64), [[0, 0], [longest - 1, 0]], constant_values=nothing)
 
-        def one_round(width: int, done: tf.Tensor, window: tf.Tensor, best: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def one_round(
+            width: int, step: tf.Tensor, done: tf.Tensor, window: tf.Tensor, ends: tf.TensorArray, best: tf.TensorArray
+        ) -> tuple[tf.Tensor, ...]:
             going = tf.reduce_sum(tf.cast(length > done, tf.int32))
             ahead = done + tf.range(width)[:, tf.newaxis]
             end = start[:going] + ahead
@@ -121,20 +123,26 @@ class Unigram:
             for candidates in tf.unstack(tf.gather(by_end, end), width):
                 found.append(tf.reduce_max(window + candidates, 1, keepdims=True))
                 window = tf.concat([window[:, 1:], found[-1]], 1)
-            place = tf.where(ahead < length[:going], end, size)
-            best = tf.tensor_scatter_nd_update(best, place[:, :, tf.newaxis], tf.transpose(tf.concat(found, 1)))
-            return done + width, window, best
+            # Past its end a word has no scores.
+            place = tf.reshape(tf.where(ahead < length[:going], end, size), [-1])
+            scores = tf.reshape(tf.transpose(tf.concat(found, 1)), [-1])
+            return step + 1, done + width, window, ends.write(step, place), best.write(step, scores)
 
-        state = tf.constant(0), window, tf.zeros([size + 1], tf.float64)
+        ends, best = (
+            tf.TensorArray(dtype, size=0, dynamic_size=True, infer_shape=False, element_shape=[None])
+            for dtype in (tf.int32, tf.float64)
+        )
+        state = tf.constant(0), tf.constant(0), window, ends, best
         for width, limit in ((_SHORT, _SHORT * _SHORT_ROUNDS), (_LONG, _LARGEST_INT)):
             state = tf.while_loop(
-                lambda done, *_, limit=limit: tf.reduce_any(length > done) & (done < limit),
+                lambda step, done, *_, limit=limit: tf.reduce_any(length > done) & (done < limit),
                 lambda *state, width=width: one_round(width, *state),
                 state,
-                shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None]), tf.TensorShape([None])),
+                shape_invariants=(*[tf.TensorShape([])] * 2, tf.TensorShape([None, None]), *[tf.TensorShape(None)] * 2),
                 parallel_iterations=1,
             )
-        return state[2][:-1]
+        ends, best = (of.write(of.size(), tf.zeros([0], of.dtype)).concat() for of in state[3:])
+        return tf.tensor_scatter_nd_update(tf.zeros([size + 1], tf.float64), ends[:, tf.newaxis], best)[:-1]
 
     def _follow(self, words: Words, pieces: _Pieces, best: tf.Tensor) -> Tokens:
         """Goes back from the end of each word, piece by piece, and gives the pieces' ids."""
