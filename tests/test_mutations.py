@@ -106,7 +106,7 @@ ORIGINAL_POST = post_processors.Truncation.__call__
 
 
 def cut_late(self: Any, tokens: Any) -> Any:
-    self._limit += 1
+    self._max_length += 1
     return ORIGINAL_POST(self, tokens)
 
 

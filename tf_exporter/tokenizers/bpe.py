@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_exporter.tokenizers.double_arrays import Trie
 from tf_exporter.tokenizers.merges import Merges
-from tf_exporter.tokenizers.pre_tokenizers import Words
+from tf_exporter.tokenizers.pre_tokenizers import Words, byte_chars
 from tf_exporter.tokenizers.spec import BPESpec
 from tf_exporter.tokenizers.stream import (
     ADDED_TOKEN_BASE,
@@ -33,7 +33,8 @@ from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_co
 class BPE:
     """Words → token ids."""
 
-    def __init__(self, spec: BPESpec, added_token_ids: list[int]) -> None:
+    def __init__(self, spec: BPESpec, added_token_ids: list[int], byte_level: bool = False) -> None:
+        """`byte_level`: whether words come from ByteLevel, so that only its characters occur, all of them in words."""
         self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
         self._added_token_count = len(added_token_ids)
         vocab = spec.vocab
@@ -44,6 +45,8 @@ class BPE:
             self._byte_ids = graph_constant(np.array([vocab[f"<0x{byte:02X}>"] for byte in range(256)], np.int32))
         self._plain = not (spec.continuing_subword_prefix or spec.end_of_word_suffix)
         self._initial = self._initial_ids(spec)
+        byte_alphabet = {chr(code) for code in byte_chars()}
+        self._all_known = byte_level and self._plain and byte_alphabet <= vocab.keys()
         self._merges = Merges(spec)
         texts = {text: id for text, id in self._texts(spec) if len(text) > 1}
         alphabet = sorted({char for text in texts for char in text})
@@ -143,6 +146,10 @@ class BPE:
         added = words.codes >= ADDED_TOKEN_BASE
         in_word = words.starts | words.inside
         known = self._initial[0](words.codes)
+        if self._all_known:
+            ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), known - 1)
+            word = tf.cumsum(tf.cast(words.starts | added, tf.int32))
+            return self._symbols(words.codes), ids, word, words.row_splits
         if not self._plain:
             last = ~tf.concat([words.inside[1:], [False]], 0)[: count(words.codes)]
             variants = tf.stack([table(words.codes) for table in self._initial])

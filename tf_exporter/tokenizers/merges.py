@@ -42,21 +42,19 @@ class Merges:
 
     def __call__(self, ids: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Merges until nothing is left to merge."""
-        first = segment != tf.concat([[-1], segment[:-1]], 0)
-        start = places(first)
-        size = count(ids)
-        length = tf.concat([start[1:], size[tf.newaxis]], 0)[: count(start)] - start
+        longer = segment[2 * _STRIDE :] == segment[: -2 * _STRIDE]
         ids, segment = tf.cond(
-            tf.reduce_any(length > 2 * _STRIDE),
-            lambda: self._in_windows(ids, segment, start, length),
-            lambda: self._merge(ids, segment, tf.range(size))[:2],
+            tf.reduce_any(longer),
+            lambda: self._in_windows(ids, segment),
+            lambda: self._merge(ids, segment, tf.range(count(ids)))[:2],
         )
         ids.set_shape([None])
         segment.set_shape([None])
         return ids, segment
 
-    def _in_windows(self, ids: tf.Tensor, segment: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """`start`, `length` int32 [segments]."""
+    def _in_windows(self, ids: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        start = places(segment != tf.concat([[-1], segment[:-1]], 0))
+        length = tf.concat([start[1:], count(ids)[tf.newaxis]], 0)[: count(start)] - start
         windows = tf.maximum(1, -(-length // _STRIDE) - 1)
         owner = tf.repeat(tf.range(count(start)), windows)
         nth = tf.range(count(owner)) - tf.gather(offsets(windows), owner)

@@ -16,7 +16,16 @@ from tf_exporter.tokenizers.patterns import Pattern, read_pattern
 from tf_exporter.tokenizers.precompiled import Precompiled
 from tf_exporter.tokenizers.probing import probe_normalizer, probe_white_space
 from tf_exporter.tokenizers.spec import Part
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, expand, offsets, reachable, run_ends, section_starts
+from tf_exporter.tokenizers.stream import (
+    ADDED_TOKEN_BASE,
+    Stream,
+    count,
+    expand,
+    offsets,
+    reachable_ahead,
+    run_ends,
+    section_starts,
+)
 from tf_exporter.tokenizers.tables import CodePointTable, graph_constant
 
 _LONGEST_TEXT = 256
@@ -78,21 +87,20 @@ class Replace:
 
     def __call__(self, stream: Stream) -> Stream:
         """The stream with all matches replaced; untouched where there are none."""
-        starts = section_starts(stream)
-        inside = (stream.codes < ADDED_TOKEN_BASE) & ~starts
-        ends = run_ends(tf.concat([inside[1:], [False]], 0)[: count(inside)]) + 1
-        end = tf.where(stream.codes < ADDED_TOKEN_BASE, self._pattern(stream.codes, ends), -1)
         codes, row_splits = tf.cond(
-            tf.reduce_any(end >= 0), lambda: tuple(self._replace(stream, starts, ends, end)), lambda: tuple(stream)
+            self._pattern.may_match(stream.codes), lambda: tuple(self._replace(stream)), lambda: tuple(stream)
         )
         codes.set_shape([None])
         row_splits.set_shape([None])
         return Stream(codes, row_splits)
 
-    def _replace(self, stream: Stream, starts: tf.Tensor, ends: tf.Tensor, end: tf.Tensor) -> Stream:
-        size = count(stream.codes)
-        following = tf.where(end >= 0, end, tf.range(size) + 1)
-        reached = reachable(starts, tf.where(following < ends, following, size))
+    def _replace(self, stream: Stream) -> Stream:
+        starts = section_starts(stream)
+        inside = (stream.codes < ADDED_TOKEN_BASE) & ~starts
+        ends = run_ends(tf.concat([inside[1:], [False]], 0)[: count(inside)]) + 1
+        end = tf.where(stream.codes < ADDED_TOKEN_BASE, self._pattern(stream.codes, ends), -1)
+        following = tf.where(end >= 0, end, tf.range(count(stream.codes)) + 1)
+        reached = reachable_ahead(starts, following, ends) & (stream.codes < ADDED_TOKEN_BASE)
         match = reached & (end >= 0)
         kept = (reached & ~match) | (stream.codes >= ADDED_TOKEN_BASE)
         lengths = tf.cast(kept, tf.int32) + tf.cast(match, tf.int32) * self._length

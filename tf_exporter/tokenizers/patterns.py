@@ -344,6 +344,20 @@ class Pattern:
             values[:UNICODE_SIZE] |= probe_class(name) * np.int32(bit)
         self._table = CodePointTable(values)
 
+    def may_match(self, codes: tf.Tensor) -> tf.Tensor:
+        """Whether there may be a match: a cheap test, by what all matches begin with."""
+        first = [alternative.steps[0] for alternative in self._expression.alternatives]
+        found = []
+        for step in first:
+            if isinstance(step, Text):
+                found.append(tf.reduce_any(codes == ord(step.text[0])))
+            elif isinstance(step, Class) and step.least >= 1:
+                belongs = tf.bitwise.bitwise_and(self._table(codes), self._bits[step.name]) > 0
+                found.append(tf.reduce_any(belongs[1:] & belongs[:-1] if step.least > 1 else belongs))
+            else:
+                return tf.size(codes) > 0
+        return tf.reduce_any(tf.stack(found))
+
     def __call__(self, codes: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
         """int32 [N]: where a match that starts at each code ends, FAILED where none does; `ends`: see `Scan`."""
         scan = Scan(codes, ends, self._table(codes))

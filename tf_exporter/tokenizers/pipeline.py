@@ -53,7 +53,9 @@ class TokenizerGraph:
         ids = [token.id for token in spec.added_tokens]
         self._model: Callable[[Words], Tokens]
         if ops == "core":
-            self._model = _MODELS[type(spec.model)](spec.model, ids)
+            kinds = [config.values["type"] for config, _ in spec.pre_tokenizer]
+            options = {"byte_level": kinds[-1:] == ["ByteLevel"]} if isinstance(spec.model, BPESpec) else {}
+            self._model = _MODELS[type(spec.model)](spec.model, ids, **options)
         else:
             self._model = FastWordPiece(spec.model, ids, isolated_code_points(spec.pre_tokenizer))
         self._truncation = Truncation(spec)

@@ -19,7 +19,7 @@ from tf_exporter.tokenizers.stream import (
     count,
     expand,
     offsets,
-    reachable,
+    reachable_ahead,
     row_starts,
     run_ends,
     section_starts,
@@ -95,9 +95,8 @@ class Split:
         in_word = words.starts | words.inside
         ends = word_ends(words)
         end = self._pattern(words.codes, ends)
-        size = count(end)
-        following = tf.where(end >= 0, end, tf.range(size) + 1)
-        reached = reachable(words.starts, tf.where(following < ends, following, size)) & in_word
+        following = tf.where(end >= 0, end, tf.range(count(end)) + 1)
+        reached = reachable_ahead(words.starts, following, ends) & in_word
         # Places that no match covers are reached one by one.
         unmatched = reached & (end < 0)
         match = unmatched if self._invert else in_word & ~unmatched

@@ -117,6 +117,23 @@ def reachable(starts: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
     return reached[:size]
 
 
+def reachable_ahead(starts: tf.Tensor, following: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
+    """As `reachable` for chains of matches, where `following` is ahead and at most `ends`, where the chain's word ends.
+
+    Mostly every place, reached or not, leads to one that is reached: then each of those is the next after the one before,
+    and no chain has to be followed.
+    """
+    size = count(following)
+    led_to = tf.scatter_nd(following[:, tf.newaxis], tf.ones_like(following), [size + 1]) > 0
+    stops = led_to | tf.concat([starts, [True]], 0)
+    following_stop = tf.gather(places(stops), tf.cumsum(tf.cast(stops, tf.int32))[:-1])
+    return tf.cond(
+        tf.reduce_all(~stops[:-1] | (following == following_stop)),
+        lambda: stops[:-1],
+        lambda: reachable(starts, tf.where(following < ends, following, size)),
+    )
+
+
 def utf8_length(code: tf.Tensor) -> tf.Tensor:
     """The bytes of a code point in UTF-8; int32."""
     limits = (0x80, 0x800, 0x10000)
