@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.minilm import minilm_folder
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+from fixtures.real import SHARED
 
 
 @pytest.fixture(scope="session")

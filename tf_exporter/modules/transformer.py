@@ -91,8 +91,10 @@ def _check_model(source: ModelSource, at: str, stored: dict[str, Any], backend: 
     A Unigram vocabulary under BertTokenizer becomes WordPiece, whose words are then all unknown.
     """
     model = stored.get("model")
-    kind, built = model.get("type") if isinstance(model, dict) else None, type(backend.model).__name__
-    if kind is None or kind == built:
+    if not isinstance(model, dict):
+        return
+    kind, built = model.get("type") or _untyped_kind(model), type(backend.model).__name__
+    if kind == built:
         return
     name = at + "tokenizer_config.json"
     tokenizer_class = source.read_object(name).get("tokenizer_class") if source.exists(name) else None
@@ -103,6 +105,15 @@ def _check_model(source: ModelSource, at: str, stored: dict[str, Any], backend: 
         f"a class for the {kind} model of tokenizer.json, as PreTrainedTokenizerFast; with this one transformers makes "
         f"{built} of it, and most words become unknown",
     )
+
+
+def _untyped_kind(model: dict[str, Any]) -> str:
+    """The kind of a model that has no `type`, as in files of years ago: `tokenizers` tells by the keys as well."""
+    if isinstance(model.get("vocab"), list):
+        return "Unigram"
+    if "merges" in model:
+        return "BPE"
+    return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
 
 
 def _check_tokenizer_config(source: ModelSource, at: str, config: ConfigFile, name: str) -> None:

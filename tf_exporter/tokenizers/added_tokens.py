@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_exporter.tokenizers.double_arrays import Trie
 from tf_exporter.tokenizers.probing import probe_word_and_space
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, reachable
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _WORD, _SPACE = 1, 2
@@ -158,19 +158,5 @@ class AddedTokenSplitter:
 
 
 def _without_overlaps(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-    """Which of the matches (sorted by start) a search from the left takes: each the first from the end of the last.
-
-    Pointer doubling: after k rounds the matches up to 2^k − 1 jumps from the first are marked.
-    """
-    size = count(start)
-    following = tf.concat([tf.searchsorted(start, end), [size]], 0)
-    reached = tf.concat([tf.range(size) == 0, [False]], 0)
-
-    def double(reached: tf.Tensor, following: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        landed = tf.scatter_nd(following[:, tf.newaxis], tf.cast(reached, tf.int32), [size + 1]) > 0
-        return reached | landed, tf.gather(following, following)
-
-    reached, _ = tf.while_loop(
-        lambda _, following: tf.reduce_any(following < size), double, (reached, following), parallel_iterations=1
-    )
-    return reached[:size]
+    """Which of the matches (sorted by start) a search from the left takes: each the first from the end of the last."""
+    return reachable(tf.range(count(start)) == 0, tf.searchsorted(start, end))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.double_arrays import Trie
+from tf_exporter.tokenizers.double_arrays import string_trie
 from tf_exporter.tokenizers.merges import Merges
 from tf_exporter.tokenizers.pre_tokenizers import Words, byte_chars
 from tf_exporter.tokenizers.spec import BPESpec
@@ -49,12 +49,7 @@ class BPE:
         self._all_known = byte_level and self._plain and byte_alphabet <= vocab.keys()
         self._merges = Merges(spec)
         texts = {text: id for text, id in self._texts(spec) if len(text) > 1}
-        alphabet = sorted({char for text in texts for char in text})
-        symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
-        table = np.zeros(UNICODE_SIZE + len(added_token_ids), np.int32)
-        table[[ord(char) for char in alphabet]] = np.arange(1, len(alphabet) + 1)
-        self._symbols = CodePointTable(table)
-        self._trie = Trie({tuple(symbols[char] for char in text): id for text, id in texts.items()})
+        self._symbols, self._trie = string_trie(texts, len(added_token_ids))
         self._alone = graph_constant(self._stands_alone(texts, max(vocab.values(), default=0) + 1))
 
     def _initial_ids(self, spec: BPESpec) -> list[CodePointTable]:

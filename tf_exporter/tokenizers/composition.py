@@ -14,7 +14,7 @@ from tokenizers import normalizers
 from tf_exporter.tokenizers.code_points import CodePointNormalizer
 from tf_exporter.tokenizers.double_arrays import PairTable
 from tf_exporter.tokenizers.probing import NormalizerTables, probe_normalizer
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, row_starts, run_ends
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, row_starts, run_ends, shift_right
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
 
 _STARTER, _SECOND, _MARK = range(3)
@@ -57,7 +57,7 @@ class Composition:
         """
         kind = self._kinds(stream.codes)
         added = stream.codes >= ADDED_TOKEN_BASE
-        heads = (kind == _STARTER) | row_starts(stream) | shift(added)
+        heads = (kind == _STARTER) | row_starts(stream) | shift_right(added, first=False)
         ends = run_ends(~tf.concat([heads[1:], [True]], 0)[: count(heads)]) + 1
         # A group without a starter begins with a mark, which nothing composes with.
         head = places(heads)
@@ -121,11 +121,6 @@ class Composition:
         at = tf.where(fits | (rank == 0), at + 1, tf.gather(behind, at))
         going = places(at < end)
         return (step + 1, *(tf.gather(of, going) for of in (at, end, base, current, last)), *found)
-
-
-def shift(flags: tf.Tensor) -> tf.Tensor:
-    """Bool [N]: whether the flag before is true."""
-    return tf.concat([[False], flags[:-1]], 0)
 
 
 @lru_cache(maxsize=1)

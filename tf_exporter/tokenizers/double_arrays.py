@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.stream import count
-from tf_exporter.tokenizers.tables import graph_constant
+from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _DENSE_STEPS = 4
 """Walks that outlive these steps are few: from there on only they are carried."""
@@ -172,6 +172,19 @@ class Trie:
             parallel_iterations=1,
         )
         return tf.tensor_scatter_nd_update(best, alive, found)
+
+
+def string_trie(values: Mapping[str, int], added_token_count: int, prefix: str = "") -> tuple[CodePointTable, Trie]:
+    """Strings → values ≥ 0, as the symbol of each code (0: in none of the strings) and a trie over symbols.
+
+    `prefix`: as in `Trie`.
+    """
+    alphabet = sorted({char for text in values for char in text})
+    symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
+    table = np.zeros(UNICODE_SIZE + added_token_count, np.int32)
+    table[[ord(char) for char in alphabet]] = np.arange(1, len(alphabet) + 1)
+    words = {tuple(symbols[char] for char in text): value for text, value in values.items()}
+    return CodePointTable(table), Trie(words, tuple(symbols.get(char, 0) for char in prefix))
 
 
 class PairTable:

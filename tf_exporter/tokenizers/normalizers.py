@@ -53,7 +53,7 @@ class Strip:
             removed |= _to_the_end(space, tf.concat([inside[1:], [False]], 0)[: count(space)])
         if self._left:
             removed |= tf.reverse(_to_the_end(tf.reverse(space, [0]), tf.reverse(inside, [0])), [0])
-        return _in_copies(stream, 1 - tf.cast(removed, tf.int32), stream.codes)[0]
+        return _in_copies(stream, 1 - tf.cast(removed, tf.int32))[0]
 
 
 def _to_the_end(space: tf.Tensor, goes_on: tf.Tensor) -> tf.Tensor:
@@ -72,7 +72,7 @@ class Prepend:
         """The longer stream."""
         first = tf.cast(section_starts(stream), tf.int32)
         bits = (1 + self._length).bit_length()
-        longer, owner, nth = _in_copies(stream, 1 + first * self._length, stream.codes, bits)
+        longer, owner, nth = _in_copies(stream, 1 + first * self._length, bits)
         put = nth < tf.gather(first, owner) * self._length
         codes = tf.where(put, tf.gather(self._text, tf.minimum(nth, self._length - 1)), longer.codes)
         return longer._replace(codes=codes)
@@ -105,14 +105,14 @@ class Replace:
         kept = (reached & ~match) | (stream.codes >= ADDED_TOKEN_BASE)
         lengths = tf.cast(kept, tf.int32) + tf.cast(match, tf.int32) * self._length
         bits = max(self._length, 1).bit_length()
-        replaced, owner, nth = _in_copies(stream, lengths, stream.codes, bits)
+        replaced, owner, nth = _in_copies(stream, lengths, bits)
         return replaced._replace(codes=tf.where(tf.gather(match, owner), tf.gather(self._content, nth), replaced.codes))
 
 
-def _in_copies(stream: Stream, lengths: tf.Tensor, values: tf.Tensor, bits: int = 3) -> tuple[Stream, tf.Tensor, tf.Tensor]:
+def _in_copies(stream: Stream, lengths: tf.Tensor, bits: int = 3) -> tuple[Stream, tf.Tensor, tf.Tensor]:
     """Each code in as many copies as its length says, with the place it came from and the number of the copy."""
     owner, nth = expand(lengths, bits)
-    return Stream(tf.gather(values, owner), tf.gather(offsets(lengths), stream.row_splits)), owner, nth
+    return Stream(tf.gather(stream.codes, owner), tf.gather(offsets(lengths), stream.row_splits)), owner, nth
 
 
 def build_normalizer(parts: Sequence[Part], added_token_count: int) -> list[Step]:

@@ -6,7 +6,6 @@ at once. Classes of characters are asked of the installed `tokenizers`, which ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -129,7 +128,7 @@ class Contraction(NamedTuple):
 
 
 class SpaceBeforeSpace(NamedTuple):
-    r"""\\s+(?!\\S): white space but for the last before something else."""
+    r"""\s+(?!\S): white space but for the last before something else."""
 
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
         """As `Class.match`."""
@@ -378,8 +377,3 @@ def read_pattern(config: ConfigFile, added_token_count: int) -> Pattern:
     if expression is None:
         raise config.unsupported("pattern", ("a string", *PATTERNS))
     return Pattern(expression, added_token_count)
-
-
-def class_names() -> Sequence[str]:
-    """All classes of characters that the listed expressions ask for."""
-    return sorted(set().union(*(expression.classes() for expression in PATTERNS.values())))

@@ -29,6 +29,8 @@ from tf_exporter.tokenizers.stream import (
 )
 from tf_exporter.tokenizers.tables import CodePointTable, graph_constant
 
+_BEHAVIORS = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
+_SCHEMES = ("first", "always", "never")
 INSIDE, REMOVED, ISOLATED = range(3)
 """Classes of a code point: part of a word, dropped between words, a word of its own."""
 
@@ -234,6 +236,8 @@ def isolated_code_points(parts: Sequence[Part]) -> frozenset[int]:
 
 
 def _build(kind: str, config: ConfigFile, step: Any, added: int) -> list[Step]:
+    for key, allowed in (("behavior", _BEHAVIORS), ("prepend_scheme", _SCHEMES)):
+        config.require(key, allowed)
     if kind in ("BertPreTokenizer", "WhitespaceSplit"):
         return [ByClass(probe_pre_tokenizer(step), added)]
     if kind == "Whitespace":

@@ -17,11 +17,11 @@ import tensorflow as tf
 from tf_exporter.errors import InputError
 from tf_exporter.source import ConfigFile
 from tf_exporter.tokenizers.code_points import CodePointNormalizer
-from tf_exporter.tokenizers.double_arrays import Trie
+from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.graphemes import Clusters
 from tf_exporter.tokenizers.probing import NormalizerTables
 from tf_exporter.tokenizers.stream import Stream, count, offsets, places, run_ends, utf8_length
-from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
+from tf_exporter.tokenizers.tables import UNICODE_SIZE
 
 _LONGEST_CLUSTER = 5
 """Bytes; longer clusters are replaced character by character."""
@@ -82,14 +82,9 @@ class Precompiled:
         changed |= {self._first_code + number: tuple(map(ord, new)) for number, new in enumerate(longer.values())}
         changed = {code: new for code, new in changed.items() if new != (code,)}
         self._clusters = Clusters(added_token_count)
-        alphabet = sorted({*(text for text in known if len(text) == 1), *(char for text in longer for char in text)})
-        symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
-        table = np.zeros(self._first_code, np.int32)
-        table[[ord(char) for char in alphabet]] = np.arange(1, len(alphabet) + 1)
-        self._symbols = CodePointTable(table)
         keys = {text: ord(text) for text in known if len(text) == 1}
         keys |= {text: self._first_code + number for number, text in enumerate(longer)}
-        self._trie = Trie({tuple(symbols[char] for char in text): code for text, code in keys.items()})
+        self._symbols, self._trie = string_trie(keys, added_token_count)
         self._characters = CodePointNormalizer(NormalizerTables(changed), added_token_count + len(longer))
 
     def __call__(self, stream: Stream) -> Stream:

@@ -75,7 +75,7 @@ def section_starts(stream: Stream) -> tf.Tensor:
 def expand(lengths: tf.Tensor, bits: int = 3) -> tuple[tf.Tensor, tf.Tensor]:
     """int32 lengths [N], each below 2^bits → (owner, nth), int32 [sum]: each element in as many copies as its length says."""
     # One range per element, in steps of its place, tells both the owner and which of its copies it is.
-    # In 64 bits where not even the longest of batches leaves room for it in 32.
+    # In 64 bits where copies may be many, so that long batches do not overflow.
     dtype = tf.int32 if bits <= 3 else tf.int64
     place = tf.cast(tf.range(count(lengths)), dtype)
     first = tf.bitwise.left_shift(place, tf.constant(bits, dtype))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.double_arrays import Trie
+from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import UnigramSpec
 from tf_exporter.tokenizers.stream import (
@@ -27,7 +27,7 @@ from tf_exporter.tokenizers.stream import (
     utf8_byte,
     utf8_length,
 )
-from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
+from tf_exporter.tokenizers.tables import graph_constant
 
 _UNKNOWN_PENALTY = 10.0
 _SHORT, _LONG = 8, 32
@@ -41,12 +41,7 @@ class Unigram:
 
     def __init__(self, spec: UnigramSpec, added_token_ids: list[int]) -> None:
         pieces = {piece: id for id, (piece, _) in enumerate(spec.pieces) if piece}
-        alphabet = sorted({char for piece in pieces for char in piece})
-        symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
-        table = np.zeros(UNICODE_SIZE + len(added_token_ids), np.int32)
-        table[[ord(char) for char in alphabet]] = np.arange(1, len(alphabet) + 1)
-        self._symbols = CodePointTable(table)
-        self._trie = Trie({tuple(symbols[char] for char in piece): id for piece, id in pieces.items()})
+        self._symbols, self._trie = string_trie(pieces, len(added_token_ids))
         scores = np.array([score for _, score in spec.pieces], np.float64)
         # By id; the last is that of an unknown character.
         self._scores = graph_constant(np.append(scores, scores.min() - _UNKNOWN_PENALTY))

@@ -5,23 +5,18 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.double_arrays import Trie
+from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import WordLevelSpec
 from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, places
-from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
+from tf_exporter.tokenizers.tables import graph_constant
 
 
 class WordLevel:
     """Words → token ids."""
 
     def __init__(self, spec: WordLevelSpec, added_token_ids: list[int]) -> None:
-        alphabet = sorted({char for token in spec.vocab for char in token})
-        symbols = {char: symbol for symbol, char in enumerate(alphabet, start=1)}
-        table = np.zeros(UNICODE_SIZE + len(added_token_ids), np.int32)
-        table[[ord(char) for char in alphabet]] = np.arange(1, len(alphabet) + 1)
-        self._symbols = CodePointTable(table)
-        self._trie = Trie({tuple(symbols[char] for char in token): id for token, id in spec.vocab.items() if token})
+        self._symbols, self._trie = string_trie({token: id for token, id in spec.vocab.items() if token}, len(added_token_ids))
         self._unk_id = spec.vocab[spec.unk_token]
         self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.double_arrays import Trie
+from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import WordPieceSpec
 from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, places
-from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
+from tf_exporter.tokenizers.tables import graph_constant
 
 
 class WordPiece:
@@ -25,21 +25,13 @@ class WordPiece:
         # A longer token never matches, as its word is unknown before it is looked up.
         longest = spec.max_input_chars_per_word + len(spec.continuing_subword_prefix)
         vocab = {token: id for token, id in spec.vocab.items() if token and len(token) <= longest}
-        alphabet = sorted({ord(char) for token in vocab for char in token})
-        symbols = {code: symbol for symbol, code in enumerate(alphabet, start=1)}
-        table = np.zeros(UNICODE_SIZE + len(added_token_ids), np.int32)
-        table[alphabet] = np.arange(1, len(alphabet) + 1)
-        self._symbols = CodePointTable(table)
         self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
-        prefix = tuple(symbols.get(ord(char), 0) for char in spec.continuing_subword_prefix)
-        self._trie = Trie({tuple(symbols[ord(char)] for char in token): id for token, id in vocab.items()}, prefix)
+        prefix = spec.continuing_subword_prefix
+        self._symbols, self._trie = string_trie(vocab, len(added_token_ids), prefix)
         self._prefix_length = len(prefix)
         starting = self._trie.first_states(Trie.ROOT)
         continuing = self._trie.first_states(self._trie.prefix_state)
-        first = np.full((max(len(alphabet) + 1, len(starting)), 2), Trie.DEAD, np.int32)
-        first[: len(starting), 0] = continuing
-        first[: len(starting), 1] = starting
-        self._first = graph_constant(first.reshape(-1))
+        self._first = graph_constant(np.stack([continuing, starting], 1).reshape(-1))
 
     def __call__(self, words: Words) -> Tokens:
         """Splits every word into pieces; a word that cannot be, or is too long, becomes the unknown token."""
