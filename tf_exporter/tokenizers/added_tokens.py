@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_exporter.tokenizers.double_arrays import Trie
 from tf_exporter.tokenizers.probing import probe_word_and_space
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, reachable
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, rarely, reachable
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _WORD, _SPACE = 1, 2
@@ -58,16 +58,13 @@ class AddedTokenSplitter:
     def __call__(self, stream: Stream) -> Stream:
         """The stream with each occurrence replaced; untouched and cheap where there is none."""
         state = tf.gather(self._first, self._symbols(stream.codes))
-        codes, row_splits = tf.cond(tf.reduce_any(state > Trie.DEAD), lambda: self._split(stream, state), lambda: tuple(stream))
-        codes.set_shape([None])
-        row_splits.set_shape([None])
-        return Stream(codes, row_splits)
+        return rarely(tf.reduce_any(state > Trie.DEAD), lambda: self._split(stream, state), stream)
 
-    def _split(self, stream: Stream, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _split(self, stream: Stream, state: tf.Tensor) -> Stream:
         row = tf.cumsum(
             tf.scatter_nd(stream.row_splits[1:-1, tf.newaxis], tf.ones_like(stream.row_splits[1:-1]), [count(stream.codes) + 1])
         )
-        start = tf.cast(tf.where(state > Trie.DEAD)[:, 0], tf.int32)
+        start = places(state > Trie.DEAD)
         best = self._match(stream, row, start, tf.gather(state, start))
         found = best > Trie.DEAD
         start, best = tf.boolean_mask(start, found), tf.boolean_mask(best, found)
@@ -91,15 +88,18 @@ class AddedTokenSplitter:
         symbols = tf.concat([self._symbols(stream.codes), [0]], 0)
         length = count(stream.codes)
         limit = tf.gather(stream.row_splits, tf.gather(row, start) + 1)
-        return tf.while_loop(
-            lambda step, state, best: (step <= self._trie.max_depth) & tf.reduce_any(state > Trie.DEAD),
-            lambda step, state, best: (
-                step + 1,
-                *self._trie.advance(state, best, tf.gather(symbols, tf.where(start + step < limit, start + step, length))),
-            ),
-            (tf.constant(1), state, tf.fill([count(start)], Trie.DEAD)),
+
+        def one(step: tf.Tensor, state: tf.Tensor, deepest: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            symbol = tf.gather(symbols, tf.where(start + step < limit, start + step, length))
+            return step + 1, *self._trie.deeper(state, deepest, symbol)
+
+        *_, deepest = tf.while_loop(
+            lambda step, state, _: (step < self._trie.max_depth) & tf.reduce_any(state > Trie.DEAD),
+            one,
+            (tf.constant(1), state, state),
             parallel_iterations=1,
-        )[2]
+        )
+        return tf.gather(self._trie.longest_word, deepest)
 
     def _refuse(
         self,
@@ -133,7 +133,7 @@ class AddedTokenSplitter:
         if not self._flags.keys() & {"lstrip", "rstrip"}:
             return start, end
         solid = tf.bitwise.bitwise_and(self._classes(stream.codes), _SPACE) == 0
-        place = tf.concat([[-1], tf.cast(tf.where(solid)[:, 0], tf.int32), [count(solid)]], 0)
+        place = tf.concat([[-1], places(solid), [count(solid)]], 0)
         # place[k] is where the k-th code that is no white space stands, from 1.
         before = offsets(tf.cast(solid, tf.int32))
         if "rstrip" in self._flags:
@@ -145,7 +145,7 @@ class AddedTokenSplitter:
             start = tf.where(tf.gather(self._flags["lstrip"], pattern), stripped, start)
         return start, end
 
-    def _replace(self, stream: Stream, start: tf.Tensor, end: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _replace(self, stream: Stream, start: tf.Tensor, end: tf.Tensor, number: tf.Tensor) -> Stream:
         """Puts an added token's code at its start and drops the rest of its match."""
         length = count(stream.codes)
         marks = tf.scatter_nd(start[:, tf.newaxis], tf.ones_like(start), [length])
@@ -154,7 +154,7 @@ class AddedTokenSplitter:
         kept = ~covered | (marks > 0)
         codes = tf.tensor_scatter_nd_update(stream.codes, start[:, tf.newaxis], number + ADDED_TOKEN_BASE)
         row_splits = tf.gather(offsets(tf.cast(kept, tf.int32)), stream.row_splits)
-        return tf.boolean_mask(codes, kept), row_splits
+        return Stream(tf.boolean_mask(codes, kept), row_splits)
 
 
 def _without_overlaps(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.double_arrays import string_trie
+from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.merges import Merges
 from tf_exporter.tokenizers.pre_tokenizers import Words, byte_chars
 from tf_exporter.tokenizers.spec import BPESpec
@@ -23,7 +23,6 @@ from tf_exporter.tokenizers.stream import (
     expand,
     offsets,
     places,
-    run_ends,
     utf8_byte,
     utf8_length,
 )
@@ -50,7 +49,7 @@ class BPE:
         self._merges = Merges(spec)
         texts = {text: id for text, id in self._texts(spec) if len(text) > 1}
         self._symbols, self._trie = string_trie(texts, len(added_token_ids))
-        self._alone = graph_constant(self._stands_alone(texts, max(vocab.values(), default=0) + 1))
+        self._alone = graph_constant(self._stands_alone(texts, max(vocab.values(), default=0) + 1)[self._trie.values])
 
     def _initial_ids(self, spec: BPESpec) -> list[CodePointTable]:
         """Code → id + 1 of the character it is, 0 if unknown; one table for each of inside, first, last and only."""
@@ -86,8 +85,8 @@ class BPE:
         return found
 
     def _stands_alone(self, texts: dict[str, int], size: int) -> np.ndarray:
-        """Bool [size]: whether the text of a token, by itself, is merged into that token."""
-        alone = np.zeros(size, bool)
+        """Bool [size + 1]: whether the text of a token, by itself, is merged into that token; at last, of no token."""
+        alone = np.zeros(size + 1, bool)
         if not self._plain or not texts:
             return alone
         lengths = np.array([len(text) for text in texts])
@@ -96,7 +95,8 @@ class BPE:
         segments = np.repeat(np.arange(len(texts), dtype=np.int32), lengths)
         known = np.logical_and.reduceat(symbols.numpy() >= 0, np.concatenate([[0], np.cumsum(lengths)[:-1]]))
         merge = tf.function(self._merges, autograph=False)
-        merged, left = (of.numpy() for of in merge(tf.maximum(symbols, 0), tf.constant(segments)))
+        merged, at = (of.numpy() for of in merge(tf.maximum(symbols, 0), tf.constant(segments)))
+        left = segments[at]
         single = np.bincount(left, minlength=len(texts)) == 1
         ids = np.array(list(texts.values()))
         fits = single & known
@@ -106,35 +106,31 @@ class BPE:
 
     def __call__(self, words: Words) -> Tokens:
         """Merges the characters of every word."""
-        symbols, ids, word, row_splits = self._characters(words)
-        size = count(ids)
-        first = word != tf.concat([[-1], word[:-1]], 0)
+        symbols, ids, first, row_splits = self._characters(words)
+        place = tf.range(count(ids))
         best = self._trie.longest(self._trie.start(symbols), tf.where(first, 0, symbols))
-        reach = tf.range(size) + tf.maximum(tf.gather(self._trie.depth, best), 1)
-        # A token that starts at q and ends at r reaches across all places between.
-        marks = tf.scatter_nd(tf.concat([tf.range(size) + 1, reach], 0)[:, tf.newaxis], tf.repeat([1, -1], size), [size + 1])
-        cut = first | (tf.cumsum(marks)[:size] <= 0)
-        start = places(cut)
-        end = tf.concat([start[1:], size[tf.newaxis]], 0)[: count(start)]
-        token = tf.gather(self._trie.value, tf.gather(best, start))
-        whole = tf.gather(reach, start) == end
-        alone = tf.gather(self._alone, tf.maximum(token, 0))
+        # A token that starts before a place reaches across it, unless it ends there at the latest.
+        reach = place + tf.maximum(tf.gather(self._trie.depth, best), 1)
+        ended = tf.scatter_nd(reach[:, tf.newaxis], tf.ones_like(reach), [count(ids) + 1])
+        cut = first | (tf.cumsum(ended)[:-1] == place)
+        to_the_end = tf.concat([cut, [True]], 0)
+        single = to_the_end[1:]
+        alone = tf.gather(self._alone, best)
         if self._ignore_merges:
-            word_end = tf.gather(run_ends(~tf.concat([first[1:], [True]], 0)[:size]) + 1, start)
-            alone |= tf.gather(first, start) & (word_end == end)
-        single = end == start + 1
-        done = single | (whole & alone & (token >= 0))
+            whole_word = first & tf.gather(tf.concat([first, [True]], 0), reach)
+            alone |= whole_word & (best > Trie.DEAD)
+        done = single | (alone & tf.gather(to_the_end, reach))
         segment = tf.cumsum(tf.cast(cut, tf.int32)) - 1
-        rest = places(~tf.gather(done, segment))
-        merged, owner = self._merges(tf.gather(ids, rest), tf.gather(segment, rest))
-        whole = places(done)
-        owner = tf.concat([whole, owner], 0)
-        order = tf.argsort(owner, stable=True)
-        ids = tf.gather(tf.concat([tf.gather(tf.where(single, tf.gather(ids, start), token), whole), merged], 0), order)
-        return Tokens(ids, tf.searchsorted(tf.gather(start, tf.gather(owner, order)), row_splits))
+        rest = places(~tf.gather(tf.gather(done, places(cut)), segment))
+        merged, at = self._merges(tf.gather(ids, rest), tf.gather(segment, rest))
+        # Every token at the place of its first character.
+        ids = tf.where(cut & done, tf.where(single, ids, tf.gather(self._trie.value, best)), -1)
+        ids = tf.tensor_scatter_nd_update(ids, tf.gather(rest, at)[:, tf.newaxis], merged)
+        kept = places(ids >= 0)
+        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, row_splits))
 
     def _characters(self, words: Words) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The characters merging starts from: (symbol of the trie, id, number of the word) int32 [M], and row splits.
+        """The characters merging starts from: symbol of the trie and id, int32 [M]; whether a word starts; row splits.
 
         An added token is a word of its own. Characters that are unknown become their bytes, the unknown token, or nothing.
         """
@@ -143,8 +139,7 @@ class BPE:
         known = self._initial[0](words.codes)
         if self._all_known:
             ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), known - 1)
-            word = tf.cumsum(tf.cast(words.starts | added, tf.int32))
-            return self._symbols(words.codes), ids, word, words.row_splits
+            return self._symbols(words.codes), ids, words.starts | added, words.row_splits
         if not self._plain:
             last = ~tf.concat([words.inside[1:], [False]], 0)[: count(words.codes)]
             variants = tf.stack([table(words.codes) for table in self._initial])
@@ -170,4 +165,6 @@ class BPE:
         if self._byte_ids is not None:
             byte = utf8_byte(tf.gather(words.codes, owner), tf.gather(lengths, owner), nth)
             ids = tf.where(tf.gather(unknown, owner), tf.gather(self._byte_ids, byte), ids)
-        return tf.gather(symbols, owner), ids, tf.gather(word, owner), tf.gather(offsets(lengths), words.row_splits)
+        word = tf.gather(word, owner)
+        first = word != tf.concat([[0], word[:-1]], 0)
+        return tf.gather(symbols, owner), ids, first, tf.gather(offsets(lengths), words.row_splits)

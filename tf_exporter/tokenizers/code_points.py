@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.probing import NormalizerTables
-from tf_exporter.tokenizers.stream import Stream, expand, offsets, row_starts
+from tf_exporter.tokenizers.stream import Stream, expand, offsets, rarely, row_starts
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _SELF = -1
@@ -62,12 +62,8 @@ class CodePointNormalizer:
         normalized = Stream(codes, tf.gather(offsets(lengths), stream.row_splits))
         if not self._reorders:
             return normalized
-        codes = tf.cond(
-            tf.reduce_any(tf.bitwise.bitwise_and(packed, 1) > 0),
-            lambda: self._reorder(stream, normalized, owner),
-            lambda: codes,
-        )
-        return Stream(codes, normalized.row_splits)
+        unordered = tf.reduce_any(tf.bitwise.bitwise_and(packed, 1) > 0)
+        return normalized._replace(codes=rarely(unordered, lambda: self._reorder(stream, normalized, owner), codes))
 
     def _reorder(self, source: Stream, normalized: Stream, owner: tf.Tensor) -> tf.Tensor:
         """Sorts the marks between two starters by combining class; marks that were dropped still order the rest.

@@ -14,7 +14,17 @@ from tokenizers import normalizers
 from tf_exporter.tokenizers.code_points import CodePointNormalizer
 from tf_exporter.tokenizers.double_arrays import PairTable
 from tf_exporter.tokenizers.probing import NormalizerTables, probe_normalizer
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, row_starts, run_ends, shift_right
+from tf_exporter.tokenizers.stream import (
+    ADDED_TOKEN_BASE,
+    Stream,
+    count,
+    offsets,
+    places,
+    rarely,
+    row_starts,
+    run_ends,
+    shift_right,
+)
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
 
 _STARTER, _SECOND, _MARK = range(3)
@@ -41,14 +51,8 @@ class Composition:
 
     def __call__(self, stream: Stream) -> Stream:
         """The composed stream."""
-        codes, row_splits = tf.cond(
-            tf.reduce_any(self._changing(stream.codes) > 0),
-            lambda: tuple(self._compose(self._decompose(stream))),
-            lambda: tuple(stream),
-        )
-        codes.set_shape([None])
-        row_splits.set_shape([None])
-        return Stream(codes, row_splits)
+        changing = tf.reduce_any(self._changing(stream.codes) > 0)
+        return rarely(changing, lambda: self._compose(self._decompose(stream)), stream)
 
     def _compose(self, stream: Stream) -> Stream:
         """Composes each starter with what follows it, group by group in parallel.

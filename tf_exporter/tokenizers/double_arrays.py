@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.stream import count
+from tf_exporter.tokenizers.stream import count, places
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _DENSE_STEPS = 4
@@ -69,11 +69,20 @@ class _Slots:
         return bases
 
 
+def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """All numbers of the ranges that begin at `start`, one range after the other."""
+    before = np.cumsum(length) - length
+    numbers: np.ndarray = np.repeat(start - before, length) + np.arange(length.sum())
+    return numbers
+
+
 class Trie:
     """A double-array trie (J. Aoe, 1989) over symbols ≥ 1, walked for many positions at once.
 
-    A state is a slot; `ROOT` and `DEAD` are slots 0 and 1. Slot s keeps `base` and whether a word ends there in one
-    int32, and the state it is reached from. Symbol 0 leads nowhere from everywhere.
+    A state is a slot; `ROOT` and `DEAD` are slots 0 and 1. Symbol 0 leads nowhere from everywhere.
+
+    Of each state, int32: `value` of the word that ends there (−1: none), `depth` in symbols, and `longest_word`: the last
+    state on the way to it from `ROOT` in which a word ends (`DEAD`: none).
     """
 
     ROOT = 0
@@ -98,27 +107,27 @@ class Trie:
         slot[nodes] = base[parents] + symbols
         size = int(max(slot.max(), base.max())) + self.symbol_count + 1
         self._check = np.full(size, -1, np.int32)
-        self._step = np.zeros(size, np.int32)
-        value = np.full(size, -1, np.int32)
-        depth_of = np.zeros(size, np.int32)
+        self._base = np.zeros(size, np.int32)
+        self.values = value = np.full(size, -1, np.int32)
+        depth, longest_word = np.zeros(size, np.int32), np.full(size, self.DEAD, np.int32)
         self._check[slot[nodes]] = slot[parents]
-        self._step[slot] = base * 2 + (np.array(values) >= 0)
+        self._base[slot] = base
         value[slot] = values
-        self.max_depth = 0
-        frontier, depth = [0], 0
-        while frontier:
-            depth_of[slot[frontier]] = depth
-            self.max_depth = depth
-            frontier = [child for node in frontier for child in children[node].values()]
-            depth += 1
+        edges = np.flatnonzero(parents == 0)
+        while len(edges):
+            above, below = slot[parents[edges]], slot[nodes[edges]]
+            depth[below] = depth[above] + 1
+            longest_word[below] = np.where(value[below] >= 0, below, longest_word[above])
+            edges = _ranges(first_edge[nodes[edges]], fan_out[nodes[edges]])
+        self.max_depth = int(depth.max())
         self.prefix_state = self._walk_one(prefix)
-        self.step, self.check = graph_constant(self._step), graph_constant(self._check)
-        self.value, self.depth = graph_constant(value), graph_constant(depth_of)
+        self._bases, self._checks = graph_constant(self._base), graph_constant(self._check)
+        self.value, self.depth, self.longest_word = map(graph_constant, (value, depth, longest_word))
 
     def _walk_one(self, symbols: Iterable[int]) -> int:
         state = self.ROOT
         for symbol in symbols:
-            following = int(self._step[state]) // 2 + symbol
+            following = int(self._base[state]) + symbol
             if symbol == 0 or following >= len(self._check) or self._check[following] != state:
                 return self.DEAD
             state = following
@@ -127,51 +136,54 @@ class Trie:
     def first_states(self, start: int) -> np.ndarray:
         """int32 [symbol_count]: the state after one symbol from `start` (`ROOT` or `prefix_state`)."""
         symbols = np.arange(self.symbol_count)
-        following = self._step[start] // 2 + symbols
+        following = self._base[start] + symbols
         found = (self._check[following] == start) & (symbols > 0) & (start != self.DEAD)
         return np.where(found, following, self.DEAD).astype(np.int32)
 
     def ends_word(self, state: tf.Tensor) -> tf.Tensor:
         """Whether a word ends in each state."""
-        return tf.bitwise.bitwise_and(tf.gather(self.step, state), 1) > 0
+        return tf.gather(self.value, state) >= 0
 
-    def advance(self, state: tf.Tensor, best: tf.Tensor, symbol: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step of every walk: (state, last state a word ended in) → the same after `symbol` (all int32 [N])."""
-        step = tf.gather(self.step, state)
-        best = tf.where(tf.bitwise.bitwise_and(step, 1) > 0, state, best)
-        following = tf.bitwise.right_shift(step, 1) + symbol
-        return tf.where(tf.gather(self.check, following) == state, following, self.DEAD), best
+    def advance(self, state: tf.Tensor, symbol: tf.Tensor) -> tf.Tensor:
+        """One step of every walk: the states after `symbol`; int32 [N] each."""
+        following = tf.gather(self._bases, state) + symbol
+        return tf.where(tf.gather(self._checks, following) == state, following, self.DEAD)
+
+    def deeper(self, state: tf.Tensor, deepest: tf.Tensor, symbol: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `advance`, and where each walk came to in the end; int32 [N] each."""
+        following = tf.gather(self._bases, state) + symbol
+        goes_on = tf.gather(self._checks, following) == state
+        return tf.where(goes_on, following, self.DEAD), tf.where(goes_on, following, deepest)
 
     def start(self, symbols: tf.Tensor) -> tf.Tensor:
         """The state after one symbol from `ROOT`; int32 [N] each."""
-        following = tf.gather(self.step, self.ROOT) // 2 + symbols
-        return tf.where((symbols > 0) & (tf.gather(self.check, following) == self.ROOT), following, self.DEAD)
+        following = int(self._base[self.ROOT]) + symbols
+        return tf.where((symbols > 0) & (tf.gather(self._checks, following) == self.ROOT), following, self.DEAD)
 
     def longest(self, state: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
-        """int32 [N]: the last state in which a word ends on the way from each place, `DEAD` where none does.
+        """int32 [N]: the last state in which a word ends on the way from `ROOT` over each place, `DEAD` where none does.
 
         `state`: after the symbol of each place; `following`: the symbols, 0 where a way from the place before ends.
         """
         length = count(state)
         padded = tf.pad(following, [[0, _DENSE_STEPS + 1]])
-        best = tf.fill([length], self.DEAD)
-        for step in range(1, min(_DENSE_STEPS, self.max_depth) + 1):
-            state, best = self.advance(state, best, padded[step : step + length])
-        if self.max_depth <= _DENSE_STEPS:
-            return best
-        alive = tf.cast(tf.where(state > self.DEAD), tf.int32)
-        index = alive[:, 0]
-        padded = padded[: length + 1]
-        *_, found = tf.while_loop(
-            lambda step, state, best: (step <= self.max_depth) & tf.reduce_any(state > self.DEAD),
-            lambda step, state, best: (
-                step + 1,
-                *self.advance(state, best, tf.gather(padded, tf.minimum(index + step, length))),
-            ),
-            (tf.constant(_DENSE_STEPS + 1), tf.gather(state, index), tf.gather(best, index)),
-            parallel_iterations=1,
-        )
-        return tf.tensor_scatter_nd_update(best, alive, found)
+        deepest = state
+        for step in range(1, min(_DENSE_STEPS, self.max_depth - 1) + 1):
+            state, deepest = self.deeper(state, deepest, padded[step : step + length])
+        if self.max_depth - 1 > _DENSE_STEPS:
+            alive = places(state > self.DEAD)
+            padded = padded[: length + 1]
+            *_, found = tf.while_loop(
+                lambda step, state, _: (step < self.max_depth) & tf.reduce_any(state > self.DEAD),
+                lambda step, state, deepest: (
+                    step + 1,
+                    *self.deeper(state, deepest, tf.gather(padded, tf.minimum(alive + step, length))),
+                ),
+                (tf.constant(_DENSE_STEPS + 1), tf.gather(state, alive), tf.gather(deepest, alive)),
+                parallel_iterations=1,
+            )
+            deepest = tf.tensor_scatter_nd_update(deepest, alive[:, tf.newaxis], found)
+        return tf.gather(self.longest_word, deepest)
 
 
 def string_trie(values: Mapping[str, int], added_token_count: int, prefix: str = "") -> tuple[CodePointTable, Trie]:

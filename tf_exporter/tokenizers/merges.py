@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tf_exporter.tokenizers.double_arrays import PairTable
 from tf_exporter.tokenizers.spec import BPESpec
-from tf_exporter.tokenizers.stream import count, offsets, places
+from tf_exporter.tokenizers.stream import count, not_inlined, offsets, places, rarely
 from tf_exporter.tokenizers.tables import graph_constant
 
 _LARGEST_INT = 2**31 - 1
@@ -24,7 +24,10 @@ _STRIDE = 64
 
 
 class Merges:
-    """(ids of symbols, the numbers of their segments, rising) → the same for what they are merged to; int32 [A] each."""
+    """(ids of symbols, the numbers of their segments, rising) → what they are merged to, not in order; int32 each.
+
+    That is the ids, and the place of the first symbol of each.
+    """
 
     def __init__(self, spec: BPESpec) -> None:
         vocab, skipped = spec.vocab, len(spec.continuing_subword_prefix)
@@ -43,14 +46,12 @@ class Merges:
     def __call__(self, ids: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Merges until nothing is left to merge."""
         longer = segment[2 * _STRIDE :] == segment[: -2 * _STRIDE]
-        ids, segment = tf.cond(
-            tf.reduce_any(longer),
-            lambda: self._in_windows(ids, segment),
-            lambda: self._merge(ids, segment, tf.range(count(ids)))[:2],
+        merged: tuple[tf.Tensor, tf.Tensor] = tf.cond(
+            tf.reduce_any(longer), not_inlined(lambda: self._in_windows(ids, segment)), lambda: self._merge(ids, segment)
         )
-        ids.set_shape([None])
-        segment.set_shape([None])
-        return ids, segment
+        for vector in merged:
+            vector.set_shape([None])
+        return merged
 
     def _in_windows(self, ids: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         start = places(segment != tf.concat([[-1], segment[:-1]], 0))
@@ -63,7 +64,8 @@ class Merges:
         end = tf.where(last, tf.gather(start + length, owner), begin + 2 * _STRIDE)
         _, at = tf.raw_ops.RaggedRange(starts=begin, limits=end, deltas=tf.constant(1), Tsplits=tf.int32)
         window = tf.repeat(tf.range(count(owner)), end - begin)
-        merged, window, at = self._merge(tf.gather(ids, at), window, at)
+        merged, kept = self._merge(tf.gather(ids, at), window)
+        window, at = tf.gather(window, kept), tf.gather(at, kept)
         until = tf.concat([at[1:], [0]], 0)
         until = tf.where(tf.concat([window[1:], [-1]], 0) == window, until, tf.gather(end, window))
         # Where each token of a window ends, by where it starts in the window.
@@ -85,16 +87,15 @@ class Merges:
         )
         number = tf.cumsum(tf.cast(segment != tf.concat([[-1], segment[:-1]], 0), tf.int32)) - 1
         again = places(tf.gather(failed, number))
-        whole, whole_segment, whole_at = self._merge(tf.gather(ids, again), tf.gather(segment, again), again)
-        at = tf.concat([tf.gather(at, kept), whole_at], 0)
-        order = tf.argsort(at)
-        segments = tf.concat([tf.gather(segment, tf.gather(start, tf.gather(owner, tf.gather(window, kept)))), whole_segment], 0)
-        return tf.gather(tf.concat([tf.gather(merged, kept), whole], 0), order), tf.gather(segments, order)
+        whole, whole_at = self._merge(tf.gather(ids, again), tf.gather(segment, again))
+        at = tf.concat([tf.gather(at, kept), tf.gather(again, whole_at)], 0)
+        return tf.concat([tf.gather(merged, kept), whole], 0), at
 
-    def _merge(self, ids: tf.Tensor, segment: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Merges whole segments; `at`: the place of each symbol, which of merged ones that of the first stays."""
+    def _merge(self, ids: tf.Tensor, segments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Merges whole segments."""
 
-        def one(_: tf.Tensor, ids: tf.Tensor, segment: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def one(_: tf.Tensor, ids: tf.Tensor, at: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            segment = tf.gather(segments, at)
             following = tf.concat([ids[1:], [0]], 0)
             rank = self._pairs(ids, following, tf.concat([segment[1:], [-1]], 0) == segment)
             lowest = tf.gather(tf.math.segment_min(rank, segment), segment)
@@ -109,13 +110,17 @@ class Merges:
                 take = self._undisturbed(ids, segment, rank, take)
             ids = tf.where(take, tf.gather(self._made, rank), ids)
             kept = places(~tf.concat([[False], take[:-1]], 0))
-            return some, tf.gather(ids, kept), tf.gather(segment, kept), tf.gather(at, kept)
+            return some, tf.gather(ids, kept), tf.gather(at, kept)
 
-        shapes = tuple(tf.TensorShape(shape) for shape in ([], [None], [None], [None]))
-        _, *merged = tf.while_loop(
-            lambda more, *_: more, one, (count(ids) > 0, ids, segment, at), shape_invariants=shapes, parallel_iterations=1
+        shapes = tuple(tf.TensorShape(shape) for shape in ([], [None], [None]))
+        _, ids, at = tf.while_loop(
+            lambda more, *_: more,
+            one,
+            (count(ids) > 0, ids, tf.range(count(ids))),
+            shape_invariants=shapes,
+            parallel_iterations=1,
         )
-        return tuple(merged)
+        return ids, at
 
     def _undisturbed(self, ids: tf.Tensor, segment: tf.Tensor, rank: tf.Tensor, take: tf.Tensor) -> tf.Tensor:
         """Of the merges chosen, those that come before any other: up to the first of a segment that makes a lower pair."""
@@ -137,4 +142,4 @@ class Merges:
             disturbing = tf.where(take & lower, place, _LARGEST_INT)
             return take & (place <= tf.gather(tf.math.segment_min(disturbing, segment), segment))
 
-        return tf.cond(tf.reduce_any(doubtful), up_to_the_first, lambda: take)
+        return rarely(tf.reduce_any(doubtful), up_to_the_first, take)

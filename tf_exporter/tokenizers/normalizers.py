@@ -22,6 +22,7 @@ from tf_exporter.tokenizers.stream import (
     count,
     expand,
     offsets,
+    rarely,
     reachable_ahead,
     run_ends,
     section_starts,
@@ -87,12 +88,7 @@ class Replace:
 
     def __call__(self, stream: Stream) -> Stream:
         """The stream with all matches replaced; untouched where there are none."""
-        codes, row_splits = tf.cond(
-            self._pattern.may_match(stream.codes), lambda: tuple(self._replace(stream)), lambda: tuple(stream)
-        )
-        codes.set_shape([None])
-        row_splits.set_shape([None])
-        return Stream(codes, row_splits)
+        return rarely(self._pattern.may_match(stream.codes), lambda: self._replace(stream), stream)
 
     def _replace(self, stream: Stream) -> Stream:
         starts = section_starts(stream)

@@ -45,6 +45,13 @@ class Scan:
             self._runs[bit] = run_ends(self.belongs(bit))
         return tf.minimum(self.take(self._runs[bit], at), self.ends[:-1])
 
+    def own_run(self, bits: int, at: tf.Tensor) -> tf.Tensor:
+        """Where the run of the class that the code at `at` is of ends; of disjoint classes `bits`, FAILED where of none."""
+        kinds = tf.bitwise.bitwise_and(self._classes, bits)
+        ends = run_ends(tf.concat([kinds[1:] == kinds[:-1], [False]], 0)) + 1
+        found = self.within(at) & (self.take(kinds, at) > 0)
+        return tf.where(found, tf.minimum(self.take(ends, at), self.ends[:-1]), FAILED)
+
     def take(self, values: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
         """Element `at` of values [N + 1]."""
         return values[:-1] if at is self.here else tf.gather(values, tf.maximum(at, 0))
@@ -70,8 +77,9 @@ class Class(NamedTuple):
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
         """Where the match that starts at `at` ends, int32 [N]; FAILED where there is none."""
         bit = bits[self.name]
-        if (self.least, self.most) == (1, 1):
-            return tf.where(scan.within(at) & scan.take(scan.belongs(bit), at), at + 1, FAILED)
+        if self.most == 1:
+            found = scan.within(at) & scan.take(scan.belongs(bit), at)
+            return tf.where(found, at + 1, at if self.least == 0 else FAILED)
         end = tf.maximum(scan.run(bit, at), at)
         if self.most is not None:
             end = tf.minimum(end, at + self.most)
@@ -127,14 +135,27 @@ class Contraction(NamedTuple):
         return {*self._names()}
 
 
-class SpaceBeforeSpace(NamedTuple):
-    r"""\s+(?!\S): white space but for the last before something else."""
+class Run(NamedTuple):
+    """A+|B+|…: of classes that have no character in common."""
+
+    names: tuple[str, ...]
+
+    def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
+        """As `Class.match`."""
+        return scan.own_run(sum(bits[name] for name in self.names), at)
+
+    def classes(self) -> set[str]:
+        """As `Class.classes`."""
+        return {*self.names}
+
+
+class Spaces(NamedTuple):
+    r"""\s+(?!\S)|\s+: white space, but for the last before something else if there is more."""
 
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
         """As `Class.match`."""
         end = scan.run(bits[r"\s"], at)
-        end = tf.where(end == scan.ends[:-1], end, end - 1)
-        return tf.where(end > at, end, FAILED)
+        return tf.where(end > at, tf.where(end == scan.ends[:-1], end, tf.maximum(end - 1, at + 1)), FAILED)
 
     def classes(self) -> set[str]:
         """As `Class.classes`."""
@@ -183,7 +204,7 @@ class Maybe(NamedTuple):
 class Chain(NamedTuple):
     """One piece after the other; none may need to give anything back to the next (see `Maybe` and `UpToLast`)."""
 
-    steps: tuple[Class | Text | Contraction | SpaceBeforeSpace | UpToLast | Maybe | Either, ...]
+    steps: tuple[Class | Text | Contraction | Run | Spaces | UpToLast | Maybe | Either, ...]
 
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
         """As `Class.match`."""
@@ -223,7 +244,7 @@ def _maybe(name: str) -> Class:
     return Class(name, 0, 1)
 
 
-def _chain(*steps: Class | Text | Contraction | SpaceBeforeSpace | UpToLast | Maybe | Either) -> Chain:
+def _chain(*steps: Class | Text | Contraction | Run | Spaces | UpToLast | Maybe | Either) -> Chain:
     return Chain(steps)
 
 
@@ -235,8 +256,7 @@ _SPACE, _LINE, _WHITE = " ", r"[\r\n]", r"\s"
 _SPACES = (
     # \s*[\r\n]+ is all white space up to the last line break.
     _chain(UpToLast(_WHITE, _LINE)),
-    _chain(SpaceBeforeSpace()),
-    _chain(_some(_WHITE)),
+    _chain(Spaces()),
 )
 _BEFORE_LETTERS = r"[^\r\n\p{L}\p{N}]"
 
@@ -275,8 +295,9 @@ _OTHERS = r"[^\s\p{L}\p{N}]"
 _GPT2 = Either(
     (
         _chain(Contraction()),
-        *(_chain(_maybe(_SPACE), _some(name)) for name in (r"\p{L}", r"\p{N}", _OTHERS)),
-        *_SPACES[1:],
+        # All three may begin with the space.
+        _chain(_maybe(_SPACE), Run((r"\p{L}", r"\p{N}", _OTHERS))),
+        _chain(Spaces()),
     )
 )
 _CLIP = (_chain(Contraction()), _chain(_some(r"\p{L}")), _chain(Class(r"\p{N}")), _chain(_some(_OTHERS)))

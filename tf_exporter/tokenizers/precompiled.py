@@ -20,7 +20,7 @@ from tf_exporter.tokenizers.code_points import CodePointNormalizer
 from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.graphemes import Clusters
 from tf_exporter.tokenizers.probing import NormalizerTables
-from tf_exporter.tokenizers.stream import Stream, count, offsets, places, run_ends, utf8_length
+from tf_exporter.tokenizers.stream import Stream, count, offsets, places, rarely, run_ends, utf8_length
 from tf_exporter.tokenizers.tables import UNICODE_SIZE
 
 _LONGEST_CLUSTER = 5
@@ -89,10 +89,8 @@ class Precompiled:
 
     def __call__(self, stream: Stream) -> Stream:
         """The stream with everything replaced."""
-        codes, row_splits = tf.cond(self._clusters.may_join(stream), lambda: tuple(self._join(stream)), lambda: tuple(stream))
-        codes.set_shape([None])
-        row_splits.set_shape([None])
-        return self._characters(Stream(codes, row_splits))
+        stream = rarely(self._clusters.may_join(stream), lambda: self._join(stream), stream)
+        return self._characters(stream)
 
     def _join(self, stream: Stream) -> Stream:
         """Each short cluster that begins with something known, as the one code of its shortest known beginning."""
@@ -108,7 +106,7 @@ class Precompiled:
         # No cluster of so few bytes has more characters than these.
         for step in range(_MOST_CHARACTERS):
             at = tf.where(start + step < end, start + step, size)
-            state, _ = self._trie.advance(state, found, tf.gather(symbols, at))
+            state = self._trie.advance(state, tf.gather(symbols, at))
             found = tf.where((found == Trie.DEAD) & self._trie.ends_word(state), state, found)
         known = places(found > Trie.DEAD)
         start, end, found = (tf.gather(of, known) for of in (start, end, found))

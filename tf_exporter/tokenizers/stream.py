@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import tensorflow as tf
 
@@ -46,12 +47,12 @@ def decode(texts: tf.Tensor) -> Stream:
 
 def count(tensor: tf.Tensor) -> tf.Tensor:
     """The length of a vector as int32."""
-    return tf.shape(tensor)[0]
+    return tf.size(tensor)
 
 
 def places(flags: tf.Tensor) -> tf.Tensor:
     """Where the flags, bool [N], are true: int32 [true ones]."""
-    return tf.cast(tf.where(flags)[:, 0], tf.int32)
+    return tf.cast(tf.squeeze(tf.where(flags), 1), tf.int32)
 
 
 def offsets(counts: tf.Tensor) -> tf.Tensor:
@@ -92,6 +93,23 @@ def shift_right(flags: tf.Tensor, first: bool) -> tf.Tensor:
     return tf.concat([[first], flags[:-1]], 0)
 
 
+Vectors = TypeVar("Vectors")
+
+
+def not_inlined(compute: Callable[[], Vectors]) -> Callable[[], Vectors]:
+    """A branch of a conditional, as one node: of an inlined one every node is visited even where it is not taken."""
+    function: Callable[[], Vectors] = tf.function(compute, autograph=False, experimental_attributes={"_noinline": True})
+    return function
+
+
+def rarely(flag: tf.Tensor, compute: Callable[[], Vectors], otherwise: Vectors) -> Vectors:
+    """`compute()` where the flag, a bool, is true; tensors (or tuples of them), all of one axis."""
+    results: Vectors = tf.cond(flag, not_inlined(compute), lambda: otherwise)
+    for result in tf.nest.flatten(results):
+        result.set_shape([None])
+    return results
+
+
 def run_ends(flags: tf.Tensor) -> tf.Tensor:
     """Bool [N] → int32 [N]: where the run of true flags that goes on at each place ends; the place itself where false."""
     stops = tf.concat([places(~flags), count(flags)[tf.newaxis]], 0)
@@ -127,11 +145,8 @@ def reachable_ahead(starts: tf.Tensor, following: tf.Tensor, ends: tf.Tensor) ->
     led_to = tf.scatter_nd(following[:, tf.newaxis], tf.ones_like(following), [size + 1]) > 0
     stops = led_to | tf.concat([starts, [True]], 0)
     following_stop = tf.gather(places(stops), tf.cumsum(tf.cast(stops, tf.int32))[:-1])
-    return tf.cond(
-        tf.reduce_all(~stops[:-1] | (following == following_stop)),
-        lambda: stops[:-1],
-        lambda: reachable(starts, tf.where(following < ends, following, size)),
-    )
+    astray = tf.reduce_any(stops[:-1] & (following != following_stop))
+    return rarely(astray, lambda: reachable(starts, tf.where(following < ends, following, size)), stops[:-1])
 
 
 def utf8_length(code: tf.Tensor) -> tf.Tensor:

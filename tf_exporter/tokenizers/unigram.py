@@ -34,6 +34,8 @@ _SHORT, _LONG = 8, 32
 """Characters a round of the search takes: while most words go on, and when only long ones are left."""
 _SHORT_ROUNDS = 4
 _LARGEST_INT = 2**31 - 1
+_DENSE_STEPS = 4
+"""Characters of a piece that are looked up without asking whether any piece goes on."""
 
 
 class Unigram:
@@ -63,19 +65,20 @@ class Unigram:
         symbols = tf.where(in_word, self._symbols(words.codes), 0)
         size = count(symbols)
         # Words end where another starts, too.
-        following = tf.pad(tf.where(words.inside, symbols, 0), [[0, self._trie.max_depth]])
-        none = tf.fill([size], Trie.DEAD)
+        following = tf.pad(tf.where(words.inside, symbols, 0), [[0, max(self._trie.max_depth, _DENSE_STEPS)]])
 
         def longer(step: tf.Tensor, state: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-            state, _ = self._trie.advance(state, none, following[step : step + size])
+            state = self._trie.advance(state, following[step : step + size])
             return step + 1, state, found.write(step, state)
 
-        state = self._trie.start(symbols)
-        found = tf.TensorArray(tf.int32, size=1, dynamic_size=True, element_shape=[None]).write(0, state)
+        states = [self._trie.start(symbols)]
+        for step in range(1, _DENSE_STEPS):
+            states.append(self._trie.advance(states[-1], following[step : step + size]))
+        found = tf.TensorArray(tf.int32, size=_DENSE_STEPS, dynamic_size=True, element_shape=[None])
         longest, _, found = tf.while_loop(
             lambda step, state, _: (step < self._trie.max_depth) & tf.reduce_any(state > Trie.DEAD),
             longer,
-            (tf.constant(1), state, found),
+            (tf.constant(_DENSE_STEPS), states[-1], found.unstack(states)),
             parallel_iterations=1,
         )
         states = tf.reshape(found.stack(), [-1])

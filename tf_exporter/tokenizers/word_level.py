@@ -26,22 +26,21 @@ class WordLevel:
         end = tf.gather(word_ends(words), start)
         symbols = tf.concat([self._symbols(words.codes), [0]], 0)
         state = self._trie.start(tf.gather(symbols, start))
-        none = tf.fill([count(start)], Trie.DEAD)
         # Words that have ended keep their state; the others go on.
         _, state = tf.while_loop(
             lambda step, state: tf.reduce_any((start + step < end) & (state > Trie.DEAD)),
-            lambda step, state: (step + 1, self._walk(state, none, symbols, start + step, end)),
+            lambda step, state: (step + 1, self._walk(state, symbols, start + step, end)),
             (tf.constant(1), state),
             parallel_iterations=1,
         )
-        known = self._trie.ends_word(state)
-        ids = tf.where(known, tf.gather(self._trie.value, state), self._unk_id)
+        ids = tf.gather(self._trie.value, state)
+        ids = tf.where(ids >= 0, ids, self._unk_id)
         added = places(words.codes >= ADDED_TOKEN_BASE)
         ids = tf.concat([ids, added_token_ids(tf.gather(words.codes, added), self._added_token_ids)], 0)
         place = tf.concat([start, added], 0)
         order = tf.argsort(place)
         return Tokens(tf.gather(ids, order), tf.searchsorted(tf.gather(place, order), words.row_splits))
 
-    def _walk(self, state: tf.Tensor, none: tf.Tensor, symbols: tf.Tensor, at: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-        following, _ = self._trie.advance(state, none, tf.gather(symbols, tf.minimum(at, count(symbols) - 1)))
+    def _walk(self, state: tf.Tensor, symbols: tf.Tensor, at: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+        following = self._trie.advance(state, tf.gather(symbols, tf.minimum(at, count(symbols) - 1)))
         return tf.where(at < end, following, state)

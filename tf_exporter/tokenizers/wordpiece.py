@@ -70,7 +70,7 @@ class WordPiece:
             step: tf.Tensor, position: tf.Tensor, word: tf.Tensor, reached: tf.Tensor, unknown: tf.Tensor
         ) -> tuple[tf.Tensor, ...]:
             reached = tf.tensor_scatter_nd_update(reached, position[:, tf.newaxis], tf.ones_like(position, tf.bool))
-            matched = tf.gather(best, position) > Trie.DEAD
+            matched = tf.gather(length, position) > 0
             unknown = tf.tensor_scatter_nd_update(unknown, word[:, tf.newaxis], ~matched)
             position = tf.where(matched, position + tf.gather(length, position), size)
             going = tf.gather(inside, position)
