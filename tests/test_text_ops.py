@@ -11,8 +11,8 @@ import pytest
 from fixtures.real import real_tokenizer
 from fixtures.tokenizers import random_texts, random_tokenizer
 from fixtures.trained import trained_tokenizer
-from tests.helpers import tokenizer_function
-from tf_exporter import UnsupportedError, convert
+from tests.helpers import InProcessReference, tokenizer_function
+from tf_exporter import UnsupportedError, convert, reference
 from tf_exporter.samples import generated_texts
 from tf_exporter.verify import token_mismatches
 
@@ -45,8 +45,9 @@ def test_refused_with_the_reason(recipe: str, reason: str) -> None:
         tokenizer_function(trained_tokenizer(recipe, 0), None, "tensorflow-text")
 
 
-def test_artifact(good: Path, tmp_path: Path) -> None:
+def test_artifact(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Needs the op library and says so."""
+    monkeypatch.setattr(reference, "Reference", InProcessReference)
     manifest = convert(good, tmp_path / "out", tokenizer_ops="tensorflow-text").manifest
     assert manifest["custom_ops"] == ["FastWordpieceTokenizeWithOffsets"]
     assert "tensorflow-text" in manifest["versions"]

@@ -98,6 +98,8 @@ Vectors = TypeVar("Vectors")
 
 def not_inlined(compute: Callable[[], Vectors]) -> Callable[[], Vectors]:
     """A branch of a conditional, as one node: of an inlined one every node is visited even where it is not taken."""
+    if tf.executing_eagerly():
+        return compute
     function: Callable[[], Vectors] = tf.function(compute, autograph=False, experimental_attributes={"_noinline": True})
     return function
 
