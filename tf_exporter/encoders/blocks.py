@@ -119,3 +119,12 @@ class PostNormLayer(tf.Module):
 def padding_bias(attention_mask: tf.Tensor) -> tf.Tensor:
     """int32 mask [batch, length] → float32 [batch, 1, 1, length], 0 for tokens and `MASKED` for padding."""
     return (1.0 - tf.cast(attention_mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED
+
+
+def positions_of_tokens(input_ids: tf.Tensor, padding_id: int) -> tf.Tensor:
+    """int32 [batch, length]: padding_id + 1, + 2, … for all ids but `padding_id`, which has its own number as position.
+
+    From the ids, not the mask: a padding token written in the text has the padding's position too.
+    """
+    present = tf.cast(input_ids != padding_id, tf.int32)
+    return tf.cumsum(present, axis=1) * present + padding_id

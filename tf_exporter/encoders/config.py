@@ -26,14 +26,14 @@ FIXED: dict[str, tuple[Any, ...]] = {
 }
 """Keys of any config that change the result, with the values that are reproduced."""
 
-_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 
 IGNORED = frozenset(
     """
     _name_or_path name_or_path model_type architectures transformers_version torch_dtype dtype
     initializer_range gradient_checkpointing use_cache return_dict output_attentions output_past
     torchscript use_bfloat16 chunk_size_feed_forward tie_word_embeddings tie_encoder_decoder
-    hidden_dropout_prob attention_probs_dropout_prob classifier_dropout dropout attention_dropout
+    hidden_dropout_prob attention_probs_dropout_prob classifier_dropout classifier_dropout_prob dropout attention_dropout
     qa_dropout seq_classif_dropout pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers
     pooler_size_per_head pooler_type directionality summary_type summary_use_proj summary_activation
     summary_last_dropout id2label label2id num_labels _num_labels problem_type finetuning_task
@@ -69,8 +69,9 @@ def read_config(file: ConfigFile, kind: type[Config], aliases: dict[str, str] | 
         if field.name in file or field.default is MISSING:
             values[field.name] = file.take(field.name, kinds, required=True)
         value = values.get(field.name, field.default)
-        if kinds == (int,) and value < 1:
-            raise UnsupportedError(file.file, field.name, value, "a positive number")
+        least = field.metadata.get("least", 1)
+        if kinds == (int,) and value < least:
+            raise UnsupportedError(file.file, field.name, value, f"a number of at least {least}")
     file.finish(IGNORED)
     return kind(**values)
 

@@ -34,8 +34,8 @@ _ALIASES = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_
 class DistilBert(tf.Module):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
+    config_class = DistilBertConfig
     prefix = "distilbert"
-    padding_shifts_positions = True
     unused = (
         r"(.*\.)?embeddings\.position_ids",
         r"vocab_(transform|layer_norm|projector)\..*",
@@ -45,7 +45,7 @@ class DistilBert(tf.Module):
 
     def __init__(self, file: ConfigFile, weights: Weights):
         super().__init__()
-        config = read_config(file, DistilBertConfig, _ALIASES)
+        config = read_config(file, self.config_class, _ALIASES)
         check_heads(file, "n_heads", config.dim, config.n_heads)
         act = activation(file, "activation", config.activation)
         self.hidden_size, self.vocab_size, self.type_vocab_size = config.dim, config.vocab_size, 0
@@ -64,6 +64,10 @@ class DistilBert(tf.Module):
                     LayerNorm(weights, f"{at}.output_layer_norm", config.dim, _EPS),
                 )
             )
+
+    def counts_padding(self, pad_id: int) -> bool:
+        """As in `Bert`."""
+        return True
 
     def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""

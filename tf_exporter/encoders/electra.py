@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
-from tf_exporter.encoders.config import read_config
-from tf_exporter.source import ConfigFile
+from tf_exporter.encoders.blocks import Linear
+from tf_exporter.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class ElectraConfig(BertConfig):
 class Electra(Bert):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
+    config: ElectraConfig
+    config_class = ElectraConfig
     prefix = "electra"
     unused = (*UNUSED, r"discriminator_predictions\..*", r"generator_predictions\..*", r"generator_lm_head\..*")
 
-    @staticmethod
-    def _read(file: ConfigFile) -> BertConfig:
-        return read_config(file, ElectraConfig)
+    def _embedding_size(self) -> int:
+        return self.config.embedding_size
 
-    @staticmethod
-    def _embedding_size(config: BertConfig) -> int:
-        assert isinstance(config, ElectraConfig)
-        return config.embedding_size
+    def _project(self, weights: Weights) -> Linear | None:
+        width, hidden = self.config.embedding_size, self.config.hidden_size
+        return None if width == hidden else Linear(weights, ("embeddings_project",), width, hidden)

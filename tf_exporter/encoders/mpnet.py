@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.bert import LayersConfig, bert_layers
+from tf_exporter.encoders.blocks import Embedding, LayerNorm, padding_bias, positions_of_tokens
 from tf_exporter.encoders.config import activation, check_heads, read_config
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile
@@ -22,30 +23,23 @@ _MAX_DISTANCE = 128
 
 
 @dataclass(frozen=True)
-class MPNetConfig:
+class MPNetConfig(LayersConfig):
     """`transformers.MPNetConfig`: the keys that change a token embedding."""
 
     vocab_size: int = 30527
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    max_position_embeddings: int = 512
-    layer_norm_eps: float = 1e-12
     relative_attention_num_buckets: int = 32
 
 
 class MPNet(tf.Module):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
+    config_class = MPNetConfig
     prefix = "mpnet"
-    padding_shifts_positions = False
     unused = (r"(.*\.)?embeddings\.position_ids", r"pooler\..*", r"lm_head\..*", r"classifier\..*", r"qa_outputs\..*")
 
     def __init__(self, file: ConfigFile, weights: Weights):
         super().__init__()
-        config = read_config(file, MPNetConfig)
+        config = read_config(file, self.config_class)
         hidden, eps, heads = config.hidden_size, config.layer_norm_eps, config.num_attention_heads
         check_heads(file, "num_attention_heads", hidden, heads)
         if config.relative_attention_num_buckets < _BUCKETS:
@@ -63,32 +57,17 @@ class MPNet(tf.Module):
             weights, "encoder.relative_attention_bias", config.relative_attention_num_buckets, heads
         )
         self._buckets = graph_constant(_buckets(self.max_length))
-        self.layers = []
-        for index in range(config.num_hidden_layers):
-            at = f"encoder.layer.{index}"
-            self.layers.append(
-                PostNormLayer(
-                    SelfAttention(weights, f"{at}.attention.attn", ("q", "k", "v", "o"), hidden, heads),
-                    LayerNorm(weights, f"{at}.attention.LayerNorm", hidden, eps),
-                    FeedForward(
-                        weights,
-                        f"{at}.intermediate.dense",
-                        f"{at}.output.dense",
-                        hidden,
-                        config.intermediate_size,
-                        act,
-                    ),
-                    LayerNorm(weights, f"{at}.output.LayerNorm", hidden, eps),
-                )
-            )
+        self.layers = bert_layers(weights, config, act, ("attn.q", "attn.k", "attn.v", "attn.o"), "LayerNorm")
+
+    def counts_padding(self, pad_id: int) -> bool:
+        """As in `Bert`."""
+        return pad_id != _PADDING_INDEX
 
     def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
-        # From the ids, not the mask: a padding token written in the text has the padding's position too.
-        present = tf.cast(input_ids != _PADDING_INDEX, tf.int32)
-        positions = tf.cumsum(present, axis=1) * present + _PADDING_INDEX
-        x = self.word_embeddings(input_ids) + self.position_embeddings(positions)
+        positions = self.position_embeddings(positions_of_tokens(input_ids, _PADDING_INDEX))
+        x = self.word_embeddings(input_ids) + positions
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
         bias = self._relative_bias(length) + padding_bias(attention_mask)
         for layer in self.layers:

@@ -167,9 +167,10 @@ class Transformer(tf.Module):
         hf_tokenizer = load_tokenizer(source, spec)
         self.max_length = self._max_length(spec, max_seq_length, hf_tokenizer.model_max_length)
         self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length)
-        if self.tokenizer_spec.padding_side == "left" and self.encoder.padding_shifts_positions:
+        pad_id = self.tokenizer_spec.pad_id
+        if self.tokenizer_spec.padding_side == "left" and self.encoder.counts_padding(pad_id):
             # A text's embedding would depend on its neighbours in the batch, in the reference as here.
-            supported = f"right, as the positions of model_type {spec.model_type} count the padding"
+            supported = f"right, as the positions of model_type {spec.model_type} count padding of id {pad_id}"
             raise UnsupportedError("tokenizer_config.json", "padding_side", "left", supported)
         self._check_ids(self.tokenizer_spec, spec.encoder_config.file)
         self.hf_tokenizer = hf_tokenizer

@@ -1,0 +1,62 @@
+"""ALBERT (Z. Lan et al., 2019), as `transformers.models.albert` 5.23: BERT with narrower embeddings and shared layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tf_exporter.activations import Activation
+from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
+from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear, PostNormLayer, SelfAttention
+from tf_exporter.weights import Weights
+
+
+@dataclass(frozen=True)
+class AlbertConfig(BertConfig):
+    """`transformers.AlbertConfig`: the keys that change a token embedding."""
+
+    vocab_size: int = 30000
+    hidden_size: int = 4096
+    num_attention_heads: int = 64
+    intermediate_size: int = 16384
+    hidden_act: str = "gelu_new"
+    embedding_size: int = 128
+    num_hidden_groups: int = 1
+    inner_group_num: int = 1
+
+
+class Albert(Bert):
+    """Token ids → token embeddings [batch, length, hidden_size]."""
+
+    config: AlbertConfig
+    config_class = AlbertConfig
+    prefix = "albert"
+    unused = (*UNUSED, r"predictions\..*", r"sop_classifier\..*")
+
+    def _embedding_size(self) -> int:
+        return self.config.embedding_size
+
+    def _project(self, weights: Weights) -> Linear | None:
+        return Linear(weights, ("encoder.embedding_hidden_mapping_in",), self.config.embedding_size, self.config.hidden_size)
+
+    def _layers(self, weights: Weights, act: Activation) -> list[PostNormLayer]:
+        config = self.config
+        groups = [
+            [
+                self._layer(weights, f"encoder.albert_layer_groups.{group}.albert_layers.{index}", act)
+                for index in range(config.inner_group_num)
+            ]
+            for group in range(config.num_hidden_groups)
+        ]
+        # As the reference divides, in floating point.
+        per_group = config.num_hidden_layers / config.num_hidden_groups
+        return [layer for index in range(config.num_hidden_layers) for layer in groups[int(index / per_group)]]
+
+    def _layer(self, weights: Weights, at: str, act: Activation) -> PostNormLayer:
+        hidden, eps = self.config.hidden_size, self.config.layer_norm_eps
+        names = ("query", "key", "value", "dense")
+        return PostNormLayer(
+            SelfAttention(weights, f"{at}.attention", names, hidden, self.config.num_attention_heads),
+            LayerNorm(weights, f"{at}.attention.LayerNorm", hidden, eps),
+            FeedForward(weights, f"{at}.ffn", f"{at}.ffn_output", hidden, self.config.intermediate_size, act),
+            LayerNorm(weights, f"{at}.full_layer_layer_norm", hidden, eps),
+        )
