@@ -17,7 +17,7 @@ from fixtures.models import Dense, Dropout, LayerNorm, Normalize, Pooling
 from tests.helpers import build, difference, embed, reference
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
-from tf_exporter.encoders.mpnet import _buckets
+from tf_exporter.encoders.blocks import relative_buckets
 from tf_exporter.modules.pooling import POOLING_MODES
 
 ATOL = 1e-5
@@ -92,6 +92,13 @@ CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
     ],
     "xlm-roberta": [{"layer_norm_eps": 1e-5, "intermediate_size": 20}],
     "camembert": [{"num_hidden_layers": 1, "hidden_act": "relu"}],
+    "t5": [
+        {"relative_attention_num_buckets": 32, "relative_attention_max_distance": 128, "layer_norm_epsilon": 0.1},
+        {"feed_forward_proj": "gated-gelu", "d_kv": 8},
+        {"feed_forward_proj": "gated-silu", "num_heads": 2, "num_layers": 1, "d_ff": 16},
+    ],
+    "mt5": [{"feed_forward_proj": "relu", "relative_attention_num_buckets": 33, "relative_attention_max_distance": 9}],
+    "umt5": [{"num_layers": 5, "feed_forward_proj": "gelu"}],
     "ernie": [{"use_task_id": False}, {"task_type_vocab_size": 1, "type_vocab_size": 1, "layer_norm_eps": 0.3}],
     "albert": [
         {"embedding_size": 32, "hidden_act": "gelu"},
@@ -131,11 +138,14 @@ def test_config_defaults() -> None:
             assert getattr(theirs, field.name) == field.default, (model_type, field.name)
 
 
-def test_relative_position_buckets() -> None:
-    from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
+@pytest.mark.parametrize(("buckets", "farthest"), [(32, 128), (12, 20), (33, 9), (64, 1000), (4, 2), (32, 129), (128, 4096)])
+def test_relative_position_buckets(buckets: int, farthest: int) -> None:
+    from transformers.models.t5.modeling_t5 import T5Attention
 
-    distances = torch.arange(-8191, 8192)
-    assert np.array_equal(_buckets(8192), MPNetEncoder.relative_position_bucket(distances).numpy())
+    distances = torch.arange(-2 * farthest, 2 * farthest + 1)
+    expected = T5Attention._relative_position_bucket(distances, num_buckets=buckets, max_distance=farthest).numpy()
+    found = relative_buckets(buckets, farthest)[np.clip(distances.numpy(), -farthest, farthest) + farthest]
+    assert np.array_equal(found, expected)
 
 
 GRID = np.concatenate([np.linspace(-12, 12, 20001), [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 30, -30, 80, -80]]).astype(np.float32)

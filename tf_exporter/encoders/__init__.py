@@ -9,8 +9,9 @@ from tf_exporter.encoders.electra import Electra
 from tf_exporter.encoders.ernie import Ernie
 from tf_exporter.encoders.mpnet import MPNet
 from tf_exporter.encoders.roberta import Roberta, XLMRoberta
+from tf_exporter.encoders.t5 import MT5, T5, UMT5
 
-Encoder = Bert | DistilBert | MPNet
+Encoder = Bert | DistilBert | MPNet | T5
 
 ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
@@ -20,6 +21,9 @@ ENCODERS: dict[str, type[Encoder]] = {
     "electra": Electra,
     "ernie": Ernie,
     "mpnet": MPNet,
+    "mt5": MT5,
     "roberta": Roberta,
+    "t5": T5,
+    "umt5": UMT5,
     "xlm-roberta": XLMRoberta,
 }

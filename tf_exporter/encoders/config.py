@@ -51,15 +51,20 @@ IGNORED = frozenset(
 """Keys that do not change an embedding: training, heads, generation, bookkeeping."""
 
 
-def read_config(file: ConfigFile, kind: type[Config], aliases: dict[str, str] | None = None) -> Config:
+def read_config(
+    file: ConfigFile, kind: type[Config], aliases: dict[str, str] | None = None, ignored: frozenset[str] = frozenset()
+) -> Config:
     """The fields of the frozen dataclass `kind`, from the keys of the same names or their `aliases`.
+
+    `ignored`: keys that do not matter to this architecture.
 
     Raises:
         UnsupportedError: a key that is neither a field nor known not to matter, or a value that is not reproduced.
     """
     values: dict[str, Any] = {}
     for key, allowed in FIXED.items():
-        file.require(key, allowed)
+        if key not in ignored:
+            file.require(key, allowed)
     for field in fields(kind):  # type: ignore[arg-type]  # a dataclass type; TypeVar cannot say so
         kinds = _KINDS[str(field.type)]
         for key in (alias for alias, name in (aliases or {}).items() if name == field.name):
@@ -72,7 +77,7 @@ def read_config(file: ConfigFile, kind: type[Config], aliases: dict[str, str] | 
         least = field.metadata.get("least", 1)
         if kinds == (int,) and value < least:
             raise UnsupportedError(file.file, field.name, value, f"a number of at least {least}")
-    file.finish(IGNORED)
+    file.finish(IGNORED | ignored)
     return kind(**values)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
 import tensorflow as tf
 
 from tf_exporter.encoders.bert import LayersConfig, bert_layers
-from tf_exporter.encoders.blocks import Embedding, LayerNorm, padding_bias, positions_of_tokens
+from tf_exporter.encoders.blocks import Embedding, LayerNorm, RelativeBias, padding_bias, positions_of_tokens
 from tf_exporter.encoders.config import activation, check_heads, read_config
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile
-from tf_exporter.tokenizers.tables import graph_constant
 from tf_exporter.weights import Weights
 
 _PADDING_INDEX = 1
@@ -53,10 +50,8 @@ class MPNet(tf.Module):
         self.word_embeddings = Embedding(weights, "embeddings.word_embeddings", config.vocab_size, hidden)
         self.position_embeddings = Embedding(weights, "embeddings.position_embeddings", positions, hidden)
         self.embeddings_norm = LayerNorm(weights, "embeddings.LayerNorm", hidden, eps)
-        self.relative_attention_bias = Embedding(
-            weights, "encoder.relative_attention_bias", config.relative_attention_num_buckets, heads
-        )
-        self._buckets = graph_constant(_buckets(self.max_length))
+        name, rows = "encoder.relative_attention_bias", config.relative_attention_num_buckets
+        self.relative_attention_bias = RelativeBias(weights, name, rows, heads, _BUCKETS, _MAX_DISTANCE)
         self.layers = bert_layers(weights, config, act, ("attn.q", "attn.k", "attn.v", "attn.o"), "LayerNorm")
 
     def counts_padding(self, pad_id: int) -> bool:
@@ -69,25 +64,7 @@ class MPNet(tf.Module):
         positions = self.position_embeddings(positions_of_tokens(input_ids, _PADDING_INDEX))
         x = self.word_embeddings(input_ids) + positions
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
-        bias = self._relative_bias(length) + padding_bias(attention_mask)
+        bias = self.relative_attention_bias(length) + padding_bias(attention_mask)
         for layer in self.layers:
             x = layer(x, bias, batch, length)
         return tf.reshape(x, [batch, length, self.hidden_size])
-
-    def _relative_bias(self, length: tf.Tensor) -> tf.Tensor:
-        """float32 [1, heads, length, length]: one learned number a head for each bucket of distances."""
-        column = tf.range(length)
-        distance = column[tf.newaxis, :] - column[:, tf.newaxis]
-        values = self.relative_attention_bias(tf.gather(self._buckets, distance + self.max_length - 1))
-        return tf.transpose(values, [2, 0, 1])[tf.newaxis]
-
-
-def _buckets(max_length: int) -> np.ndarray:
-    """int32 [2 · max_length − 1]: T5's bucket (C. Raffel et al., 2019) of the distances 1 − max_length … max_length − 1."""
-    distance = np.arange(1 - max_length, max_length)
-    half, exact = _BUCKETS // 2, _BUCKETS // 4
-    size = np.abs(distance)
-    # float32, as the reference computes it: the logarithm decides where a bucket ends.
-    ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(math.log(_MAX_DISTANCE / exact))
-    large = np.minimum(exact + (ratio * np.float32(half - exact)).astype(np.int32), half - 1)
-    return ((distance > 0) * half + np.where(size < exact, size, large)).astype(np.int32)

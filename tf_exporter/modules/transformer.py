@@ -188,10 +188,12 @@ class Transformer(tf.Module):
         elif spec.max_seq_length is not None:
             key, length = "max_seq_length", spec.max_seq_length
         else:
-            key, length = "max_position_embeddings", min(int(model_max_length), positions)
+            length = int(model_max_length)
+            key, length = "max_position_embeddings", length if positions is None else min(length, positions)
         length = None if length > _UNLIMITED else length
-        if length is None or length > self.encoder.max_length:
-            supported = f"at most {self.encoder.max_length}, the positions of the encoder; see --max-seq-length"
+        most = self.encoder.max_length
+        if most is not None and (length is None or length > most):
+            supported = f"at most {most}, the positions of the encoder; see --max-seq-length"
             raise UnsupportedError("sentence_bert_config.json", key, length, supported)
         return length
 
