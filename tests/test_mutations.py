@@ -14,7 +14,7 @@ from fixtures import models
 from fixtures.models import Dense, Normalize, Pooling
 from tests.helpers import InProcessReference
 from tf_exporter import VerificationError, activations, convert, reference
-from tf_exporter.encoders import bert, blocks, config, mpnet
+from tf_exporter.encoders import attention, bert, blocks, config, mpnet
 from tf_exporter.modules import dense, pooling
 from tf_exporter.tokenizers import code_points, post_processors
 
@@ -55,7 +55,7 @@ def shifted_positions(self: Any, input_ids: tf.Tensor, attention_mask: tf.Tensor
 
 
 ORIGINAL_BERT = bert.Bert.__call__
-ORIGINAL_HEADS = blocks.SelfAttention.__init__
+ORIGINAL_HEADS = attention.SelfAttention.__init__
 
 
 def more_heads(self: Any, weights: Any, at: str, names: Any, features: int, heads: int) -> None:
@@ -87,10 +87,10 @@ MISTAKES: dict[str, tuple[str, Any, str, Any]] = {
     "no mask": ("bert", bert, "padding_bias", no_mask),
     "soft mask": ("bert", bert, "padding_bias", soft_mask),
     "positions": ("bert", bert.Bert, "__call__", shifted_positions),
-    "head split": ("bert", blocks.SelfAttention, "__init__", more_heads),
+    "head split": ("bert", attention.SelfAttention, "__init__", more_heads),
     "transposed weights": ("bert", blocks.Linear, "__call__", linear_transposed),
-    "norm order": ("bert", blocks.PostNormLayer, "__call__", norm_before_sum),
-    "scaling": ("bert", blocks.SelfAttention, "__call__", unscaled),
+    "norm order": ("bert", attention.PostNormLayer, "__call__", norm_before_sum),
+    "scaling": ("bert", attention.SelfAttention, "__call__", unscaled),
     "pooling": ("bert", pooling, "_read_modes", lambda file: (file.take("pooling_mode", str) and "cls",)),
     "pooling over padding": ("bert", pooling, "_sum_and_count", lambda tokens, mask: (
         tf.reduce_sum(tokens, axis=1), tf.cast(tf.shape(mask)[1], tf.float32))),

@@ -17,7 +17,7 @@ from fixtures.models import Dense, Dropout, LayerNorm, Normalize, Pooling
 from tests.helpers import build, difference, embed, reference
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
-from tf_exporter.encoders.blocks import relative_buckets
+from tf_exporter.encoders.attention import relative_buckets
 from tf_exporter.modules.pooling import POOLING_MODES
 
 ATOL = 1e-5
@@ -92,6 +92,19 @@ CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
     ],
     "xlm-roberta": [{"layer_norm_eps": 1e-5, "intermediate_size": 20}],
     "camembert": [{"num_hidden_layers": 1, "hidden_act": "relu"}],
+    "modernbert": [
+        {"norm_eps": 0.1, "norm_bias": True, "attention_bias": True, "mlp_bias": True},
+        {"local_attention": 5, "hidden_activation": "silu", "global_attn_every_n_layers": 2},
+        {"layer_types": ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention"]},
+        {"global_rope_theta": 20.0, "local_rope_theta": 50},
+        {
+            "rope_parameters": {
+                "full_attention": {"rope_type": "default", "rope_theta": 30.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 9},
+            }
+        },
+        {"num_attention_heads": 8, "intermediate_size": 20, "num_hidden_layers": 2},
+    ],
     "t5": [
         {"relative_attention_num_buckets": 32, "relative_attention_max_distance": 128, "layer_norm_epsilon": 0.1},
         {"feed_forward_proj": "gated-gelu", "d_kv": 8},

@@ -7,11 +7,12 @@ from tf_exporter.encoders.bert import Bert
 from tf_exporter.encoders.distilbert import DistilBert
 from tf_exporter.encoders.electra import Electra
 from tf_exporter.encoders.ernie import Ernie
+from tf_exporter.encoders.modernbert import ModernBert
 from tf_exporter.encoders.mpnet import MPNet
 from tf_exporter.encoders.roberta import Roberta, XLMRoberta
 from tf_exporter.encoders.t5 import MT5, T5, UMT5
 
-Encoder = Bert | DistilBert | MPNet | T5
+Encoder = Bert | DistilBert | ModernBert | MPNet | T5
 
 ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
@@ -20,6 +21,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "distilbert": DistilBert,
     "electra": Electra,
     "ernie": Ernie,
+    "modernbert": ModernBert,
     "mpnet": MPNet,
     "mt5": MT5,
     "roberta": Roberta,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tf_exporter.activations import Activation
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention
 from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
-from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear, PostNormLayer, SelfAttention
+from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear
 from tf_exporter.weights import Weights
 
 
@@ -57,6 +58,6 @@ class Albert(Bert):
         return PostNormLayer(
             SelfAttention(weights, f"{at}.attention", names, hidden, self.config.num_attention_heads),
             LayerNorm(weights, f"{at}.attention.LayerNorm", hidden, eps),
-            FeedForward(weights, f"{at}.ffn", f"{at}.ffn_output", hidden, self.config.intermediate_size, act),
+            FeedForward(weights, (f"{at}.ffn",), f"{at}.ffn_output", hidden, self.config.intermediate_size, act),
             LayerNorm(weights, f"{at}.full_layer_layer_norm", hidden, eps),
         )

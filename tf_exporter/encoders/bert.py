@@ -7,15 +7,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tf_exporter.activations import Activation
-from tf_exporter.encoders.blocks import (
-    Embedding,
-    FeedForward,
-    LayerNorm,
-    Linear,
-    PostNormLayer,
-    SelfAttention,
-    padding_bias,
-)
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear
 from tf_exporter.encoders.config import activation, check_heads, read_config
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
@@ -122,7 +115,7 @@ def bert_layers(
             PostNormLayer(
                 SelfAttention(weights, f"{at}.attention", attention, hidden, config.num_attention_heads),
                 LayerNorm(weights, f"{at}.attention.{attention_norm}", hidden, eps),
-                FeedForward(weights, up, down, hidden, config.intermediate_size, act),
+                FeedForward(weights, (up,), down, hidden, config.intermediate_size, act),
                 LayerNorm(weights, f"{at}.output.LayerNorm", hidden, eps),
             )
         )

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm
 from tf_exporter.encoders.config import activation, check_heads, read_config
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
@@ -60,7 +61,7 @@ class DistilBert(tf.Module):
                 PostNormLayer(
                     SelfAttention(weights, f"{at}.attention", ("q_lin", "k_lin", "v_lin", "out_lin"), config.dim, config.n_heads),
                     LayerNorm(weights, f"{at}.sa_layer_norm", config.dim, _EPS),
-                    FeedForward(weights, f"{at}.ffn.lin1", f"{at}.ffn.lin2", config.dim, config.hidden_dim, act),
+                    FeedForward(weights, (f"{at}.ffn.lin1",), f"{at}.ffn.lin2", config.dim, config.hidden_dim, act),
                     LayerNorm(weights, f"{at}.output_layer_norm", config.dim, _EPS),
                 )
             )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tf_exporter.encoders.attention import RelativeBias, padding_bias, positions_of_tokens
 from tf_exporter.encoders.bert import LayersConfig, bert_layers
-from tf_exporter.encoders.blocks import Embedding, LayerNorm, RelativeBias, padding_bias, positions_of_tokens
+from tf_exporter.encoders.blocks import Embedding, LayerNorm
 from tf_exporter.encoders.config import activation, check_heads, read_config
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile

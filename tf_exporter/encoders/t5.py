@@ -7,15 +7,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tf_exporter.activations import Activation
-from tf_exporter.encoders.blocks import (
-    Embedding,
-    FeedForward,
-    PreNormLayer,
-    RelativeBias,
-    RMSNorm,
-    SelfAttention,
-    padding_bias,
-)
+from tf_exporter.encoders.attention import PreNormLayer, RelativeBias, SelfAttention, padding_bias
+from tf_exporter.encoders.blocks import Embedding, FeedForward, RMSNorm
 from tf_exporter.encoders.config import activation, read_config
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile
@@ -83,7 +76,7 @@ class T5(tf.Module):
                 name = f"{at}.0.SelfAttention.relative_attention_bias"
                 self.biases.append(RelativeBias(weights, name, buckets, config.num_heads, buckets, farthest))
             dense = f"{at}.1.DenseReluDense"
-            up, gate = (f"{dense}.wi_1", f"{dense}.wi_0") if gated else (f"{dense}.wi", None)
+            up = (f"{dense}.wi_0", f"{dense}.wi_1") if gated else (f"{dense}.wi",)
             self.layers.append(
                 PreNormLayer(
                     RMSNorm(weights, f"{at}.0.layer_norm", features, eps),
@@ -98,7 +91,7 @@ class T5(tf.Module):
                         bias=False,
                     ),
                     RMSNorm(weights, f"{at}.1.layer_norm", features, eps),
-                    FeedForward(weights, up, f"{dense}.wo", features, config.d_ff, act, gate=gate, bias=False),
+                    FeedForward(weights, up, f"{dense}.wo", features, config.d_ff, act, gated=gated, bias=False),
                 )
             )
         self.final_layer_norm = RMSNorm(weights, "encoder.final_layer_norm", features, eps)

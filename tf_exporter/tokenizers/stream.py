@@ -13,6 +13,10 @@ ADDED_TOKEN_BASE = UNICODE_SIZE
 """Code ADDED_TOKEN_BASE + k stands for an occurrence of the k-th added token, from the step that found it on."""
 
 
+_ROUNDS_AT_LEAST = 3
+"""Of pointer doubling without asking whether any is needed."""
+
+
 class Stream(NamedTuple):
     """`codes` int32 [N]: the code points (and added tokens) of all texts; `row_splits` int32 [batch + 1]."""
 
@@ -131,6 +135,8 @@ def reachable(starts: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
         landed = tf.scatter_nd(following[:, tf.newaxis], tf.cast(reached, tf.int32), [size + 1]) > 0
         return reached | landed, tf.gather(following, following)
 
+    for _ in range(_ROUNDS_AT_LEAST):
+        reached, following = double(reached, following)
     reached, _ = tf.while_loop(
         lambda _, following: tf.reduce_any(following < size), double, (reached, following), parallel_iterations=1
     )

@@ -34,7 +34,7 @@ _SHORT, _LONG = 8, 32
 """Characters a round of the search takes: while most words go on, and when only long ones are left."""
 _SHORT_ROUNDS = 4
 _LARGEST_INT = 2**31 - 1
-_DENSE_STEPS = 4
+_DENSE_STEPS = 8
 """Characters of a piece that are looked up without asking whether any piece goes on."""
 
 

@@ -1,0 +1,168 @@
+"""Attention and the layers around it: what says which tokens see each other, and where they stand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, RMSNorm
+from tf_exporter.tokenizers.tables import graph_constant
+from tf_exporter.weights import Weights
+
+MASKED = float(np.finfo(np.float32).min)
+"""Added to the scores of padding: exactly zero after the softmax, finite before it."""
+
+Norm = LayerNorm | RMSNorm
+Angles = tuple[tf.Tensor, tf.Tensor]
+"""Cosines and sines, float32 [length, size] each."""
+
+
+class SelfAttention(tf.Module):
+    """Multi-head attention with an additive bias (A. Vaswani et al., 2017), one product for query, key and value."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        at: str,
+        names: tuple[str, ...],
+        features: int,
+        heads: int,
+        *,
+        size: int | None = None,
+        scale: float | None = None,
+        bias: bool = True,
+    ):
+        """`names`: the layers of query, key and value, one each or one for all, and the output layer, under the name `at`;
+        `size` of a head; `scale` of the products.
+        """
+        super().__init__()
+        *inputs, output = (f"{at}.{name}" for name in names)
+        self._heads, self._size = heads, features // heads if size is None else size
+        self._scale = self._size**-0.5 if scale is None else scale
+        inner = heads * self._size
+        self.query_key_value = Linear(weights, tuple(inputs), features, 3 * inner // len(inputs), bias)
+        self.output = Linear(weights, (output,), inner, features, bias)
+
+    def __call__(
+        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
+    ) -> tf.Tensor:
+        """[batch · length, features] and a bias that broadcasts to [batch, heads, length, length] → like x.
+
+        `angles`: those of `Rotary`, by which query and key are turned.
+        """
+        joined = tf.reshape(self.query_key_value(x), [batch, length, 3, self._heads, self._size])
+        query, key, value = tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4]), num=3)
+        if angles is not None:
+            query, key = rotated(query, angles), rotated(key, angles)
+        scores = tf.matmul(query, key, transpose_b=True) * self._scale + bias
+        mixed = tf.matmul(tf.nn.softmax(scores), value)
+        flat = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * length, self._heads * self._size])
+        return self.output(flat)
+
+
+class PostNormLayer(tf.Module):
+    """BERT's layer: attention and feed-forward, a layer norm after each sum."""
+
+    def __init__(self, attention: SelfAttention, attention_norm: LayerNorm, ffn: FeedForward, output_norm: LayerNorm):
+        super().__init__()
+        self.attention, self.attention_norm = attention, attention_norm
+        self.ffn, self.output_norm = ffn, output_norm
+
+    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """As `SelfAttention`."""
+        x = self.attention_norm(self.attention(x, bias, batch, length) + x)
+        return self.output_norm(self.ffn(x) + x)
+
+
+class PreNormLayer(tf.Module):
+    """As `PostNormLayer`, with each norm before its product; the first layer may have none before attention."""
+
+    def __init__(self, attention_norm: Norm | None, attention: SelfAttention, ffn_norm: Norm, ffn: FeedForward):
+        super().__init__()
+        self.attention_norm, self.attention = attention_norm, attention
+        self.ffn_norm, self.ffn = ffn_norm, ffn
+
+    def __call__(
+        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
+    ) -> tf.Tensor:
+        """As `SelfAttention`."""
+        normed = x if self.attention_norm is None else self.attention_norm(x)
+        x = x + self.attention(normed, bias, batch, length, angles)
+        return x + self.ffn(self.ffn_norm(x))
+
+
+class Rotary:
+    """Rotary positions (J. Su et al., 2021), halves of a head turned against each other."""
+
+    def __init__(self, size: int, theta: float):
+        """`size` of a head, even."""
+        # Exact powers, rounded once: what torch's single precision comes closest to.
+        exponents = (np.arange(0, size, 2).astype(np.float32) / np.float32(size)).astype(np.float64)
+        self._frequencies = np.float32(1) / np.power(theta, exponents).astype(np.float32)
+
+    def __call__(self, length: tf.Tensor) -> Angles:
+        """The angles at places 0, 1, …"""
+        angles = tf.cast(tf.range(length), tf.float32)[:, tf.newaxis] * self._frequencies
+        angles = tf.concat([angles, angles], -1)
+        return tf.cos(angles), tf.sin(angles)
+
+
+def rotated(x: tf.Tensor, angles: Angles) -> tf.Tensor:
+    """float32 [..., length, size], turned."""
+    cosines, sines = angles
+    first, second = tf.split(x, 2, axis=-1)
+    return x * cosines + tf.concat([-second, first], -1) * sines
+
+
+class RelativeBias(tf.Module):
+    """One learned number a head for each bucket of distances (C. Raffel et al., 2019)."""
+
+    def __init__(self, weights: Weights, name: str, rows: int, heads: int, buckets: int, max_distance: int):
+        """`rows` of the table, of which `buckets` are used; all distances from `max_distance` on share the last."""
+        super().__init__()
+        self.table = Embedding(weights, name, rows, heads)
+        self._max_distance = max_distance
+        self._buckets = graph_constant(relative_buckets(buckets, max_distance))
+
+    def __call__(self, length: tf.Tensor) -> tf.Tensor:
+        """float32 [1, heads, length, length]"""
+        column = tf.range(length)
+        distance = column[tf.newaxis, :] - column[:, tf.newaxis]
+        distance = tf.clip_by_value(distance, -self._max_distance, self._max_distance)
+        values = self.table(tf.gather(self._buckets, distance + self._max_distance))
+        return tf.transpose(values, [2, 0, 1])[tf.newaxis]
+
+
+def relative_buckets(buckets: int, max_distance: int) -> np.ndarray:
+    """int32 [2 · max_distance + 1]: T5's bucket of each distance from −max_distance to max_distance."""
+    distance = np.arange(-max_distance, max_distance + 1)
+    half = buckets // 2
+    exact = half // 2
+    size = np.abs(distance)
+    # float32, as the reference computes it: the logarithm decides where a bucket ends.
+    ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(math.log(max_distance / exact))
+    large = np.minimum(exact + (ratio * np.float32(half - exact)).astype(np.int32), half - 1)
+    return ((distance > 0) * half + np.where(size < exact, size, large)).astype(np.int32)
+
+
+def padding_bias(attention_mask: tf.Tensor) -> tf.Tensor:
+    """int32 mask [batch, length] → float32 [batch, 1, 1, length], 0 for tokens and `MASKED` for padding."""
+    return (1.0 - tf.cast(attention_mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * MASKED
+
+
+def positions_of_tokens(input_ids: tf.Tensor, padding_id: int) -> tf.Tensor:
+    """int32 [batch, length]: padding_id + 1, + 2, … for all ids but `padding_id`, which has its own number as position.
+
+    From the ids, not the mask: a padding token written in the text has the padding's position too.
+    """
+    present = tf.cast(input_ids != padding_id, tf.int32)
+    return tf.cumsum(present, axis=1) * present + padding_id
+
+
+def window_bias(length: tf.Tensor, window: int) -> tf.Tensor:
+    """float32 [1, 1, length, length], 0 up to a distance of `window` and `MASKED` beyond."""
+    place = tf.range(length)
+    far = tf.abs(place[tf.newaxis, :] - place[:, tf.newaxis]) > window
+    return (tf.cast(far, tf.float32) * MASKED)[tf.newaxis, tf.newaxis]
