@@ -122,5 +122,8 @@ def test_mistake_is_caught(name: str, folders: Callable[[str], Path], tmp_path: 
 
 
 @pytest.mark.parametrize("model_type", ["bert", "mpnet"])
-def test_without_a_mistake(model_type: str, folders: Callable[[str], Path], tmp_path: Path) -> None:
+def test_without_a_mistake(
+    model_type: str, folders: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "Reference", InProcessReference)
     assert convert(folders(model_type), tmp_path / "out").verification["max_abs_difference"] <= 1e-5
