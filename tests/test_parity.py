@@ -18,6 +18,7 @@ from tests.helpers import build, difference, embed, reference
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.encoders.attention import relative_buckets
+from tf_exporter.errors import UnsupportedError
 from tf_exporter.modules.pooling import POOLING_MODES
 
 ATOL = 1e-5
@@ -149,6 +150,21 @@ def test_config_defaults() -> None:
         theirs = AutoConfig.for_model(model_type)
         for field in fields(config):
             assert getattr(theirs, field.name) == field.default, (model_type, field.name)
+
+
+HOSTILE: list[tuple[str, dict[str, Any]]] = [
+    ("albert", {"num_hidden_layers": 10**9}),
+    ("t5", {"relative_attention_max_distance": 10**12}),
+    ("modernbert", {"global_rope_theta": 0, "rope_parameters": None}),
+]
+
+
+@pytest.mark.parametrize(("model_type", "changes"), HOSTILE, ids=str)
+def test_hostile_config(tmp_path: Path, model_type: str, changes: dict[str, Any]) -> None:
+    folder = models.write_model(tmp_path / "model", model_type)
+    rewrite(folder / "config.json", **changes)
+    with pytest.raises(UnsupportedError, match=next(iter(changes))):
+        build(folder)
 
 
 @pytest.mark.parametrize(("buckets", "farthest"), [(32, 128), (12, 20), (33, 9), (64, 1000), (4, 2), (32, 129), (128, 4096)])

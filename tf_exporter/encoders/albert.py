@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tf_exporter.activations import Activation
 from tf_exporter.encoders.attention import PostNormLayer, SelfAttention
 from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
 from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear
 from tf_exporter.weights import Weights
+
+_MOST_LAYERS = 1000
+"""Layers share their weights, so that no checkpoint bounds their number."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class AlbertConfig(BertConfig):
 
     vocab_size: int = 30000
     hidden_size: int = 4096
+    num_hidden_layers: int = field(default=12, metadata={"most": _MOST_LAYERS})
     num_attention_heads: int = 64
     intermediate_size: int = 16384
     hidden_act: str = "gelu_new"

@@ -77,6 +77,8 @@ def read_config(
         least = field.metadata.get("least", 1)
         if kinds == (int,) and value < least:
             raise UnsupportedError(file.file, field.name, value, f"a number of at least {least}")
+        if value > (most := field.metadata.get("most", value)):
+            raise UnsupportedError(file.file, field.name, value, f"a number of at most {most}")
     file.finish(IGNORED | ignored)
     return kind(**values)
 

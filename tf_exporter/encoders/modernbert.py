@@ -62,7 +62,6 @@ class ModernBert(tf.Module):
         self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, 0
         self.max_length, self.max_position_embeddings = None, config.max_position_embeddings
         self._rotary = {name: Rotary(hidden // heads, theta) for name, theta in thetas.items()}
-        self._types = types(config.num_hidden_layers)
         self.tok_embeddings = Embedding(weights, "embeddings.tok_embeddings", config.vocab_size, hidden)
         self.embeddings_norm = self._norm(weights, "embeddings.norm")
         self.layers = []
@@ -79,6 +78,8 @@ class ModernBert(tf.Module):
                     ),
                 )
             )
+        # Not before the weights have shown that there are so many layers.
+        self._types = types(config.num_hidden_layers)
         self.final_norm = self._norm(weights, "final_norm")
 
     def _norm(self, weights: Weights, name: str) -> LayerNorm:
@@ -129,5 +130,7 @@ def _read_thetas(file: ConfigFile) -> dict[str, float]:
         of_type.require("rope_type", ("default",))
         thetas[name] = float(of_type.take("rope_theta", (int, float), default))
         of_type.finish()
+        if not thetas[name] > 0:
+            raise UnsupportedError(file.file, f"{key} or rope_parameters.{name}.rope_theta", thetas[name], "a positive number")
     parameters.finish()
     return thetas

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 
@@ -15,6 +15,8 @@ from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
 _ALIASES = {"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers", "head_dim": "d_kv"}
+_FARTHEST = 2**20
+"""A table has two entries for each distance up to it."""
 _UNUSED_KEYS = frozenset(
     "num_decoder_layers dropout_rate initializer_factor n_positions scale_decoder_outputs is_encoder_decoder".split()
 )
@@ -32,7 +34,7 @@ class T5Config:
     num_layers: int = 6
     num_heads: int = 8
     relative_attention_num_buckets: int = 32
-    relative_attention_max_distance: int = 128
+    relative_attention_max_distance: int = field(default=128, metadata={"most": _FARTHEST})
     layer_norm_epsilon: float = 1e-6
     feed_forward_proj: str = "relu"
 
