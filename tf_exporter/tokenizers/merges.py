@@ -23,6 +23,13 @@ _STRIDE = 64
 """Symbols from one window to the next; a window has twice as many."""
 
 
+def _every_other(flags: tf.Tensor) -> tf.Tensor:
+    """Of each run of true flags, bool [N], the first, third, fifth …: "aaaa" is two pairs."""
+    missed = tf.concat([[-1], places(~flags)], 0)
+    run = tf.range(count(flags)) - tf.gather(missed, tf.cumsum(tf.cast(~flags, tf.int32)))
+    return flags & (tf.bitwise.bitwise_and(run, 1) == 1)
+
+
 class Merges:
     """(ids of symbols, the numbers of their segments, rising) → what they are merged to, not in order; int32 each.
 
@@ -98,14 +105,10 @@ class Merges:
             segment = tf.gather(segments, at)
             following = tf.concat([ids[1:], [0]], 0)
             rank = self._pairs(ids, following, tf.concat([segment[1:], [-1]], 0) == segment)
-            lowest = tf.gather(tf.math.segment_min(rank, segment), segment)
-            take = (rank == lowest) & (rank < self._never)
+            lowest = tf.minimum(tf.math.segment_min(rank, segment), self._never - 1)
+            take = rank == tf.gather(lowest, segment)
             some = tf.reduce_any(take)
-            # In a run like "aaaa", every other pair.
-            missed = tf.concat([[-1], places(~take)], 0)
-            place = tf.range(count(ids))
-            run = place - tf.gather(missed, tf.cumsum(tf.cast(~take, tf.int32)))
-            take &= tf.bitwise.bitwise_and(run, 1) == 1
+            take = rarely(tf.reduce_any(take[1:] & take[:-1]), lambda: _every_other(take), take)
             if self._at_once is not None:
                 take = self._undisturbed(ids, segment, rank, take)
             ids = tf.where(take, tf.gather(self._made, rank), ids)

@@ -19,6 +19,7 @@ from tf_exporter.tokenizers.stream import (
     count,
     expand,
     offsets,
+    rarely,
     reachable_ahead,
     row_starts,
     run_ends,
@@ -186,7 +187,13 @@ class ByteLevel:
     def __call__(self, words: Words) -> Words:
         """The words in their new spelling."""
         added = words.codes >= ADDED_TOKEN_BASE
-        lengths = tf.where(words.starts | words.inside, utf8_length(words.codes), tf.cast(added, tf.int32))
+        in_word = words.starts | words.inside
+        ascii_only = tf.reduce_all(tf.where(in_word, words.codes < 0x80, added))
+        chars = tf.where(added, words.codes, tf.gather(self._chars, tf.minimum(words.codes, 0x7F)))
+        return rarely(~ascii_only, lambda: self._bytes(words, added, in_word), words._replace(codes=chars))
+
+    def _bytes(self, words: Words, added: tf.Tensor, in_word: tf.Tensor) -> Words:
+        lengths = tf.where(in_word, utf8_length(words.codes), tf.cast(added, tf.int32))
         owner, nth = expand(lengths)
         code, length = tf.gather(words.codes, owner), tf.gather(lengths, owner)
         byte = utf8_byte(code, length, nth)
