@@ -14,18 +14,20 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from tf_exporter.graph import Options, SentenceEncoder
-from tf_exporter.reference import Job
+from tf_exporter.graph import TextModel
+from tf_exporter.modules.features import Options
+from tf_exporter.reference import Job, answer, load
+from tf_exporter.signatures import DEFAULT, Signature
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import read_model
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import Part, TokenizerSpec, read_tokenizer
 
 
-def build(folder: Path, **options: Any) -> SentenceEncoder:
+def build(folder: Path, **options: Any) -> TextModel:
     """The encoder for a model folder, not saved."""
     source = ModelSource(folder, str(folder))
-    return SentenceEncoder(source, read_model(source), Options(**options))
+    return TextModel(source, read_model(source), Options(**options))
 
 
 def reference(folder: Path, **options: Any) -> SentenceTransformer:
@@ -36,27 +38,25 @@ def reference(folder: Path, **options: Any) -> SentenceTransformer:
 class InProcessReference:
     """As `tf_exporter.reference.Reference`, without a process of its own: tests have torch loaded already."""
 
-    def __init__(self, folder: Path, max_seq_length: int | None, truncate_dim: int | None):
-        self._model = reference(folder, truncate_dim=truncate_dim)
-        if max_seq_length is not None:
-            self._model.max_seq_length = max_seq_length
+    def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None):
+        self._model = load(str(folder), kind, max_seq_length, truncate_dim)
         self._jobs: list[Job] = []
 
     def submit(self, jobs: list[Job]) -> None:
         self._jobs = jobs
 
     def answers(self) -> tuple[list[np.ndarray], dict[str, str]]:
-        encode = self._model.encode
-        return [encode(job.texts, prompt=job.prompt, batch_size=job.batch_size) for job in self._jobs], {}
+        return [answer(self._model, job) for job in self._jobs], {}
 
     def close(self) -> None:
         pass
 
 
-def embed(encoder: SentenceEncoder, texts: list[str], prompt: str = "", batch_size: int = 32) -> np.ndarray:
+def embed(model: TextModel, texts: list[str], prompt: str = "", batch_size: int = 32) -> np.ndarray:
     """float32 [texts, dim], batch by batch."""
+    signature = Signature(prompt, "", model.signatures[DEFAULT].route)
     batches = (texts[start : start + batch_size] for start in range(0, len(texts), batch_size))
-    return np.concatenate([encoder.encode(tf.constant(batch), prompt).numpy() for batch in batches])
+    return np.concatenate([model.encode(tf.constant(batch), signature).numpy() for batch in batches])
 
 
 def difference(folder: Path, texts: list[str], prompt: str = "", **options: Any) -> float:

@@ -373,8 +373,8 @@ def test_prompts_and_truncated_dimensions(tmp_path: Path) -> None:
     )
     encoder, model = build(folder), reference(folder)
     assert encoder.dim == 10
-    assert encoder.prompts["serving_default"] == "world: "
-    assert set(encoder.prompts) == {
+    assert encoder.signatures["serving_default"].prompt == "world: "
+    assert set(encoder.signatures) == {
         "serving_default", "encode_query", "encode_document", "encode_passage", "encode_odd_name__"
     }  # fmt: skip
     expected = {
@@ -385,6 +385,6 @@ def test_prompts_and_truncated_dimensions(tmp_path: Path) -> None:
         "encode_odd_name__": model.encode(TEXTS, prompt_name="odd name/é"),
     }
     for signature, answer in expected.items():
-        assert np.abs(embed(encoder, TEXTS, encoder.prompts[signature]) - answer).max() <= ATOL
-    assert build(folder, prompt_name="query").prompts["serving_default"] == "hello: "
+        assert np.abs(embed(encoder, TEXTS, encoder.signatures[signature].prompt) - answer).max() <= ATOL
+    assert build(folder, prompt_name="query").signatures["serving_default"].prompt == "hello: "
     assert build(folder, truncate_dim=5).dim == 5

@@ -95,34 +95,26 @@ def convert(
     with silenced_stderr():
         import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
     hide_triton()
-    from tf_exporter.graph import Exported, Options, SentenceEncoder
+    from tf_exporter.graph import Exported, TextModel
     from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
+    from tf_exporter.modules.features import Options
     from tf_exporter.spec import read_model
     from tf_exporter.verify import verify as verify_graph
 
     spec = read_model(source)
-    with _reference(source, verify, max_seq_length, truncate_dim) as reference, publication:
+    with _reference(source, spec.kind, verify, max_seq_length, truncate_dim) as reference, publication:
         logger.info("building the graph")
         options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops)
-        encoder = SentenceEncoder(source, spec, options)
+        text_model = TextModel(source, spec, options)
         logger.info("saving")
-        save(Exported(encoder), publication.partial)
+        save(Exported(text_model), publication.partial)
         report = None
         if verify != "off":
             logger.info("verifying (%s)", verify)
-            report = verify_graph(
-                publication.partial,
-                encoder.prompts,
-                encoder.transformer.tokenizer_spec,
-                encoder.transformer.hf_tokenizer,
-                reference,
-                level=verify,
-                atol=atol,
-                quiet=quiet,
-            )
+            report = verify_graph(publication.partial, text_model, reference, level=verify, atol=atol, quiet=quiet)
         lines = verification_lines(report, atol)
         choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}
-        values = manifest(source, spec, encoder, report, graph_ops(publication.partial), choices)
+        values = manifest(source, spec, text_model, report, graph_ops(publication.partial), choices)
         write_files(publication.partial, {MANIFEST: as_json(values), "README.md": model_card(values, lines)})
         publication.publish()
     return Conversion(publication.output, values, values["verification"], lines)
@@ -154,7 +146,7 @@ def _check_options(
         raise UnsupportedError("arguments", "--precision", precision, PRECISIONS)
 
 
-def _reference(source: ModelSource, verify: str, max_seq_length: int | None, truncate_dim: int | None) -> Any:
+def _reference(source: ModelSource, kind: str, verify: str, max_seq_length: int | None, truncate_dim: int | None) -> Any:
     """The running reference, a context of its own; None where it is not wanted or not installed."""
     from tf_exporter.reference import Reference, missing_packages
 
@@ -163,7 +155,7 @@ def _reference(source: ModelSource, verify: str, max_seq_length: int | None, tru
     if missing := missing_packages():
         logger.warning("%s not installed: only token ids will be verified", " and ".join(missing))
         return nullcontext()
-    return closing(Reference(source.folder, max_seq_length, truncate_dim))
+    return closing(Reference(source.folder, kind, max_seq_length, truncate_dim))
 
 
 def save(exported: Any, folder: Path) -> None:

@@ -1,86 +1,44 @@
-"""The assembled model: strings in, embeddings out, one function a signature."""
+"""The assembled model: strings in; embeddings, or scores of pairs, out."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import tensorflow as tf
 
+from tf_exporter import sparse
+from tf_exporter.activations import TORCH_ACTIVATIONS
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.modules import MODULES
-from tf_exporter.modules.features import Dimensions, Features, Module
+from tf_exporter.modules.features import Dimensions, Features, Module, Options
 from tf_exporter.modules.pooling import Pooling
-from tf_exporter.modules.transformer import Transformer
+from tf_exporter.signatures import DEFAULT, Signature, signatures, sparse_name, tokenize_name
 from tf_exporter.source import ModelSource
-from tf_exporter.spec import ModelSpec, ModuleSpec
+from tf_exporter.spec import CROSS_ENCODER, SENTENCE_TRANSFORMER, SPARSE_ENCODER, ModelSpec, ModuleSpec
 from tf_exporter.tokenizers.post_processors import Encodings, Padded
 from tf_exporter.weights import open_weights
 
-INPUT, OUTPUT = "input_sequence", "sentence_embedding"
+INPUT, PAIR, OUTPUT, SCORES = "input_sequence", "pair_sequence", "sentence_embedding", "scores"
+INDICES, WEIGHTS = "indices", "weights"
 _TEXTS = tf.TensorSpec(None, tf.string)
-DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-"""Where encode_document looks for its prompt, in this order."""
+_FEATURE_CONFIGS = {OUTPUT: "a module that makes a sentence_embedding, as Pooling", SCORES: "a module that makes scores"}
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the user can choose."""
+class Pipeline(tf.Module):
+    """The modules that texts of one route go through."""
 
-    max_seq_length: int | None = None
-    truncate_dim: int | None = None
-    prompt_name: str | None = None
-    micro_batch_tokens: int = 1024
-    quiet: bool = True
-    tokenizer_ops: str = "core"
-
-
-class SentenceEncoder(tf.Module):
-    """A sentence-transformers model as TensorFlow functions."""
-
-    def __init__(self, source: ModelSource, spec: ModelSpec, options: Options):
+    def __init__(self, modules: list[Any], output: str, dim: int):
         super().__init__()
-        dimensions = Dimensions()
-        self.transformer = Transformer(
-            source, spec.transformer, options.max_seq_length, dimensions, options.quiet, options.tokenizer_ops
-        )
-        self.modules = [_build(source, module, dimensions) for module in spec.modules]
-        if OUTPUT not in dimensions:
-            kinds = [module.kind for module in spec.modules]
-            raise UnsupportedError("modules.json", "type", kinds, "a module that makes a sentence_embedding, as Pooling")
-        truncate_dim = options.truncate_dim if options.truncate_dim is not None else spec.truncate_dim
-        self.dim = min(dimensions[OUTPUT], truncate_dim or dimensions[OUTPUT])
-        self.micro_batch_tokens = options.micro_batch_tokens
-        self.prompts = signature_prompts(spec, options.prompt_name)
-        self._needs_prompt_length = any(isinstance(module, Pooling) and not module.includes_prompt for module in self.modules)
+        self.first, *self.others = modules
+        self.dim = dim
+        self._output = output
+        self.pads_leak = any(module.pads_leak for module in modules if hasattr(module, "pads_leak"))
+        """Whether padding changes what the reference makes of a text; never what we make of it."""
+        self.needs_prompt_length = any(isinstance(module, Pooling) and not module.includes_prompt for module in self.others)
 
-    def tokenize(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Bytes [batch] or [batch, 1] → `input_ids`, `attention_mask` int32 [batch, longest], without a prompt."""
-        encodings = self.transformer.tokenizer(flatten(texts))
-        padded = self.transformer.tokenizer.padding(encodings)
-        return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
-
-    def encode(self, texts: tf.Tensor, prompt: str) -> tf.Tensor:
-        """Bytes [batch] or [batch, 1] → float32 [batch, dim], each text behind `prompt`."""
-        texts = flatten(texts)
-        if prompt:
-            texts = tf.strings.join([tf.constant(prompt.encode("utf-8")), texts])
-        encodings = self.transformer.tokenizer(texts)
-        prompt_length = self.prompt_length(prompt) if prompt and self._needs_prompt_length else None
-        return self._in_micro_batches(encodings, prompt_length)
-
-    def prompt_length(self, prompt: str) -> int:
-        """Tokens of the prompt by itself, without a special token at its end; what `include_prompt=False` leaves out."""
-        spec = self.transformer.tokenizer_spec
-        tokenizer = self.transformer.hf_tokenizer
-        limit = {"truncation": True, "max_length": spec.max_length} if spec.max_length else {}
-        ids = tokenizer(prompt, **limit)["input_ids"]
-        return len(ids) - (ids[-1:] != [] and ids[-1] in spec.special_ids)
-
-    def _in_micro_batches(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
-        """Rows in order of length, some thousand tokens at a time, each slice padded to its own longest.
+    def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
+        """Rows in order of length, some thousand tokens at a time, each slice padded to its own longest: float32 [batch, dim].
 
         So the cost follows the tokens there are, and memory does not grow with the batch.
         """
@@ -90,102 +48,206 @@ class SentenceEncoder(tf.Module):
         encodings = Encodings(encodings.ids, starts, sizes, lengths)
         batch = tf.shape(lengths)[0]
 
-        def one_slice(done: tf.Tensor, embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = tf.maximum(1, self.micro_batch_tokens // tf.maximum(1, lengths[done]))
+        def one_slice(done: tf.Tensor, results: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            rows = tf.maximum(1, self.first.micro_batch_tokens // tf.maximum(1, lengths[done]))
             end = tf.minimum(done + rows, batch)
-            padded = self.transformer.tokenizer.padding(encodings, slice(done, end))
-            embedded = self._embed(padded, prompt_length)
-            return end, tf.tensor_scatter_nd_update(embeddings, order[done:end, tf.newaxis], embedded)
+            padded = self.first.tokenizer.padding(encodings, slice(done, end))
+            result = self._compute(padded, prompt_length)
+            return end, tf.tensor_scatter_nd_update(results, order[done:end, tf.newaxis], result)
 
-        _, embeddings = tf.while_loop(
+        _, results = tf.while_loop(
             lambda done, _: done < batch,
             one_slice,
             (tf.constant(0), tf.zeros([batch, self.dim])),
             shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, self.dim])),
             parallel_iterations=1,
         )
-        return embeddings
+        return results
 
-    def _embed(self, padded: Padded, prompt_length: int | None) -> tf.Tensor:
+    def _compute(self, padded: Padded, prompt_length: int | None) -> tf.Tensor:
         features: Features = dict(padded._asdict())
         if prompt_length is not None:
             features["prompt_length"] = tf.constant(prompt_length)
-        steps: list[Module] = [self.transformer, *self.modules]
+        steps: list[Module] = [self.first, *self.others]
         for module in steps:
             features = module(features)
-        return features[OUTPUT][:, : self.dim]
+        return features[self._output][:, : self.dim]
+
+    def prompt_length(self, prompt: str) -> int | None:
+        """Tokens of the prompt by itself, without a special token at its end, where `include_prompt=False` leaves it out."""
+        if not prompt or not self.needs_prompt_length:
+            return None
+        spec = self.first.tokenizer_spec
+        limit = {"truncation": True, "max_length": spec.max_length} if spec.max_length else {}
+        ids = self.first.hf_tokenizer(prompt, **limit)["input_ids"]
+        return len(ids) - (ids[-1:] != [] and ids[-1] in spec.special_ids)
 
 
-def _build(source: ModelSource, spec: ModuleSpec, dimensions: Dimensions) -> Module:
+class TextModel(tf.Module):
+    """A model of sentence-transformers as TensorFlow functions."""
+
+    def __init__(self, source: ModelSource, spec: ModelSpec, options: Options):
+        super().__init__()
+        self.kind = spec.kind
+        self.output = SCORES if spec.kind == CROSS_ENCODER else OUTPUT
+        truncate_dim = options.truncate_dim if options.truncate_dim is not None else spec.truncate_dim
+        if options.truncate_dim is not None and spec.kind != SENTENCE_TRANSFORMER:
+            raise UsageError(f"--truncate-dim {options.truncate_dim}: a {spec.kind} has no such choice")
+        self.max_active_dims = spec.max_active_dims
+        self.signatures = signatures(spec, options.prompt_name)
+        self.tokenize_signatures = {tokenize_name(route, spec): route for route in _used(self.signatures)}
+        built: dict[tuple[int, Any], tuple[Any, Dimensions]] = {}
+        self.pipelines = {}
+        for route in _used(self.signatures):
+            dimensions = Dimensions()
+            modules = []
+            for module in spec.pipelines[route]:
+                # Modules that routes share are built once.
+                key = (id(module), tuple(sorted(dimensions.items())))
+                if key not in built:
+                    made = _build(source, module, options, dimensions)
+                    built[key] = (made, Dimensions(dimensions))
+                module_, dimensions = built[key][0], Dimensions(built[key][1])
+                modules.append(module_)
+            if self.output not in dimensions:
+                kinds = [module.kind for module in spec.pipelines[route]]
+                raise UnsupportedError("modules.json", "type", kinds, _FEATURE_CONFIGS[self.output])
+            dim = dimensions[self.output]
+            self.pipelines[route] = Pipeline(modules, self.output, min(dim, truncate_dim or dim))
+        self.dim = self.pipelines[self.signatures[DEFAULT].route].dim
+        self._activation = _score_activation(spec, self.dim)
+
+    @property
+    def first(self) -> Any:
+        """The module that takes the texts of `serving_default`."""
+        return self.pipelines[self.signatures[DEFAULT].route].first
+
+    def tokenize(self, texts: tf.Tensor, pairs: tf.Tensor | None = None, name: str = "tokenize") -> dict[str, tf.Tensor]:
+        """Bytes [batch] or [batch, 1] → `input_ids`, `attention_mask` int32 [batch, longest], without a prompt."""
+        tokenizer = self.pipelines[self.tokenize_signatures[name]].first.tokenizer
+        texts = flatten(texts, INPUT)
+        encodings = tokenizer(texts) if pairs is None else tokenizer.pairs(texts, flatten(pairs, PAIR))
+        padded = tokenizer.padding(encodings)
+        return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
+
+    def encode(self, texts: tf.Tensor, signature: Signature) -> tf.Tensor:
+        """Bytes [batch] or [batch, 1] → float32 [batch, dim], each text behind the signature's prompt."""
+        pipeline = self.pipelines[signature.route]
+        encodings = pipeline.first.tokenizer(behind(signature.prompt, flatten(texts, INPUT)))
+        embeddings = pipeline(encodings, pipeline.prompt_length(signature.prompt))
+        if self.kind == SPARSE_ENCODER and self.max_active_dims is not None:
+            embeddings = sparse.keep_largest(embeddings, tf.abs(embeddings), self.max_active_dims)
+        return embeddings
+
+    def predict(self, texts: tf.Tensor, pairs: tf.Tensor, signature: Signature) -> tf.Tensor:
+        """Bytes [batch] or [batch, 1] twice → float32 scores, [batch] of one label and [batch, labels] of more.
+
+        The prompt is put before the first text of each pair.
+        """
+        pipeline = self.pipelines[signature.route]
+        texts, pairs = flatten(texts, INPUT), flatten(pairs, PAIR)
+        same = tf.debugging.Assert(
+            tf.equal(tf.size(texts), tf.size(pairs)),
+            [f"{INPUT} and {PAIR} must have the same length; got", tf.size(texts), tf.size(pairs)],
+        )
+        with tf.control_dependencies([same]):
+            texts = behind(signature.prompt, texts)
+        scores = self._activation(pipeline(pipeline.first.tokenizer.pairs(texts, pairs), None))
+        return tf.squeeze(scores, 1) if self.dim == 1 else scores
+
+
+def _used(of: dict[str, Signature]) -> list[str]:
+    """The routes that signatures lead to."""
+    return list(dict.fromkeys(signature.route for signature in of.values()))
+
+
+def _score_activation(spec: ModelSpec, labels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    name = spec.activation_fn or ("Sigmoid" if labels == 1 else "Identity")
+    if name not in TORCH_ACTIVATIONS:
+        raise UnsupportedError("config_sentence_transformers.json", "activation_fn", name, sorted(TORCH_ACTIVATIONS))
+    return TORCH_ACTIVATIONS[name]
+
+
+def _build(source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions) -> Any:
     kind = MODULES[spec.kind]
+    if kind.takes_texts:
+        return kind(source, spec, options, dimensions)
     if not kind.weighted:
-        module: Module = kind(spec.config, None, dimensions)  # type: ignore[arg-type]  # those have no use for weights
-        return module
+        return kind(spec.config, None, dimensions)
     weights = open_weights(source, spec.folder)
     module = kind(spec.config, weights, dimensions)
-    weights.finish()
+    weights.finish(getattr(kind, "unused", ()))
     return module
 
 
-def flatten(texts: tf.Tensor) -> tf.Tensor:
+def behind(prompt: str, texts: tf.Tensor) -> tf.Tensor:
+    """The texts with the prompt before them."""
+    return tf.strings.join([tf.constant(prompt.encode("utf-8")), texts]) if prompt else texts
+
+
+def _key(signature: Signature) -> str:
+    return repr((signature.route, signature.prompt))
+
+
+def flatten(texts: tf.Tensor, name: str) -> tf.Tensor:
     """[batch] or [batch, 1] → [batch]; anything else is an error that says so when the graph runs."""
     shape = tf.shape(texts)
     rank = tf.size(shape)
     fits = (rank > 0) & (rank < 3) & (tf.reduce_prod(shape[1:]) == 1)
-    message = f"{INPUT} must have shape [batch] or [batch, 1]; got shape"
+    message = f"{name} must have shape [batch] or [batch, 1]; got shape"
     with tf.control_dependencies([tf.debugging.Assert(fits, [message, shape])]):
         return tf.reshape(texts, [-1])
-
-
-def signature_prompts(spec: ModelSpec, prompt_name: str | None) -> dict[str, str]:
-    """Signature → prompt: `serving_default` and one for each prompt of the model, as sentence-transformers names them.
-
-    Raises:
-        UsageError: `prompt_name` is none of the model's prompts.
-        UnsupportedError: two prompts' names lead to one signature.
-    """
-    known = {"query": "", "document": "", **spec.prompts}
-    name = prompt_name if prompt_name is not None else spec.default_prompt_name
-    if name is not None and name not in known:
-        raise UsageError(f"--prompt-name {name}: the model's prompts are {', '.join(map(repr, known))}")
-    signatures = {"serving_default": "" if name is None else known[name]}
-    for key, prompt in spec.prompts.items():
-        signature = "encode_" + re.sub(r"[^A-Za-z0-9_.-]", "_", key)
-        if signature in signatures:
-            raise UnsupportedError("config_sentence_transformers.json", f"prompts.{key}", prompt, "distinct names")
-        signatures[signature] = prompt
-    if spec.prompts:
-        # sentence-transformers has "query" and "document" in every model, empty where they are not configured.
-        signatures.setdefault("encode_query", known["query"])
-        document = next((known[key] for key in DOCUMENT_PROMPTS if key in known), "")
-        signatures.setdefault("encode_document", document)
-    return signatures
 
 
 class Exported(tf.Module):
     """What is saved: the variables, `__call__`, and the functions the signatures are made of."""
 
-    def __init__(self, encoder: SentenceEncoder):
+    def __init__(self, model: TextModel):
         super().__init__()
-        self.encoder = encoder
-        # One function a distinct prompt, so that signatures with the same prompt share it.
-        self._encode = {
-            prompt: tf.function(partial(encoder.encode, prompt=prompt), input_signature=[_TEXTS], autograph=False)
-            for prompt in dict.fromkeys(encoder.prompts.values())
+        self.model = model
+        self._pairs = model.kind == CROSS_ENCODER
+        inputs = [_TEXTS] * (1 + self._pairs)
+        # One function for all signatures of the same prompt and route.
+        self._functions = {
+            _key(signature): tf.function(self._computing(signature), input_signature=inputs, autograph=False)
+            for signature in reversed(model.signatures.values())
         }
+        self.__call__ = self._function(model.signatures[DEFAULT])
 
-    @tf.function(input_signature=[_TEXTS], autograph=False)
-    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Strings [batch] → float32 [batch, dim], as `serving_default`."""
-        return self._encode[self.encoder.prompts["serving_default"]](texts)
+    def _computing(self, signature: Signature) -> Callable[..., tf.Tensor]:
+        if self._pairs:
+            return lambda texts, pairs: self.model.predict(texts, pairs, signature)
+        return lambda texts: self.model.encode(texts, signature)
+
+    def _function(self, signature: Signature) -> Any:
+        return self._functions[_key(signature)]
 
     def signature_functions(self) -> dict[str, tf.types.experimental.GenericFunction]:
-        """Name → function of `input_sequence`, for `tf.saved_model.save`."""
+        """Name → function of `input_sequence` (and `pair_sequence`), for `tf.saved_model.save`."""
+        functions: dict[str, Callable[..., dict[str, tf.Tensor]]] = {}
+        for name, signature in self.model.signatures.items():
+            functions[name] = self._dense(signature)
+            if self.model.kind == SPARSE_ENCODER:
+                functions[sparse_name(name)] = self._sparse(signature)
+        for name in self.model.tokenize_signatures:
+            functions[name] = self._tokenizing(name)
+        names = [INPUT, PAIR] if self._pairs else [INPUT]
+        specs = [tf.TensorSpec(None, tf.string, name=name) for name in names]
+        return {name: tf.function(function, input_signature=specs, autograph=False) for name, function in functions.items()}
 
-        def encode(prompt: str) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-            return lambda input_sequence: {OUTPUT: self._encode[prompt](input_sequence)}
+    def _dense(self, signature: Signature) -> Callable[..., dict[str, tf.Tensor]]:
+        if self._pairs:
+            return lambda input_sequence, pair_sequence: {SCORES: self._function(signature)(input_sequence, pair_sequence)}
+        return lambda input_sequence: {OUTPUT: self._function(signature)(input_sequence)}
 
-        functions = {name: encode(prompt) for name, prompt in self.encoder.prompts.items()}
-        functions["tokenize"] = lambda input_sequence: self.encoder.tokenize(input_sequence)
-        spec = tf.TensorSpec(None, tf.string, name=INPUT)
-        return {name: tf.function(function, input_signature=[spec], autograph=False) for name, function in functions.items()}
+    def _sparse(self, signature: Signature) -> Callable[..., dict[str, tf.Tensor]]:
+        def encode_sparse(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+            indices, weights = sparse.active(self._function(signature)(input_sequence), self.model.max_active_dims)
+            return {INDICES: indices, WEIGHTS: weights}
+
+        return encode_sparse
+
+    def _tokenizing(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+        if self._pairs:
+            return lambda input_sequence, pair_sequence: self.model.tokenize(input_sequence, pair_sequence, name=name)
+        return lambda input_sequence: self.model.tokenize(input_sequence, name=name)

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from tf_exporter.graph import INPUT, OUTPUT, SentenceEncoder
+from tf_exporter.graph import INPUT, PAIR, SCORES, TextModel
 from tf_exporter.modules.pooling import Pooling
 from tf_exporter.source import ModelSource
-from tf_exporter.spec import ModelSpec
+from tf_exporter.spec import SPARSE_ENCODER, ModelSpec
 from tf_exporter.tokenizers.text_ops import TEXT_OPS
 from tf_exporter.verify import Verification
 
@@ -20,34 +20,41 @@ _PACKAGES = ("tf-exporter", "tensorflow", "transformers", "tokenizers", "safeten
 def manifest(
     source: ModelSource,
     spec: ModelSpec,
-    encoder: SentenceEncoder,
+    model: TextModel,
     verification: Verification | None,
     ops: list[str],
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """`assets.extra/tf_exporter.json`; `verification` is None where the user turned it off."""
-    tokenizer = encoder.transformer.tokenizer_spec
     packages = _PACKAGES if options["tokenizer_ops"] == "core" else (*_PACKAGES, options["tokenizer_ops"])
     versions = {package: version(package) for package in packages}
     if verification:
         versions.update(verification.reference_versions)
-    poolings = [module for module in encoder.modules if isinstance(module, Pooling)]
+    modules = {route: [module.kind for module in modules] for route, modules in spec.pipelines.items()}
+    types = {module.transformer.model_type for all_ in spec.pipelines.values() for module in all_ if module.transformer}
+    used = [module for pipeline in model.pipelines.values() for module in pipeline.others]
+    poolings = [list(module.modes) for module in dict.fromkeys(used) if isinstance(module, Pooling)]
+    signatures: dict[str, Any] = {name: signature.prompt for name, signature in model.signatures.items()}
     return {
         "source": source.name,
         "revision": source.revision,
         "sha256": dict(sorted(source.sha256.items())),
         "versions": versions,
-        "model_type": spec.transformer.model_type,
-        "modules": ["Transformer", *(module.kind for module in spec.modules)],
-        "pooling": [list(pooling.modes) for pooling in poolings],
-        "dimension": encoder.dim,
+        "kind": spec.kind,
+        "model_type": ", ".join(sorted(types)) or None,
+        "modules": modules.get("", modules),
+        "pooling": poolings,
+        "dimension": model.dim,
         "similarity_fn_name": spec.similarity_fn_name,
+        "labels": list(spec.labels),
+        "max_active_dims": spec.max_active_dims,
         "prompts": spec.prompts,
-        "signatures": {**encoder.prompts, "tokenize": None},
-        "max_seq_length": tokenizer.max_length,
+        "output": model.output,
+        "signatures": {**signatures, **dict.fromkeys(model.tokenize_signatures)},
+        "max_seq_length": model.first.tokenizer_spec.max_length,
         "tokenizer_ops": options["tokenizer_ops"],
         "precision": options["precision"],
-        "micro_batch_tokens": encoder.micro_batch_tokens,
+        "micro_batch_tokens": model.first.micro_batch_tokens,
         "ops": ops,
         "custom_ops": [op for op in ops if op in TEXT_OPS],
         "verification": asdict(verification) if verification else {"level": "off"},
@@ -68,9 +75,11 @@ def verification_lines(verification: Verification | None, atol: float) -> list[s
         lines.append(f"Not checked: {verification.not_checked}.")
     else:
         versions = " ".join(f"{name} {number}" for name, number in verification.reference_versions.items())
+        scores = verification.min_cosine is None
+        cosine = "" if scores else f"min cosine {verification.min_cosine:.7f}, "
         lines.append(
-            f"Embeddings: max abs difference {verification.max_abs_difference:.1e} (allowed {atol:.0e}), "
-            f"min cosine {verification.min_cosine:.7f}, over {verification.embedding_texts:,} embeddings; "
+            f"{'Scores' if scores else 'Embeddings'}: max abs difference {verification.max_abs_difference:.1e} "
+            f"(allowed {atol:.0e}), {cosine}over {verification.embedding_texts:,} {'pairs' if scores else 'embeddings'}; "
             f"reference {versions}."
         )
     return lines
@@ -89,23 +98,35 @@ def model_card(values: dict[str, Any], lines: list[str]) -> str:
     if values["custom_ops"]:
         ops = f"TensorFlow ops and those of tensorflow-text ({', '.join(values['custom_ops'])}), which a server has to load"
         loading += "\nimport tensorflow_text"
+    pairs = values["output"] == SCORES
+    call, what, result = f'{INPUT}=tf.constant([["This is a test"]])', "sentence embeddings", "Embeddings: float32 [batch, dim]"
+    if pairs:
+        call += f', {PAIR}=tf.constant([["Is this one?"]])'
+        what = "scores of pairs"
+        labels = values["labels"]
+        result = (
+            f"Scores: float32 [batch, {len(labels)}], of {', '.join(labels)}" if len(labels) > 1 else "Scores: float32 [batch]"
+        )
+    result = result.replace("dim", str(values["dimension"]))
+    if values["kind"] == SPARSE_ENCODER:
+        result += ", mostly 0; the `sparse` signatures give `indices` and `weights` of the rest, falling, filled up with index −1"
     return f"""# {values["source"].rstrip("/").rpartition("/")[2]} as a TensorFlow SavedModel
 
-Strings in, sentence embeddings out: tokenizer, transformer and head in one graph of {ops}.
+Strings in, {what} out: tokenizer, transformer and head in one graph of {ops}.
 Converted by tf-exporter {values["versions"]["tf-exporter"]} from `{values["source"]}`{revision}; the source's licence applies.
 
 ```python
 {loading}
 
 graph = tf.saved_model.load("path/to/this/folder")
-graph.signatures["serving_default"]({INPUT}=tf.constant([["This is a test"]]))["{OUTPUT}"]
+graph.signatures["serving_default"]({call})["{values["output"]}"]
 ```
 
 | signature | prompt |
 |---|---|
 {signatures}
 
-Embeddings: float32 [batch, {values["dimension"]}]. Texts are cut at {values["max_seq_length"]} tokens.
+{result}. Texts are cut at {values["max_seq_length"]} tokens.
 
 ## Verification
 

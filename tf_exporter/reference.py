@@ -16,6 +16,7 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,11 +35,14 @@ main(sys.argv[2])
 
 @dataclass(frozen=True)
 class Job:
-    """Texts to encode behind a prompt."""
+    """Texts to encode behind a prompt, or pairs of texts to score."""
 
     texts: list[str]
     prompt: str
     batch_size: int
+    task: str = ""
+    pairs: list[str] | None = None
+    """The second text of each pair."""
 
 
 def missing_packages() -> list[str]:
@@ -49,8 +53,9 @@ def missing_packages() -> list[str]:
 class Reference:
     """A running reference process for one model folder."""
 
-    def __init__(self, folder: Path, max_seq_length: int | None, truncate_dim: int | None):
-        options = {"model": str(folder), "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
+    def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None):
+        """`kind`: the class of sentence-transformers that loads it."""
+        options = {"model": str(folder), "kind": kind, "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, str(Path(__file__).parents[1]), json.dumps(options)],
             stdin=subprocess.PIPE,
@@ -89,6 +94,37 @@ class Reference:
         self._thread.shutdown()
 
 
+def load(folder: str, kind: str, max_seq_length: int | None, truncate_dim: int | None) -> Any:
+    """The model in sentence-transformers, in float32 on the CPU."""
+    import sentence_transformers
+    import torch
+
+    options = {"truncate_dim": truncate_dim} if truncate_dim is not None else {}
+    model = getattr(sentence_transformers, kind)(
+        folder, device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32}, **options
+    )
+    # Modules that are no transformers model keep the type of their file.
+    model = model.float()
+    if max_seq_length is not None:
+        model.max_seq_length = max_seq_length
+        # The user's limit goes before the module's own as well, as it does in the graph.
+        for module in model.modules():
+            getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
+    return model
+
+
+def answer(model: Any, job: Job) -> np.ndarray:
+    """float32 embeddings [texts, dim], or scores."""
+    options: dict[str, Any] = {"prompt": job.prompt, "batch_size": job.batch_size, "show_progress_bar": False}
+    if job.pairs is not None:
+        return np.asarray(model.predict([*zip(job.texts, job.pairs)], **options), np.float32)
+    if job.task:
+        options["task"] = job.task
+    if hasattr(model, "max_active_dims"):
+        return np.asarray(model.encode(job.texts, convert_to_sparse_tensor=False, **options).to_dense(), np.float32)
+    return np.asarray(model.encode(job.texts, **options), np.float32)
+
+
 def main(arguments: str) -> None:
     """The reference process; `arguments` is a JSON object."""
     options = json.loads(arguments)
@@ -98,21 +134,8 @@ def main(arguments: str) -> None:
     import sentence_transformers
     import torch
 
-    model = sentence_transformers.SentenceTransformer(
-        options["model"],
-        device="cpu",
-        local_files_only=True,
-        truncate_dim=options["truncate_dim"],
-        model_kwargs={"dtype": torch.float32},
-    )
-    if options["max_seq_length"] is not None:
-        model.max_seq_length = options["max_seq_length"]
-        # The user's limit goes before the module's own as well, as it does in the graph.
-        getattr(model[0], "processing_kwargs", {}).get("text", {}).pop("max_length", None)
-    answers = {}
-    for index, job in enumerate(json.load(sys.stdin.buffer)):
-        embeddings = model.encode(job["texts"], prompt=job["prompt"], batch_size=job["batch_size"], show_progress_bar=False)
-        answers[f"job_{index}"] = np.asarray(embeddings, np.float32)
+    model = load(options["model"], options["kind"], options["max_seq_length"], options["truncate_dim"])
+    answers = {f"job_{index}": answer(model, Job(**job)) for index, job in enumerate(json.load(sys.stdin.buffer))}
     versions = {"sentence-transformers": sentence_transformers.__version__, "torch": torch.__version__}
     archive = io.BytesIO()
     np.savez(archive, versions=np.array(json.dumps(versions)), **answers)  # type: ignore[arg-type]  # str keys

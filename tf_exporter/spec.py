@@ -2,90 +2,142 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tf_exporter.activations import TORCH_MODULES
 from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.modules import MODULES
+from tf_exporter.routes import ONE_ROUTE, ROUTERS, Routes, module_kind, read_routes
 from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.transformer_spec import TransformerSpec, first_config, read_length, read_transformer
 
-_NAMESPACES = (
-    "sentence_transformers.models",
-    "sentence_transformers.base.modules",
-    "sentence_transformers.sentence_transformer.modules",
-)
-_TRANSFORMER_CONFIGS = tuple(
-    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-)
-_MODALITY_CONFIG = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-_HARMLESS_MODEL_KWARGS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}
-"""The reference is run with its own dtype and attention; the pooler is no part of an embedding."""
-
-
-@dataclass(frozen=True)
-class TransformerSpec:
-    """The first module: a tokenizer and an encoder."""
-
-    folder: str
-    model_type: str
-    encoder_config: ConfigFile
-    do_lower_case: bool
-    max_seq_length: int | None
-    """As configured; None: the tokenizer's, capped at the encoder's positions."""
-    text_max_length: int | None
-    """`processing_kwargs.text.max_length`, which goes before all others."""
+SENTENCE_TRANSFORMER, SPARSE_ENCODER, CROSS_ENCODER = KINDS = ("SentenceTransformer", "SparseEncoder", "CrossEncoder")
+_CONFIG_NAMES = {
+    "CNN": "cnn_config.json",
+    "LSTM": "lstm_config.json",
+    "WordEmbeddings": "wordembedding_config.json",
+}
+"""Modules' own names for what is config.json for all others."""
+_TRANSFORMERS = {"Transformer": "feature-extraction", "MLMTransformer": "fill-mask"}
+"""Kind → transformer_task, where its config has none."""
+_WITHOUT_CONFIG = ("Dropout", "Normalize")
+_FORWARD_KWARGS = {"Router": ["task", "modality"], "Asym": ["task", "modality"], "SparseAutoEncoder": ["max_active_dims"]}
+"""`kwargs` of a module in modules.json: what may be passed to it, which only the caller of the reference decides."""
 
 
 @dataclass(frozen=True)
 class ModuleSpec:
-    """A module after the first."""
+    """A module of a pipeline."""
 
     kind: str
     folder: str
     config: ConfigFile
+    transformer: TransformerSpec | None = None
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """A whole model."""
 
-    transformer: TransformerSpec
-    modules: tuple[ModuleSpec, ...]
+    kind: str
+    """One of `KINDS`."""
+    pipelines: dict[str, tuple[ModuleSpec, ...]]
+    """Route → all modules a text goes through; one route, of no name, where there is no Router."""
+    tasks: dict[str, str]
+    """Task → route; the task of no name is that of texts that are given without one."""
     prompts: dict[str, str]
     default_prompt_name: str | None
     truncate_dim: int | None
     similarity_fn_name: str | None
+    max_active_dims: int | None
+    activation_fn: str | None
+    """Of a CrossEncoder: torch's name of what is applied to the scores."""
+    labels: tuple[str, ...]
+    """Of a CrossEncoder: what each score is for."""
 
 
 def read_model(source: ModelSource) -> ModelSpec:
-    """The spec of a model folder; without modules.json, mean pooling over a plain transformers model.
+    """The spec of a model folder.
+
+    Without modules.json: a CrossEncoder where the model is for sequence classification, else mean pooling.
 
     Raises:
         InputError: files are missing or are not what they claim to be.
         UnsupportedError: something in them is not reproduced.
     """
     if not source.exists("modules.json"):
-        if not source.exists("config.json"):
-            raise InputError(f"{source.name}: neither modules.json nor config.json, so not a model")
-        transformer = _read_transformer(source, "", ConfigFile("(no modules.json)", {}))
-        _check_plain(source, transformer.encoder_config)
-        hidden = transformer.encoder_config.values.get("hidden_size", transformer.encoder_config.values.get("dim"))
-        pooling = ConfigFile("(no modules.json)", {"embedding_dimension": hidden, "pooling_mode": "mean"})
-        return ModelSpec(transformer, (ModuleSpec("Pooling", "", pooling),), {}, None, None, None)
+        return _read_plain(source)
     entries = _read_entries(source)
-    kind, folder = entries[0]
-    if kind != "Transformer":
-        raise UnsupportedError("modules.json", "[0].type", kind, "Transformer as the first module")
-    transformer = _read_transformer(source, folder, _first_config(source, folder))
-    modules = tuple(_read_module(source, index, *entry) for index, entry in enumerate(entries) if index)
-    return ModelSpec(transformer, modules, **_read_model_config(source))
+    settings = _read_model_config(source)
+    modules: list[ModuleSpec] = []
+    routes: Routes | None = None
+    for index, (kind, folder) in enumerate(entries):
+        if kind in ROUTERS:
+            if routes is not None:
+                raise UnsupportedError("modules.json", f"[{index}].type", kind, "one Router")
+            routes = read_routes(source, folder)
+            behind = len(modules)
+        else:
+            module = _read_module(source, f"[{index}].type", "modules.json", kind, folder)
+            if kind == "SparseAutoEncoder" and settings["max_active_dims"] is not None:
+                # The reference hands its own limit on to the modules of modules.json, though not to those of a Router.
+                values = {**module.config.values, "max_active_dims": settings["max_active_dims"]}
+                module = replace(module, config=ConfigFile(module.config.file, values))
+            modules.append(module)
+    if routes is None:
+        pipelines, tasks = {"": tuple(modules)}, ONE_ROUTE
+    else:
+        routed = {
+            name: _read_module(source, f"types.{name}", routes.file, kind, folder)
+            for name, (kind, folder) in routes.modules.items()
+        }
+        pipelines = {
+            route: (*modules[:behind], *(routed[name] for name in names), *modules[behind:])
+            for route, names in routes.structure.items()
+        }
+        tasks = routes.tasks
+    for modules_ in pipelines.values():
+        _check_order(modules_)
+    first = next(iter(pipelines.values()))
+    labels = _read_labels(first)
+    if settings["kind"] == CROSS_ENCODER and settings["activation_fn"] is None and first[0].transformer is not None:
+        settings["activation_fn"] = _plain_activation(first[0].transformer.encoder_config)
+    return ModelSpec(pipelines=pipelines, tasks=tasks, labels=labels, **settings)
 
 
-def _check_plain(source: ModelSource, config: ConfigFile) -> None:
-    """Refuses what the reference does not mean-pool, or puts into a chat template first."""
-    architectures = config.values.get("architectures") or []
+def _check_order(modules: tuple[ModuleSpec, ...]) -> None:
+    kinds = [module.kind for module in modules]
+    if not kinds or not MODULES[kinds[0]].takes_texts:
+        takes_texts = [name for name, kind in MODULES.items() if kind.takes_texts]
+        raise UnsupportedError("modules.json", "[0].type", kinds[:1], f"first one of {', '.join(takes_texts)}")
+    for kind in kinds[1:]:
+        if MODULES[kind].takes_texts and kind != "SparseStaticEmbedding":
+            raise UnsupportedError("modules.json", "type", kind, "it as the first module only")
+
+
+def _read_plain(source: ModelSource) -> ModelSpec:
+    if not source.exists("config.json"):
+        raise InputError(f"{source.name}: neither modules.json nor config.json, so not a model")
+    file = ConfigFile("(no modules.json)", {})
+    config = source.read_object("config.json")
+    architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or any(not isinstance(name, str) for name in architectures):
-        raise UnsupportedError(config.file, "architectures", architectures, "a list of names")
+        raise UnsupportedError("config.json", "architectures", architectures, "a list of names")
+    classifies = bool(architectures) and architectures[0].endswith("ForSequenceClassification")
+    transformer = read_transformer(source, "", file, "sequence-classification" if classifies else "feature-extraction")
+    _check_plain(source, transformer.encoder_config, architectures)
+    module = ModuleSpec("Transformer", "", file, transformer)
+    if classifies:
+        activation = _plain_activation(transformer.encoder_config)
+        labels = _read_labels((module,))
+        return ModelSpec(CROSS_ENCODER, {"": (module,)}, ONE_ROUTE, {}, None, None, None, None, activation, labels)
+    pooling = ModuleSpec("Pooling", "", ConfigFile("(no modules.json)", {"embedding_dimension": None, "pooling_mode": "mean"}))
+    return ModelSpec(SENTENCE_TRANSFORMER, {"": (module, pooling)}, ONE_ROUTE, {}, None, None, None, None, None, ())
+
+
+def _check_plain(source: ModelSource, config: ConfigFile, architectures: list[str]) -> None:
+    """Refuses what the reference does not mean-pool, or puts into a chat template first."""
     if architectures and architectures[0].endswith("ForCausalLM"):
         raise UnsupportedError(config.file, "architectures", architectures, "encoders, where there is no modules.json")
     for name in ("chat_template.jinja", "additional_chat_templates", "chat_template.json"):
@@ -94,6 +146,48 @@ def _check_plain(source: ModelSource, config: ConfigFile) -> None:
     name = "tokenizer_config.json"
     if source.exists(name) and (template := source.read_object(name).get("chat_template")):
         raise UnsupportedError(name, "chat_template", template, "none, where there is no modules.json")
+
+
+def _plain_activation(config: ConfigFile) -> str | None:
+    """What a CrossEncoder's config.json says of its activation: today's key, else that of before version 4."""
+    settings = config.values.get("sentence_transformers")
+    if settings is not None and not isinstance(settings, dict):
+        raise config.unsupported("sentence_transformers", "an object")
+    if settings and "activation_fn" in settings:
+        return _activation(ConfigFile(config.file, settings, "sentence_transformers."), "activation_fn")
+    return _activation(config, "sbert_ce_default_activation_function")
+
+
+def _activation(file: ConfigFile, key: str) -> str | None:
+    """None: the default. The reference trusts no path but torch's, and takes its default instead of any other."""
+    path: str | None = file.take(key, (str, type(None)))
+    if path is None or not path.startswith("torch."):
+        return None
+    module, _, name = path.rpartition(".")
+    if module not in TORCH_MODULES:
+        raise file.unsupported(key, f"a class of {', '.join(TORCH_MODULES)}")
+    return name
+
+
+def _read_labels(modules: tuple[ModuleSpec, ...]) -> tuple[str, ...]:
+    """The names of a classifier's labels, in order of their numbers, as `transformers.PretrainedConfig` has them."""
+    transformer = modules[0].transformer
+    if transformer is None or transformer.task != "sequence-classification":
+        return ()
+    config = transformer.encoder_config
+    architectures = config.values.get("architectures") or []
+    id2label = config.take("id2label", (dict, type(None)))
+    number = config.take("num_labels", (int, type(None)))
+    if not any(str(name).endswith("ForSequenceClassification") for name in architectures):
+        # The reference then makes a new head, of one label and random weights.
+        raise config.unsupported("architectures", "a model for sequence classification")
+    if id2label is None:
+        return tuple(f"LABEL_{index}" for index in range(2 if number is None else number))
+    if sorted(id2label) != sorted(map(str, range(len(id2label)))) or not id2label:
+        raise config.unsupported("id2label", "labels 0, 1, …")
+    if number is not None and number != len(id2label):
+        raise config.unsupported("num_labels", f"{len(id2label)}, the number of labels in id2label")
+    return tuple(str(id2label[str(index)]) for index in range(len(id2label)))
 
 
 def _read_entries(source: ModelSource) -> list[tuple[str, str]]:
@@ -106,94 +200,45 @@ def _read_entries(source: ModelSource) -> list[tuple[str, str]]:
         file = ConfigFile("modules.json", entry)
         file.take("idx", int)
         name, folder, path = (file.take(key, str, required=True) for key in ("name", "path", "type"))
-        file.require("kwargs", ([],))
+        kind = module_kind("modules.json", f"[{index}].type", path)
+        kwargs = file.take("kwargs", list, [])
+        if any(key not in _FORWARD_KWARGS.get(kind, []) for key in kwargs):
+            raise file.unsupported("kwargs", f"{_FORWARD_KWARGS.get(kind, [])} for {kind}")
         file.finish()
-        namespace, _, kind = path.rpartition(".")
-        if not any(namespace == known or namespace.startswith(known + ".") for known in _NAMESPACES):
-            supported = f"modules of {', '.join(_NAMESPACES)}; code of a model is never run"
-            raise UnsupportedError("modules.json", f"[{index}].type", path, supported)
         if name in names:
             raise InputError(f"modules.json: two modules are named {name!r}")
         names.add(name)
         source.path(folder or ".")
-        found.append((kind, folder.strip("/")))
+        found.append((kind, "" if folder.strip("/") == "." else folder.strip("/")))
     return found
 
 
-def _read_module(source: ModelSource, index: int, kind: str, folder: str) -> ModuleSpec:
+def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: str) -> ModuleSpec:
+    """`key` of `file`: where the module is named."""
+    if kind in _TRANSFORMERS:
+        config = first_config(source, folder)
+        return ModuleSpec("Transformer", folder, config, read_transformer(source, folder, config, _TRANSFORMERS[kind]))
     if kind not in MODULES:
-        raise UnsupportedError("modules.json", f"[{index}].type", kind, ["Transformer (first)", *MODULES])
-    name = f"{folder}/config.json" if folder else "config.json"
-    if kind in ("Normalize", "Dropout") and not source.exists(name):
+        raise UnsupportedError(file, key, kind, {*MODULES, *_TRANSFORMERS, *ROUTERS})
+    at = f"{folder}/" if folder else ""
+    name = at + _CONFIG_NAMES.get(kind, "config.json")
+    if kind == "StaticEmbedding" or (kind in _WITHOUT_CONFIG and not source.exists(name)):
         return ModuleSpec(kind, folder, ConfigFile(name, {}))
     return ModuleSpec(kind, folder, ConfigFile(name, source.read_object(name)))
 
 
-def _first_config(source: ModelSource, folder: str) -> ConfigFile:
-    """The Transformer module's own config: the first of its names that exists and is not empty."""
-    for name in _TRANSFORMER_CONFIGS:
-        path = f"{folder}/{name}" if folder else name
-        if source.exists(path) and (values := source.read_object(path)):
-            return ConfigFile(path, values)
-    return ConfigFile(_TRANSFORMER_CONFIGS[0], {})
-
-
-def _read_transformer(source: ModelSource, folder: str, file: ConfigFile) -> TransformerSpec:
-    file.require("transformer_task", ("feature-extraction",))
-    file.require("modality_config", (_MODALITY_CONFIG,))
-    file.require("module_output_name", ("token_embeddings",))
-    for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
-        file.require(key, (None,))
-    file.take("unpad_inputs", (bool, type(None)))
-    for key in ("config_args", "config_kwargs"):
-        file.require(key, ({}, None))
-    for key in ("model_args", "model_kwargs"):
-        kwargs = file.take(key, (dict, type(None)), {}) or {}
-        if unknown := kwargs.keys() - _HARMLESS_MODEL_KWARGS:
-            raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], _HARMLESS_MODEL_KWARGS)
-    max_seq_length = _length(file, "max_seq_length", file.take("max_seq_length", (int, type(None))))
-    for old, new in (("tokenizer_args", "processor_kwargs"), ("model_args", "model_kwargs"), ("config_args", "config_kwargs")):
-        if old in file and new in file:
-            raise UnsupportedError(file.file, old, file.values[old], f"{new} alone, not both")
-    for key in ("tokenizer_args", "processor_kwargs"):
-        kwargs = file.take(key, (dict, type(None)), {}) or {}
-        if unknown := kwargs.keys() - {"model_max_length"}:
-            raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], "model_max_length")
-        if "model_max_length" in kwargs:
-            max_seq_length = _length(file, f"{key}.model_max_length", kwargs["model_max_length"])
-    do_lower_case = file.take("do_lower_case", bool, False)
-    text_max_length = _read_text_max_length(file)
-    file.finish()
-    adapter = f"{folder}/adapter_config.json" if folder else "adapter_config.json"
-    if source.exists(adapter):
-        raise UnsupportedError(adapter, "peft_type", "an adapter", "models with their adapters merged")
-    name = f"{folder}/config.json" if folder else "config.json"
-    encoder_config = ConfigFile(name, source.read_object(name))
-    model_type = encoder_config.take("model_type", str, required=True)
-    return TransformerSpec(folder, model_type, encoder_config, do_lower_case, max_seq_length, text_max_length)
-
-
-def _length(file: ConfigFile, key: str, value: Any) -> int | None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UnsupportedError(file.file, key, value, "a positive number")
-    return value
-
-
-def _read_text_max_length(file: ConfigFile) -> int | None:
-    kwargs = file.take("processing_kwargs", (dict, type(None)), {}) or {}
-    text = kwargs.get("text", {})
-    if kwargs.keys() - {"text"} or not isinstance(text, dict) or text.keys() - {"max_length"}:
-        raise UnsupportedError(file.file, "processing_kwargs", kwargs, "text.max_length")
-    return _length(file, "processing_kwargs.text.max_length", text.get("max_length"))
-
-
 def _read_model_config(source: ModelSource) -> dict[str, Any]:
-    """Prompts and the rest of config_sentence_transformers.json."""
+    """config_sentence_transformers.json: the kind of model, prompts, and how embeddings are given out."""
     name = "config_sentence_transformers.json"
     file = ConfigFile(name, source.read_object(name) if source.exists(name) else {})
-    file.require("model_type", ("SentenceTransformer",))
-    for key in ("max_active_dims", "activation_fn"):
-        file.require(key, (None,))
+    kind = file.take("model_type", str, SENTENCE_TRANSFORMER)
+    if kind not in KINDS:
+        raise file.unsupported("model_type", KINDS)
+    if kind != CROSS_ENCODER:
+        file.require("activation_fn", (None,))
+    file.require("keep_in_fp32_modules", (None, []))
+    if kind != SPARSE_ENCODER:
+        file.require("max_active_dims", (None,))
     prompts = file.take("prompts", dict, {})
     for key, prompt in prompts.items():
         if not isinstance(prompt, (str, type(None))):
@@ -202,12 +247,14 @@ def _read_model_config(source: ModelSource) -> dict[str, Any]:
     default = file.take("default_prompt_name", (str, type(None)))
     if default is not None and default not in {"query": "", "document": "", **prompts}:
         raise UnsupportedError(name, "default_prompt_name", default, prompts or "no name: the model has no prompts")
-    truncate_dim = _length(file, "truncate_dim", file.take("truncate_dim", (int, type(None))))
-    similarity = file.take("similarity_fn_name", (str, type(None)))
-    file.finish(frozenset({"__version__", "requirements"}))
-    return {
+    settings = {
+        "kind": kind,
         "prompts": prompts,
         "default_prompt_name": default,
-        "truncate_dim": truncate_dim,
-        "similarity_fn_name": similarity,
+        "truncate_dim": read_length(file, "truncate_dim", file.take("truncate_dim", (int, type(None)))),
+        "similarity_fn_name": file.take("similarity_fn_name", (str, type(None))),
+        "max_active_dims": read_length(file, "max_active_dims", file.take("max_active_dims", (int, type(None)))),
+        "activation_fn": _activation(file, "activation_fn"),
     }
+    file.finish(frozenset({"__version__", "requirements"}))
+    return settings

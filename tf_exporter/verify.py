@@ -6,22 +6,27 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from tf_exporter.errors import VerificationError, shortened
-from tf_exporter.graph import INPUT, OUTPUT
+from tf_exporter.graph import INDICES, INPUT, OUTPUT, PAIR, WEIGHTS, TextModel
 from tf_exporter.progress import progress
 from tf_exporter.reference import Job, Reference
 from tf_exporter.samples import CONTEXTS, code_point_texts, decoded, generated_texts, quick_texts
+from tf_exporter.signatures import DEFAULT, sparse_name
+from tf_exporter.sparse import UNUSED_INDEX
+from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER
 from tf_exporter.tokenizers.spec import TokenizerSpec
 
 MIN_COSINE = 0.99999
 BATCH = 32
 _GENERATED = 100_000
 _CHUNK = 4096
+_NEXT = 7
+"""How far behind a text its partner is, where pairs are scored."""
 _SINGLES = 48
 """How many texts are also encoded one by one."""
 
@@ -42,67 +47,85 @@ class Verification:
     reference_versions: dict[str, str]
 
 
-def verify(
-    folder: Path,
-    prompts: dict[str, str],
-    spec: TokenizerSpec,
-    hf_tokenizer: Any,
-    reference: Reference | None,
-    *,
-    level: str,
-    atol: float,
-    quiet: bool,
-) -> Verification:
+def verify(folder: Path, model: TextModel, reference: Reference | None, *, level: str, atol: float, quiet: bool) -> Verification:
     """Loads the SavedModel in `folder` and compares it with the reference.
 
     Args:
         folder: where the SavedModel is.
-        prompts: the prompt of each signature that encodes.
-        spec: the tokenizer's parts.
-        hf_tokenizer: the transformers tokenizer, set up as sentence-transformers does.
+        model: what it was made of.
         reference: None where sentence-transformers or torch is not installed.
         level: "quick" or "full".
-        atol: largest absolute difference of an embedding's component.
+        atol: largest absolute difference of an embedding's component, or of a score.
         quiet: no progress bars.
 
     Raises:
         VerificationError: the first difference found.
     """
+    spec = model.first.tokenizer_spec
     texts = quick_texts(spec.max_length, spec.single.added, [token.content for token in spec.added_tokens])
-    jobs = _jobs(texts, prompts)
+    jobs = _jobs(texts, model)
     if reference is not None:
         reference.submit([job for _, job in jobs])
-    signatures = tf.saved_model.load(str(folder)).signatures
-    tokenize = signatures["tokenize"]
-    compared = check_padded_tokens(tokenize, hf_tokenizer, spec, texts)
-    if level == "full":
-        compared += check_many_tokens(tokenize, hf_tokenizer, spec, quiet)
+    loaded = tf.saved_model.load(str(folder)).signatures
+    compared = sum(check_tokens(loaded[name], name, model, texts, level, quiet) for name in model.tokenize_signatures)
     if reference is None:
         return Verification(level, compared, 0, None, None, "embeddings: sentence-transformers is not installed", {})
     expected, versions = reference.answers()
     differences, cosines, count = [0.0], [1.0], 0
     for (name, job), answer in zip(jobs, expected):
-        found = _encode(signatures[name], job, texts)
-        difference, cosine = compare(found, answer, job.texts, atol, name)
+        difference, cosine = compare(_compute(loaded, name, model, job, texts), answer, job.texts, atol, name)
         differences.append(difference)
         cosines.append(cosine)
         count += len(job.texts)
-    return Verification(level, compared, count, max(differences), min(cosines), None, versions)
+    return Verification(
+        level, compared, count, max(differences), min(cosines) if model.output == OUTPUT else None, None, versions
+    )
+
+
+def check_tokens(
+    tokenize: Callable[..., dict[str, tf.Tensor]],
+    name: str,
+    model: TextModel,
+    texts: list[bytes],
+    level: str,
+    quiet: bool,
+) -> int:
+    """Compares the token ids of one of the model's tokenizers; how many texts there were."""
+    first = model.pipelines[model.tokenize_signatures[name]].first
+    if model.kind == CROSS_ENCODER:
+        return check_padded_tokens(tokenize, first.hf_tokenizer, first.tokenizer_spec, texts, others(texts))
+    compared = check_padded_tokens(tokenize, first.hf_tokenizer, first.tokenizer_spec, texts)
+    if level == "full":
+        compared += check_many_tokens(tokenize, first.hf_tokenizer, first.tokenizer_spec, quiet)
+    return compared
+
+
+Text = TypeVar("Text", str, bytes)
+
+
+def others(texts: list[Text]) -> list[Text]:
+    """A second text for each, of another length mostly."""
+    return texts[_NEXT:] + texts[:_NEXT]
 
 
 def check_padded_tokens(
-    tokenize: Callable[..., dict[str, tf.Tensor]], hf_tokenizer: Any, spec: TokenizerSpec, texts: Sequence[bytes]
+    tokenize: Callable[..., dict[str, tf.Tensor]],
+    hf_tokenizer: Any,
+    spec: TokenizerSpec,
+    texts: Sequence[bytes],
+    pairs: Sequence[bytes] | None = None,
 ) -> int:
     """Compares ids and masks of padded batches, as sentence-transformers asks its tokenizer for them."""
     limit = {"truncation": "longest_first", "max_length": spec.max_length} if spec.max_length else {}
-    batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)] + [[text] for text in texts[:8]]
-    for batch in batches:
-        expected = hf_tokenizer([decoded(text) for text in batch], padding=True, **limit)
-        found = tokenize(**{INPUT: tf.constant(batch)})
+    slices = [slice(start, start + BATCH) for start in range(0, len(texts), BATCH)] + [slice(n, n + 1) for n in range(8)]
+    for rows in slices:
+        inputs = [texts[rows]] if pairs is None else [texts[rows], pairs[rows]]
+        expected = hf_tokenizer(*([decoded(text) for text in batch] for batch in inputs), padding=True, **limit)
+        found = tokenize(**dict(zip((INPUT, PAIR), map(tf.constant, inputs))))
         for name in ("input_ids", "attention_mask"):
-            matrix = np.array(expected[name], np.int32).reshape(len(batch), -1)
+            matrix = np.array(expected[name], np.int32).reshape(len(texts[rows]), -1)
             if not np.array_equal(found[name].numpy(), matrix):
-                _refuse_tokens(batch, name, found[name].numpy(), matrix)
+                _refuse_tokens(texts[rows], name, found[name].numpy(), matrix)
     return len(texts)
 
 
@@ -147,51 +170,80 @@ def token_mismatches(
     while chunk := list(itertools.islice(texts, _CHUNK)):
         answer = tokenize(**{INPUT: tf.constant([text.encode() for text in chunk])})
         ids, present = answer["input_ids"].numpy(), answer["attention_mask"].numpy().astype(bool)
-        for text, row, mask, encoding in zip(chunk, ids, present, backend.encode_batch(chunk)):
+        for text, row, mask, encoding in zip(
+            chunk, ids, present, backend.encode_batch(chunk, add_special_tokens=spec.single.added > 0)
+        ):
             found = row[mask].tolist()
             if found != encoding.ids:
                 yield text, found, encoding.ids
         update(len(chunk))
 
 
-def _jobs(texts: Sequence[bytes], prompts: dict[str, str]) -> list[tuple[str, Job]]:
-    """All texts through `serving_default`, in mixed batches and some one by one; fewer through the other prompts."""
+def _jobs(texts: list[bytes], model: TextModel) -> list[tuple[str, Job]]:
+    """All texts through `serving_default`, in mixed batches and some one by one; fewer through the other signatures."""
     all_texts = [decoded(text) for text in texts]
-    default = prompts["serving_default"]
-    jobs = [
-        ("serving_default", Job(all_texts, default, BATCH)),
-        ("serving_default", Job(all_texts[:: max(1, len(all_texts) // _SINGLES)], default, 1)),
-    ]
-    for name, prompt in prompts.items():
-        if name != "serving_default":
-            jobs.append((name, Job(all_texts[::5], prompt, BATCH)))
-    return jobs
+    pairs = others(all_texts) if model.kind == CROSS_ENCODER else None
+
+    def job(name: str, step: int, batch_size: int) -> tuple[str, Job]:
+        signature = model.signatures[name]
+        if model.pipelines[signature.route].pads_leak:
+            # What the reference makes of a text then depends on its neighbours; we make of it what it makes of it alone.
+            batch_size = 1
+        some = None if pairs is None else pairs[::step]
+        return name, Job(all_texts[::step], signature.prompt, batch_size, signature.task, some)
+
+    jobs = [job(DEFAULT, 1, BATCH), job(DEFAULT, max(1, len(all_texts) // _SINGLES), 1)]
+    return jobs + [job(name, 5, BATCH) for name in model.signatures if name != DEFAULT]
 
 
-def _encode(signature: Callable[..., dict[str, tf.Tensor]], job: Job, raw: Sequence[bytes]) -> np.ndarray:
-    texts = list(raw) if len(job.texts) == len(raw) else [text.encode() for text in job.texts]
-    batches = (texts[start : start + job.batch_size] for start in range(0, len(texts), job.batch_size))
-    return np.concatenate([signature(**{INPUT: tf.constant(batch)})[OUTPUT].numpy() for batch in batches])
+def _compute(loaded: Any, name: str, model: TextModel, job: Job, raw: list[bytes]) -> np.ndarray:
+    """float32 [texts, dim]: what the saved graph makes of a job; of a sparse model's two signatures, the second."""
+    whole = len(job.texts) == len(raw)
+    inputs = {INPUT: raw if whole else [text.encode() for text in job.texts]}
+    if job.pairs is not None:
+        inputs[PAIR] = others(raw) if whole else [text.encode() for text in job.pairs]
+    results = []
+    size = BATCH if whole else job.batch_size
+    for start in range(0, len(job.texts), size):
+        batch = {key: tf.constant(texts[start : start + size]) for key, texts in inputs.items()}
+        result = loaded[name](**batch)[model.output].numpy()
+        if model.kind == SPARSE_ENCODER:
+            _check_sparse(loaded[sparse_name(name)](**batch), result, name)
+        results.append(result)
+    return np.concatenate(results)
+
+
+def _check_sparse(found: dict[str, tf.Tensor], dense: np.ndarray, name: str) -> None:
+    """Refuses indices and weights that are not those of the embeddings."""
+    indices, weights = found[INDICES].numpy(), found[WEIGHTS].numpy()
+    rows = np.zeros((len(dense), dense.shape[1] - UNUSED_INDEX), np.float32)
+    np.put_along_axis(rows, indices.astype(np.int64), weights, axis=1)
+    # Where a place is filled up, the index is one behind the last.
+    if not np.array_equal(rows[:, : dense.shape[1]], dense):
+        raise VerificationError(f"{sparse_name(name)}: indices and weights are not those of {name}")
 
 
 def compare(found: np.ndarray, expected: np.ndarray, texts: Sequence[str], atol: float, name: str) -> tuple[float, float]:
-    """The largest absolute difference and the smallest cosine of two [texts, dim].
+    """The largest absolute difference and the smallest cosine of two [texts, dim]; of scores, [texts], no cosine counts.
 
     Raises:
         VerificationError: they are further apart than allowed, or not numbers.
     """
     if found.shape != expected.shape:
         raise VerificationError(f"{name}: shape {list(found.shape)}, not {list(expected.shape)}")
+    scores = found.ndim == 1
+    if scores:
+        found, expected = found[:, np.newaxis], expected[:, np.newaxis]
     difference = np.abs(found.astype(np.float64) - expected).max(axis=1)
     lengths = np.linalg.norm(found.astype(np.float64), axis=1) * np.linalg.norm(expected.astype(np.float64), axis=1)
     products = (found.astype(np.float64) * expected).sum(axis=1)
     # Two zero vectors are equal; a zero vector and another one are not.
     cosine = np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1.0), difference == 0)
-    fine = (difference <= atol) & (cosine >= MIN_COSINE)
+    fine = (difference <= atol) & (scores | (cosine >= MIN_COSINE))
     if not fine.all():
         row = int(fine.argmin())
         raise VerificationError(
-            f"{name}: the embedding of {shortened(texts[row], 60)} differs from the reference by "
+            f"{name}: what is computed of {shortened(texts[row], 60)} differs from the reference by "
             f"{difference[row]:.2e} (allowed {atol:.0e}), cosine {cosine[row]:.6f} (allowed {MIN_COSINE})"
         )
     return float(difference.max(initial=0.0)), float(cosine.min(initial=1.0))

@@ -13,6 +13,7 @@ from tf_exporter.errors import InputError, WeightsError, one_line
 from tf_exporter.source import ModelSource
 
 _FLOATS = ("float32", "float16", "bfloat16", "float64")
+_INTEGERS = ("int32", "int64")
 _LEGACY_NAMES = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
@@ -42,19 +43,40 @@ class Weights:
         Raises:
             WeightsError: missing, of another shape or type, not finite, or already taken.
         """
+        array = self._read(name, _FLOATS, f"of shape {list(shape)} ")
+        if array.shape != shape:
+            raise WeightsError(f"{self.file}: tensor {name} has shape {list(array.shape)}, not {list(shape)}")
+        return self._as_float32(name, array)
+
+    def take_matrix(self, name: str) -> np.ndarray:
+        """As `take`, for a matrix whose size nothing else tells."""
+        array = self._read(name, _FLOATS)
+        if array.ndim != 2 or 0 in array.shape:
+            raise WeightsError(f"{self.file}: tensor {name} has shape {list(array.shape)}, not that of a matrix")
+        return self._as_float32(name, array)
+
+    def take_numbers(self, name: str) -> np.ndarray:
+        """As `take`, for whole numbers: int64 of any shape."""
+        return self._done(name, self._read(name, _INTEGERS).astype(np.int64))
+
+    def _read(self, name: str, dtypes: tuple[str, ...], described: str = "") -> np.ndarray:
         if name in self._taken:
             raise WeightsError(f"{self.file}: tensor {name} is used twice")
         if name not in self._readers:
-            raise WeightsError(f"{self.file}: tensor {name} of shape {list(shape)} is missing")
+            raise WeightsError(f"{self.file}: tensor {name} {described}is missing")
         array = self._readers[name]()
-        if array.dtype.name not in _FLOATS:
-            raise WeightsError(f"{self.file}: tensor {name} is {array.dtype.name}, not one of {', '.join(_FLOATS)}")
-        if array.shape != shape:
-            raise WeightsError(f"{self.file}: tensor {name} has shape {list(array.shape)}, not {list(shape)}")
+        if array.dtype.name not in dtypes:
+            raise WeightsError(f"{self.file}: tensor {name} is {array.dtype.name}, not one of {', '.join(dtypes)}")
+        return array
+
+    def _as_float32(self, name: str, array: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)
         if not np.isfinite(array).all():
             raise WeightsError(f"{self.file}: tensor {name} has values that are not finite in float32")
+        return self._done(name, array)
+
+    def _done(self, name: str, array: np.ndarray) -> np.ndarray:
         self._taken.add(name)
         self.on_take(1)
         return array
@@ -154,7 +176,7 @@ def _pickled(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarra
     def reader(tensor: str) -> Callable[[], np.ndarray]:
         def read() -> np.ndarray:
             values = tensors[tensor]
-            if str(values.dtype).removeprefix("torch.") not in _FLOATS or values.layout != torch.strided:
+            if str(values.dtype).removeprefix("torch.") not in (*_FLOATS, *_INTEGERS) or values.layout != torch.strided:
                 raise WeightsError(f"{name}: tensor {tensor} is {values.dtype}, {values.layout}, not dense floating point")
             values = values.detach()
             return values.to(torch.float32 if values.dtype == torch.bfloat16 else values.dtype).numpy()  # type: ignore[no-any-return]

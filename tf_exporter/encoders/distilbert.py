@@ -46,7 +46,7 @@ class DistilBert(tf.Module):
 
     def __init__(self, file: ConfigFile, weights: Weights):
         super().__init__()
-        config = read_config(file, self.config_class, _ALIASES)
+        self.config = config = read_config(file, self.config_class, _ALIASES)
         check_heads(file, "n_heads", config.dim, config.n_heads)
         act = activation(file, "activation", config.activation)
         self.hidden_size, self.vocab_size, self.type_vocab_size = config.dim, config.vocab_size, 0

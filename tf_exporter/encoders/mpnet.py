@@ -37,7 +37,7 @@ class MPNet(tf.Module):
 
     def __init__(self, file: ConfigFile, weights: Weights):
         super().__init__()
-        config = read_config(file, self.config_class)
+        self.config = config = read_config(file, self.config_class)
         hidden, eps, heads = config.hidden_size, config.layer_norm_eps, config.num_attention_heads
         check_heads(file, "num_attention_heads", hidden, heads)
         if config.relative_attention_num_buckets < _BUCKETS:

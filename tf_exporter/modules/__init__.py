@@ -1,17 +1,33 @@
-"""What follows the Transformer module, by the last part of `type` in modules.json."""
+"""The modules of sentence-transformers, by the last part of `type` in modules.json.
+
+What `takes_texts` comes first and has a tokenizer: (source, spec, options, dimensions). All others map features to features:
+(config, weights, dimensions), the weights None where not `weighted`.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from tf_exporter.modules.dense import Dense
 from tf_exporter.modules.dropout import Dropout
 from tf_exporter.modules.layer_norm import LayerNorm
 from tf_exporter.modules.normalize import Normalize
 from tf_exporter.modules.pooling import Pooling
+from tf_exporter.modules.sparse_auto_encoder import SparseAutoEncoder
+from tf_exporter.modules.sparse_static_embedding import SparseStaticEmbedding
+from tf_exporter.modules.splade_pooling import SpladePooling
+from tf_exporter.modules.static_embedding import StaticEmbedding
+from tf_exporter.modules.transformer import Transformer
 
-MODULES: dict[str, type[Dense | Dropout | LayerNorm | Normalize | Pooling]] = {
+MODULES: dict[str, Any] = {
     "Dense": Dense,
     "Dropout": Dropout,
     "LayerNorm": LayerNorm,
     "Normalize": Normalize,
     "Pooling": Pooling,
+    "SparseAutoEncoder": SparseAutoEncoder,
+    "SparseStaticEmbedding": SparseStaticEmbedding,
+    "SpladePooling": SpladePooling,
+    "StaticEmbedding": StaticEmbedding,
+    "Transformer": Transformer,
 }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_exporter.activations import TORCH_ACTIVATIONS, Activation
+from tf_exporter.activations import TORCH_ACTIVATIONS, TORCH_MODULES, Activation
 from tf_exporter.encoders.blocks import Linear, variable
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.modules.features import Dimensions, Features, check_width, read_names
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
-_TORCH_MODULES = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
 _DEFAULT = "torch.nn.modules.activation.Tanh"
 
 
@@ -32,9 +31,9 @@ def _read_activation(file: ConfigFile, weights: Weights) -> Activation:
         # The reference trusts no other path and takes its default instead.
         path = _DEFAULT
     module, _, name = path.rpartition(".")
-    if module in _TORCH_MODULES and name == "PReLU":
+    if module in TORCH_MODULES and name == "PReLU":
         return _PReLU(weights)
-    if module not in _TORCH_MODULES or name not in TORCH_ACTIVATIONS:
+    if module not in TORCH_MODULES or name not in TORCH_ACTIVATIONS:
         supported = f"torch.nn's {', '.join(sorted({*TORCH_ACTIVATIONS, 'PReLU'}))}"
         raise UnsupportedError(file.file, "activation_function", path, supported)
     return TORCH_ACTIVATIONS[name]
@@ -43,7 +42,7 @@ def _read_activation(file: ConfigFile, weights: Weights) -> Activation:
 class Dense(tf.Module):
     """activation(x·W + b), plus x (projected where the widths differ) with `use_residual`."""
 
-    weighted = True
+    takes_texts, weighted = False, True
 
     def __init__(self, file: ConfigFile, weights: Weights, dimensions: Dimensions):
         super().__init__()

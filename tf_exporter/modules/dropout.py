@@ -10,7 +10,7 @@ from tf_exporter.weights import Weights
 class Dropout:
     """The identity."""
 
-    weighted = False
+    takes_texts = weighted = False
 
     def __init__(self, file: ConfigFile, weights: Weights | None, dimensions: Dimensions):
         dimensions.of(file, "type", "sentence_embedding")

@@ -1,8 +1,9 @@
-"""What flows from module to module: a dictionary of named tensors, as in sentence-transformers."""
+"""What flows from module to module, named tensors as in sentence-transformers, and what modules are built with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import tensorflow as tf
 
@@ -11,12 +12,25 @@ from tf_exporter.source import ConfigFile
 
 Features = dict[str, tf.Tensor]
 """`input_ids`, `attention_mask`, `token_type_ids` int32 [batch, length]; `prompt_length` int32 [];
-`token_embeddings` float32 [batch, length, hidden]; `sentence_embedding` float32 [batch, dim]."""
+`token_embeddings` float32 [batch, length, hidden]; `sentence_embedding` float32 [batch, dim];
+`scores` float32 [batch, labels]."""
 
 Module = Callable[[Features], Features]
 
-EMBEDDINGS = ("sentence_embedding", "token_embeddings")
+EMBEDDINGS = ("sentence_embedding", "token_embeddings", "scores")
 """Features a module can be told to read or write."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user can choose."""
+
+    max_seq_length: int | None = None
+    truncate_dim: int | None = None
+    prompt_name: str | None = None
+    micro_batch_tokens: int = 1024
+    quiet: bool = True
+    tokenizer_ops: str = "core"
 
 
 class Dimensions(dict[str, int]):

@@ -16,7 +16,7 @@ _EPS = 1e-5
 class LayerNorm(tf.Module):
     """`torch.nn.LayerNorm(dimension)`"""
 
-    weighted = True
+    takes_texts, weighted = False, True
 
     def __init__(self, file: ConfigFile, weights: Weights, dimensions: Dimensions):
         super().__init__()

@@ -14,7 +14,7 @@ _SMALLEST_NORM = 1e-12
 class Normalize:
     """x / max(‖x‖₂, 1e-12)"""
 
-    weighted = False
+    takes_texts = weighted = False
 
     def __init__(self, file: ConfigFile, weights: Weights | None, dimensions: Dimensions):
         self._source, self._target, width = read_names(file, dimensions)

@@ -94,13 +94,14 @@ def _read_modes(file: ConfigFile) -> tuple[str, ...]:
 class Pooling:
     """`token_embeddings` → `sentence_embedding`, several modes concatenated."""
 
-    weighted = False
+    takes_texts = weighted = False
     includes_prompt: bool
 
     def __init__(self, file: ConfigFile, weights: Weights | None, dimensions: Dimensions):
         key = "embedding_dimension" if "embedding_dimension" in file else "word_embedding_dimension"
         width = dimensions.of(file, "type", "token_embeddings")
-        check_width(file, key, file.take(key, int, required=True), width)
+        asked = file.take(key, (int, type(None)), required=True)
+        check_width(file, key, width if asked is None else asked, width)
         if key == "embedding_dimension" and "word_embedding_dimension" in file:
             check_width(file, "word_embedding_dimension", file.take("word_embedding_dimension", int), width)
         self.modes = _read_modes(file)

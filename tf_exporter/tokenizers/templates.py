@@ -49,17 +49,20 @@ def _text(text: int, type_id: int) -> Piece:
     return Piece(None, text, type_id)
 
 
+BARE = Template((_text(0, 0),)), Template((_text(0, 0), _text(1, 1)))
+"""No special tokens around one text or two."""
+
+
 def read_templates(file: str, part: dict[str, Any] | None, key: str = "post_processor") -> tuple[Template, Template]:
     """What a post-processor makes of one text and of two.
 
     Raises:
         UnsupportedError: it is not reproduced.
     """
-    bare = Template((_text(0, 0),)), Template((_text(0, 0), _text(1, 1)))
     kind = part["type"] if part else None
     if part is None or kind == "ByteLevel":
         # ByteLevel only changes offsets.
-        return bare
+        return BARE
     if kind not in POST_PROCESSORS:
         raise UnsupportedError(file, f"{key}.type", kind, POST_PROCESSORS)
     if kind == "Sequence":
@@ -67,7 +70,7 @@ def read_templates(file: str, part: dict[str, Any] | None, key: str = "post_proc
         if len(steps) > 1:
             kinds = [step["type"] for step in part["processors"]]
             raise UnsupportedError(file, f"{key}.processors", kinds, "one that adds special tokens, beside ByteLevel")
-        return read_templates(file, steps[0][1], f"{key}.processors[{steps[0][0]}]") if steps else bare
+        return read_templates(file, steps[0][1], f"{key}.processors[{steps[0][0]}]") if steps else BARE
     if kind == "TemplateProcessing":
         return tuple(_template(file, part, key, name, texts) for name, texts in (("single", 1), ("pair", 2)))  # type: ignore[return-value]
     cls, sep = part["cls"][1], part["sep"][1]

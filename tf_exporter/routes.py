@@ -1,0 +1,126 @@
+"""Router (once Asym): different modules for different tasks, as sentence-transformers 6.2."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Any
+
+from tf_exporter.errors import InputError, UnsupportedError
+from tf_exporter.source import ConfigFile, ModelSource
+
+_NAMESPACES = (
+    "sentence_transformers.models",
+    "sentence_transformers.sparse_encoder.models",
+    *(f"sentence_transformers.{part}.modules" for part in ("base", "sentence_transformer", "sparse_encoder", "cross_encoder")),
+)
+ROUTERS = ("Router", "Asym")
+_TASKS = ("query", "document")
+"""What encode_query and encode_document ask for, in every model."""
+ONE_ROUTE = dict.fromkeys(("", *_TASKS), "")
+"""Task → route, of a model without Router."""
+_MODALITY = "text"
+"""Of all that is given to a graph that takes strings."""
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Which modules a text goes through, by its task."""
+
+    file: str
+    modules: dict[str, tuple[str, str]]
+    """Name → kind and folder."""
+    structure: dict[str, tuple[str, ...]]
+    """Route → names of its modules, in order."""
+    tasks: dict[str, str]
+    """Task → route; the task of no name is that of texts that are given without one."""
+
+
+def module_kind(file: str, key: str, path: str) -> str:
+    """The last part of a module's `type`.
+
+    Raises:
+        UnsupportedError: it is not one of sentence-transformers' own classes.
+    """
+    namespace, _, kind = path.rpartition(".")
+    if not any(namespace == known or namespace.startswith(known + ".") for known in _NAMESPACES):
+        supported = f"modules of {', '.join(_NAMESPACES)}; code of a model is never run"
+        raise UnsupportedError(file, key, path, supported)
+    return kind
+
+
+def read_routes(source: ModelSource, folder: str) -> Routes:
+    """The Router in a folder of the model.
+
+    Raises:
+        InputError: a file is missing or is not what it claims to be.
+        UnsupportedError: something in it is not reproduced.
+    """
+    at = f"{folder}/" if folder else ""
+    name = next(
+        (at + name for name in ("router_config.json", "config.json") if source.exists(at + name)), at + "router_config.json"
+    )
+    file = ConfigFile(name, source.read_object(name))
+    types, structure = file.take("types", dict, required=True), file.take("structure", dict, required=True)
+    parameters = ConfigFile(name, file.take("parameters", dict, required=True), "parameters.")
+    file.finish()
+    modules = {}
+    for module, path in types.items():
+        if not isinstance(path, str):
+            raise InputError(f"{name}: types.{module} is not the name of a class")
+        source.path(at + module)
+        kind = module_kind(name, f"types.{module}", path)
+        if kind in ROUTERS:
+            raise UnsupportedError(name, f"types.{module}", kind, "modules that are no Router themselves")
+        modules[module] = (kind, at + module)
+    routes = {}
+    for route, names in structure.items():
+        if not isinstance(names, list) or not names or any(module not in modules for module in names):
+            raise InputError(f"{name}: structure.{route} is not a list of the modules in types")
+        routes[route] = tuple(names)
+    if not routes:
+        raise InputError(f"{name}: structure has no route")
+    return Routes(name, modules, routes, _read_tasks(parameters, list(routes)))
+
+
+def _read_tasks(file: ConfigFile, routes: list[str]) -> dict[str, str]:
+    default = file.take("default_route", (str, type(None)))
+    if default is not None and default not in routes:
+        raise file.unsupported("default_route", routes)
+    if default is None and file.take("allow_empty_key", bool, True):
+        default = routes[0]
+    mappings = _read_mappings(file, routes)
+    file.take("allow_empty_key", bool)
+    file.finish()
+    tasks = {}
+    for task in ("", *_TASKS, *routes):
+        route = _resolve(task, routes, mappings) or (default if not task else None)
+        if route is not None:
+            tasks[task] = route
+    if "" not in tasks:
+        raise file.unsupported("default_route", f"one of {', '.join(routes)}, for texts that come without a task")
+    return tasks
+
+
+def _resolve(task: str, routes: list[str], mappings: dict[tuple[Any, Any], str]) -> str | None:
+    """In the reference's order; None where it has no route, or takes the default one."""
+    asked = task or None
+    for key in ((asked, _MODALITY), (asked, None), (None, _MODALITY), (None, None)):
+        if key in mappings:
+            return mappings[key]
+    return next((name for name in (asked, _MODALITY) if name in routes), None)
+
+
+def _read_mappings(file: ConfigFile, routes: list[str]) -> dict[tuple[Any, Any], str]:
+    """`route_mappings`, whose keys are tuples of task and modality, written as Python has them."""
+    mappings: dict[tuple[Any, Any], str] = {}
+    for text, route in (file.take("route_mappings", (dict, type(None)), {}) or {}).items():
+        try:
+            key = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            key = None
+        names = isinstance(key, tuple) and len(key) == 2 and all(isinstance(name, (str, tuple, type(None))) for name in key)
+        if not names or route not in routes:
+            raise UnsupportedError(file.file, f"parameters.route_mappings.{text}", route, "(task, modality) → route")
+        mappings[key] = route
+    return mappings

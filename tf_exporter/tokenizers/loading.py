@@ -1,0 +1,193 @@
+"""Loading a model's tokenizer with transformers, which makes its own of what the files say, but of nothing else."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tf_exporter.errors import InputError, UnsupportedError, one_line
+from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
+
+UNLIMITED = 10**20
+"""transformers' tokenizers have a `model_max_length` above this where none is known."""
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+    "sentencepiece.model",
+)
+"""Any one of these is enough; what a SentencePiece file holds is read by the sentencepiece library."""
+_TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json")
+"""Other files that transformers opens where it finds them; they must not be links out of the model."""
+_TOKENIZER_KEYS = frozenset(
+    """
+    _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder additional_special_tokens backend bos_token
+    bos_token_id chat_control_tokens chat_template clean_up_tokenization_spaces cls_token cls_token_id do_basic_tokenize
+    do_lower_case eos_token eos_token_id errors extra_ids extra_special_tokens from_slow full_tokenizer_file is_local
+    keep_accents legacy local_files_only mask_token mask_token_id max_len max_length merges_file model_input_names
+    model_max_length name_or_path never_split pad_to_multiple_of pad_token pad_token_id pad_token_type_id padding_side
+    processor_class remove_space response_template return_token_type_ids sep_token sep_token_id sp_model_kwargs
+    spaces_between_special_tokens special_tokens_map_file split_by_punct split_special_tokens stride strip_accents
+    tokenize_chinese_chars tokenizer_class tokenizer_file trim_offsets truncation truncation_side truncation_strategy unk_token
+    unk_token_id use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
+    """.split()
+)
+"""Keys of tokenizer_config.json that `AutoTokenizer` reads, so that what they do is in its backend, or that do nothing. Others
+could make it open files of other names."""
+
+
+def load_tokenizer(source: ModelSource, folder: str, do_lower_case: bool = False) -> Any:
+    """The transformers tokenizer as sentence-transformers sets it up: lower-cased where asked for.
+
+    Raises:
+        InputError: its files are missing or cannot be loaded.
+        UnsupportedError: it comes with code of its own.
+    """
+    at = f"{folder}/" if folder else ""
+    if not any(source.exists(at + name) for name in _TOKENIZER_FILES):
+        raise InputError(f"{at or './'}: no tokenizer; one of {', '.join(_TOKENIZER_FILES)} is needed")
+    for name in (*_TOKENIZER_FILES, "merges.txt"):
+        if source.exists(at + name):
+            source.read_bytes(at + name, TOKENIZER_LIMIT)
+    stored = source.read_object(at + "tokenizer.json", TOKENIZER_LIMIT) if source.exists(at + "tokenizer.json") else {}
+    for name in _TOKENIZER_CONFIGS:
+        if source.exists(at + name):
+            _check_tokenizer_config(source, at, ConfigFile(at + name, source.read_object(at + name)), name)
+    for name in _TOKENIZER_EXTRAS:
+        source.path(at + name)
+    from tokenizers import normalizers
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.folder / folder, local_files_only=True)
+        backend = tokenizer.backend_tokenizer
+    except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
+        raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
+    _check_model(source, at, stored, backend)
+    if do_lower_case:
+        steps = _normalizers(backend.normalizer)
+        if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+            backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
+    return tokenizer
+
+
+def _check_model(source: ModelSource, at: str, stored: dict[str, Any], backend: Any) -> None:
+    """Refuses a tokenizer that transformers builds as another kind of model than the one tokenizer.json holds.
+
+    A Unigram vocabulary under BertTokenizer becomes WordPiece, whose words are then all unknown.
+    """
+    model = stored.get("model")
+    if not isinstance(model, dict):
+        return
+    kind, built = model.get("type") or _untyped_kind(model), type(backend.model).__name__
+    if kind == built:
+        return
+    name = at + "tokenizer_config.json"
+    tokenizer_class = source.read_object(name).get("tokenizer_class") if source.exists(name) else None
+    raise UnsupportedError(
+        name,
+        "tokenizer_class",
+        tokenizer_class,
+        f"a class for the {kind} model of tokenizer.json, as PreTrainedTokenizerFast; with this one transformers makes "
+        f"{built} of it, and most words become unknown",
+    )
+
+
+def _untyped_kind(model: dict[str, Any]) -> str:
+    """The kind of a model that has no `type`, as in files of years ago: `tokenizers` tells by the keys as well."""
+    if isinstance(model.get("vocab"), list):
+        return "Unigram"
+    if "merges" in model:
+        return "BPE"
+    return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
+
+
+def _check_tokenizer_config(source: ModelSource, at: str, config: ConfigFile, name: str) -> None:
+    """Refuses code, unknown keys, and names of files that the model does not have itself."""
+    config.require("auto_map", (None, {}))
+    if name != "tokenizer_config.json":
+        return
+    config.require("init_inputs", ([], ()))
+    stored = ("tokenizer_file", ("tokenizer.json",)), ("vocab_file", _TOKENIZER_FILES), ("merges_file", ("merges.txt",))
+    for key, files in stored:
+        # Paths of where the tokenizer was once saved; transformers puts the model's own files in their place.
+        if config.values.get(key) is not None and not any(source.exists(at + own) for own in (*files, "tokenizer.json")):
+            raise UnsupportedError(config.file, key, config.values[key], f"{files[0]} in the model")
+    length = config.values.get("model_max_length")
+    if length is not None and (isinstance(length, bool) or not isinstance(length, (int, float)) or not 1 <= length < math.inf):
+        raise UnsupportedError(config.file, "model_max_length", length, "a positive number")
+    config.finish(_TOKENIZER_KEYS)
+
+
+def _normalizers(normalizer: Any) -> list[Any]:
+    """The steps of a normalizer, none of None."""
+    from tokenizers import normalizers
+
+    if isinstance(normalizer, normalizers.Sequence):
+        return [*normalizer]  # type: ignore[misc]  # iterates, though its types do not say so
+    return [] if normalizer is None else [normalizer]
+
+
+class WithoutSpecialTokens:
+    """A transformers tokenizer as modules use it that put no special tokens around a text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.max_length: int | None = None if tokenizer.model_max_length > UNLIMITED else int(tokenizer.model_max_length)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, texts: list[str], **options: Any) -> Any:
+        """As transformers' tokenizer."""
+        return self._tokenizer(texts, add_special_tokens=False, **options)
+
+
+class RawTokenizer:
+    """A tokenizer.json as it stands, its truncation included, without special tokens around a text.
+
+    Has what is asked of a transformers tokenizer, which would make its own of the file.
+    """
+
+    model_input_names = ("input_ids", "attention_mask")
+    padding_side = "right"
+    pad_token_id = pad_token_type_id = 0
+    """Any token will do to fill up the rows of a batch."""
+    all_special_ids: tuple[int, ...] = ()
+
+    def __init__(self, backend: Any) -> None:
+        backend.no_padding()
+        self.backend_tokenizer = backend
+        truncation = backend.truncation
+        self.max_length: int | None = truncation["max_length"] if truncation else None
+        self.truncation_side: str = truncation["direction"] if truncation else "right"
+
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        """`input_ids` and `attention_mask`, filled up to the longest."""
+        rows = [encoding.ids for encoding in self.backend_tokenizer.encode_batch(texts, add_special_tokens=False)]
+        longest = max(map(len, rows))
+        return {
+            "input_ids": [row + [self.pad_token_id] * (longest - len(row)) for row in rows],
+            "attention_mask": [[1] * len(row) + [0] * (longest - len(row)) for row in rows],
+        }
+
+
+def load_raw_tokenizer(source: ModelSource, folder: str) -> RawTokenizer:
+    """The tokenizer.json of a folder.
+
+    Raises:
+        InputError: it is missing or cannot be loaded.
+    """
+    name = f"{folder}/tokenizer.json" if folder else "tokenizer.json"
+    source.read_object(name, TOKENIZER_LIMIT)
+    from tokenizers import Tokenizer
+
+    try:
+        return RawTokenizer(Tokenizer.from_file(str(source.path(name))))
+    except Exception as error:  # tokenizers raises whatever the file made it trip over
+        raise InputError(f"{name}: the tokenizer cannot be loaded ({one_line(error)})") from error

@@ -1,0 +1,108 @@
+"""What a Transformer module is: the settings of sentence-transformers' module, old and new, and the config of its encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.source import ConfigFile, ModelSource
+
+TRANSFORMER_CONFIGS = tuple(
+    f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_TASKS = {
+    "feature-extraction": ("last_hidden_state", "token_embeddings"),
+    "fill-mask": ("logits", "token_embeddings"),
+    "sequence-classification": ("logits", "scores"),
+    "text-generation": ("logits", "causal_logits"),
+}
+"""transformer_task → what is taken of the model's output, and the feature it becomes."""
+_HARMLESS_MODEL_KWARGS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}
+"""The reference is run with its own dtype and attention; the pooler is no part of an embedding."""
+
+
+@dataclass(frozen=True)
+class TransformerSpec:
+    """A tokenizer, an encoder and what is computed of its last layer."""
+
+    folder: str
+    model_type: str
+    encoder_config: ConfigFile
+    task: str
+    """`transformer_task`: "feature-extraction", or the head that follows the encoder."""
+    output: str
+    """The feature that is made."""
+    do_lower_case: bool
+    max_seq_length: int | None
+    """As configured; None: the tokenizer's, capped at the encoder's positions."""
+    text_max_length: int | None
+    """`processing_kwargs.text.max_length`, which goes before all others."""
+
+
+def first_config(source: ModelSource, folder: str) -> ConfigFile:
+    """The Transformer module's own config: the first of its names that exists and is not empty."""
+    for name in TRANSFORMER_CONFIGS:
+        path = f"{folder}/{name}" if folder else name
+        if source.exists(path) and (values := source.read_object(path)):
+            return ConfigFile(path, values)
+    return ConfigFile(TRANSFORMER_CONFIGS[0], {})
+
+
+def read_transformer(source: ModelSource, folder: str, file: ConfigFile, task: str = "feature-extraction") -> TransformerSpec:
+    """The spec of a Transformer module in `folder`; `task`: its transformer_task where the config `file` has none.
+
+    Raises:
+        InputError: files are missing or are not what they claim to be.
+        UnsupportedError: something in them is not reproduced.
+    """
+    task = file.take("transformer_task", str, task)
+    if task not in _TASKS:
+        raise UnsupportedError(file.file, "transformer_task", task, _TASKS)
+    of_model, output = _TASKS[task]
+    file.require("modality_config", ({"text": {"method": "forward", "method_output_name": of_model}},))
+    file.require("module_output_name", (output,))
+    for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
+        file.require(key, (None,))
+    file.take("unpad_inputs", (bool, type(None)))
+    for key in ("config_args", "config_kwargs"):
+        file.require(key, ({}, None))
+    for key in ("model_args", "model_kwargs"):
+        kwargs = file.take(key, (dict, type(None)), {}) or {}
+        if unknown := kwargs.keys() - _HARMLESS_MODEL_KWARGS:
+            raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], _HARMLESS_MODEL_KWARGS)
+    max_seq_length = read_length(file, "max_seq_length", file.take("max_seq_length", (int, type(None))))
+    for old, new in (("tokenizer_args", "processor_kwargs"), ("model_args", "model_kwargs"), ("config_args", "config_kwargs")):
+        if old in file and new in file:
+            raise UnsupportedError(file.file, old, file.values[old], f"{new} alone, not both")
+    for key in ("tokenizer_args", "processor_kwargs"):
+        kwargs = file.take(key, (dict, type(None)), {}) or {}
+        if unknown := kwargs.keys() - {"model_max_length"}:
+            raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], "model_max_length")
+        if "model_max_length" in kwargs:
+            max_seq_length = read_length(file, f"{key}.model_max_length", kwargs["model_max_length"])
+    do_lower_case = file.take("do_lower_case", bool, False)
+    text_max_length = _read_text_max_length(file)
+    file.finish()
+    adapter = f"{folder}/adapter_config.json" if folder else "adapter_config.json"
+    if source.exists(adapter):
+        raise UnsupportedError(adapter, "peft_type", "an adapter", "models with their adapters merged")
+    name = f"{folder}/config.json" if folder else "config.json"
+    encoder_config = ConfigFile(name, source.read_object(name))
+    model_type = encoder_config.take("model_type", str, required=True)
+    return TransformerSpec(folder, model_type, encoder_config, task, output, do_lower_case, max_seq_length, text_max_length)
+
+
+def read_length(file: ConfigFile, key: str, value: Any) -> int | None:
+    """`value`, which has to be a positive number or None."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise UnsupportedError(file.file, key, value, "a positive number")
+    return value
+
+
+def _read_text_max_length(file: ConfigFile) -> int | None:
+    kwargs = file.take("processing_kwargs", (dict, type(None)), {}) or {}
+    text = kwargs.get("text", {})
+    if kwargs.keys() - {"text"} or not isinstance(text, dict) or text.keys() - {"max_length"}:
+        raise UnsupportedError(file.file, "processing_kwargs", kwargs, "text.max_length")
+    return read_length(file, "processing_kwargs.text.max_length", text.get("max_length"))
