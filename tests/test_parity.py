@@ -113,6 +113,15 @@ CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
     ],
     "mt5": [{"feed_forward_proj": "relu", "relative_attention_num_buckets": 33, "relative_attention_max_distance": 9}],
     "umt5": [{"num_layers": 5, "feed_forward_proj": "gelu"}],
+    "qwen3": [
+        {"attention_bias": False, "rms_norm_eps": 0.1, "hidden_act": "gelu", "head_dim": 16},
+        {"is_causal": False, "num_key_value_heads": 1},
+        {"is_causal": False, "use_sliding_window": False, "num_key_value_heads": None},
+        {"sliding_window": 3, "max_window_layers": 0, "num_hidden_layers": 3, "intermediate_size": 20},
+        {"layer_types": ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 30.0}, "num_attention_heads": 8},
+        {"rope_theta": 50, "rope_scaling": {"type": "linear", "factor": 4.0}, "sliding_window": None},
+    ],
     "ernie": [{"use_task_id": False}, {"task_type_vocab_size": 1, "type_vocab_size": 1, "layer_norm_eps": 0.3}],
     "albert": [
         {"embedding_size": 32, "hidden_act": "gelu"},
@@ -156,6 +165,17 @@ HOSTILE: list[tuple[str, dict[str, Any]]] = [
     ("albert", {"num_hidden_layers": 10**9}),
     ("t5", {"relative_attention_max_distance": 10**12}),
     ("modernbert", {"global_rope_theta": 0, "rope_parameters": None}),
+    ("qwen3", {"num_key_value_heads": 3}),
+    ("qwen3", {"num_key_value_heads": 0}),
+    ("qwen3", {"head_dim": 0}),
+    ("qwen3", {"sliding_window": 0}),
+    ("qwen3", {"sliding_window": 2**31}),
+    ("qwen3", {"is_causal": None}),
+    ("qwen3", {"layer_types": ["full_attention"] * 3}),
+    ("qwen3", {"layer_types": ["full_attention"] * 3 + ["chunked_attention"]}),
+    ("qwen3", {"layer_types": ["sliding_attention"] * 4, "use_sliding_window": False}),
+    ("qwen3", {"use_bidirectional_attention": True}),
+    ("qwen3", {"max_position_embeddings": 0}),
 ]
 
 
