@@ -113,6 +113,18 @@ CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
     ],
     "mt5": [{"feed_forward_proj": "relu", "relative_attention_num_buckets": 33, "relative_attention_max_distance": 9}],
     "umt5": [{"num_layers": 5, "feed_forward_proj": "gelu"}],
+    "eurobert": [
+        {"attention_bias": False, "mlp_bias": False, "rms_norm_eps": 0.1, "hidden_act": "gelu"},
+        {"head_dim": None, "num_key_value_heads": None, "num_attention_heads": 8, "num_hidden_layers": 2},
+        {"is_causal": False, "rope_theta": 70.0, "intermediate_size": 20, "head_dim": 10, "num_key_value_heads": 1},
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 30.0, "factor": 2.0}},
+    ],
+    "qwen2": [
+        {"rms_norm_eps": 0.1, "hidden_act": "gelu", "num_key_value_heads": 4},
+        {"is_causal": False, "head_dim": 10},
+        {"is_causal": False, "layer_types": ["full_attention"] * 4, "num_key_value_heads": None},
+        {"sliding_window": 1, "max_window_layers": 0, "num_hidden_layers": 3, "intermediate_size": 20, "rope_theta": 20.0},
+    ],
     "qwen3": [
         {"attention_bias": False, "rms_norm_eps": 0.1, "hidden_act": "gelu", "head_dim": 16},
         {"is_causal": False, "num_key_value_heads": 1},
@@ -175,6 +187,12 @@ HOSTILE: list[tuple[str, dict[str, Any]]] = [
     ("qwen3", {"layer_types": ["full_attention"] * 3 + ["chunked_attention"]}),
     ("qwen3", {"layer_types": ["sliding_attention"] * 4, "use_sliding_window": False}),
     ("qwen3", {"use_bidirectional_attention": True}),
+    ("qwen3", {"head_dim": None}),
+    ("qwen2", {"head_dim": None}),
+    ("qwen2", {"attention_bias": True}),
+    ("eurobert", {"is_causal": True}),
+    ("eurobert", {"sliding_window": 4}),
+    ("eurobert", {"num_key_value_heads": 3}),
     ("qwen3", {"max_position_embeddings": 0}),
 ]
 

@@ -18,8 +18,8 @@ from tf_exporter.weights import Weights
 _FARTHEST = 2**31 - 1
 _THETA = 10_000.0
 """Where the config has no other."""
-_READ_HERE = FLAT_ROPE_KEYS | {"num_key_value_heads", "head_dim"}
-_READ_WHERE_CAUSAL = frozenset("is_causal use_sliding_window sliding_window max_window_layers layer_types".split())
+_READ_HERE = FLAT_ROPE_KEYS | {"num_key_value_heads", "head_dim", "is_causal"}
+_READ_WHERE_CAUSAL = frozenset("use_sliding_window sliding_window max_window_layers layer_types".split())
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Llama(tf.Module):
     """Where the config has no such key; None: as many as heads."""
     head_size: int | None = None
     """Where the config has no such key; None: the hidden size is divided among the heads."""
+    head_size_kinds: tuple[type, ...] = (int,)
     norms_heads = False
     ignored: frozenset[str] = frozenset()
 
@@ -92,7 +93,7 @@ class Llama(tf.Module):
         self.norm = RMSNorm(weights, "norm", hidden, eps)
 
     def _read_head_size(self, file: ConfigFile) -> int:
-        size: int | None = file.take("head_dim", int, self.head_size)
+        size: int | None = file.take("head_dim", self.head_size_kinds, self.head_size)
         if size is None:
             check_heads(file, "num_attention_heads", self.config.hidden_size, self.config.num_attention_heads)
             return self.config.hidden_size // self.config.num_attention_heads
@@ -104,6 +105,8 @@ class Llama(tf.Module):
         """From the number of layers to the type of each; whether they are causal, and their window."""
         self._causal, self._window = self.causal, None
         if not self.causal:
+            # True would make the reference causal in batches without padding, and only there.
+            file.require("is_causal", (False,))
             return lambda layers: ["full_attention"] * layers
         self._causal = file.take("is_causal", bool, True)
         window = file.take("sliding_window", (int, type(None)), 4096)
