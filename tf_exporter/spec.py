@@ -58,7 +58,7 @@ class ModelSpec:
 
 
 def read_model(source: ModelSource) -> ModelSpec:
-    """The spec of a model folder; without modules.json, mean pooling over a plain transformers model.
+    """The spec of a model folder; without modules.json, pooling over a plain transformers model.
 
     Raises:
         InputError: files are missing or are not what they claim to be.
@@ -68,9 +68,9 @@ def read_model(source: ModelSource) -> ModelSpec:
         if not source.exists("config.json"):
             raise InputError(f"{source.name}: neither modules.json nor config.json, so not a model")
         transformer = _read_transformer(source, "", ConfigFile("(no modules.json)", {}))
-        _check_plain(source, transformer.encoder_config)
+        pooling_mode = _plain_pooling(source, transformer.encoder_config)
         hidden = transformer.encoder_config.values.get("hidden_size", transformer.encoder_config.values.get("dim"))
-        pooling = ConfigFile("(no modules.json)", {"embedding_dimension": hidden, "pooling_mode": "mean"})
+        pooling = ConfigFile("(no modules.json)", {"embedding_dimension": hidden, "pooling_mode": pooling_mode})
         return ModelSpec(transformer, (ModuleSpec("Pooling", "", pooling),), {}, None, None, None)
     entries = _read_entries(source)
     kind, folder = entries[0]
@@ -81,19 +81,19 @@ def read_model(source: ModelSource) -> ModelSpec:
     return ModelSpec(transformer, modules, **_read_model_config(source))
 
 
-def _check_plain(source: ModelSource, config: ConfigFile) -> None:
-    """Refuses what the reference does not mean-pool, or puts into a chat template first."""
+def _plain_pooling(source: ModelSource, config: ConfigFile) -> str:
+    """The last token of a causal language model, else the mean; refuses what the reference puts into a chat template."""
     architectures = config.values.get("architectures") or []
     if not isinstance(architectures, list) or any(not isinstance(name, str) for name in architectures):
         raise UnsupportedError(config.file, "architectures", architectures, "a list of names")
-    if architectures and architectures[0].endswith("ForCausalLM"):
-        raise UnsupportedError(config.file, "architectures", architectures, "encoders, where there is no modules.json")
     for name in ("chat_template.jinja", "additional_chat_templates", "chat_template.json"):
         if source.path(name).exists():
             raise UnsupportedError(name, "chat template", name, "none, where there is no modules.json")
     name = "tokenizer_config.json"
     if source.exists(name) and (template := source.read_object(name).get("chat_template")):
         raise UnsupportedError(name, "chat_template", template, "none, where there is no modules.json")
+    causal = bool(architectures) and architectures[0].endswith("ForCausalLM") and config.values.get("is_causal", True)
+    return "lasttoken" if causal else "mean"
 
 
 def _read_entries(source: ModelSource) -> list[tuple[str, str]]:
