@@ -23,6 +23,7 @@ from tf_exporter.modules.pooling import POOLING_MODES
 
 HEADS = {
     "eurobert": ("EuroBertForMaskedLM", "EuroBertForSequenceClassification", "EuroBertForTokenClassification"),
+    "gemma3_text": ("Gemma3ForCausalLM", "Gemma3TextForSequenceClassification"),
     "qwen2": ("Qwen2ForCausalLM", "Qwen2ForSequenceClassification", "Qwen2ForTokenClassification"),
     "qwen3": ("Qwen3ForCausalLM", "Qwen3ForSequenceClassification", "Qwen3ForTokenClassification"),
 }
@@ -90,6 +91,47 @@ ROPES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("model_type", ["eurobert", "qwen3"])
 def test_stretched_positions(tmp_path: Path, model_type: str, rope: dict[str, Any]) -> None:
     folder = models.write_model(tmp_path / "model", model_type, rope_parameters=dict(rope))
+    assert difference(folder, TEXTS) <= ATOL
+
+
+@pytest.mark.parametrize("rope", ROPES, ids=str)
+@pytest.mark.parametrize("model_type", ["gemma3_text", "modernbert"])
+def test_stretched_positions_of_layer_types(tmp_path: Path, model_type: str, rope: dict[str, Any]) -> None:
+    changes: dict[str, Any] = {"num_attention_heads": 8} if model_type == "modernbert" else {}
+    if model_type == "modernbert" and "short_factor" in rope:
+        rope = {**rope, "short_factor": [1.0, 3.0], "long_factor": [9.0, 9.0]}
+    for name, other in (("full_attention", "sliding_attention"), ("sliding_attention", "full_attention")):
+        parameters = {name: {"rope_theta": 70.0, **rope}, other: {"rope_type": "default", "rope_theta": 20.0}}
+        folder = models.write_model(tmp_path / name, model_type, rope_parameters=parameters, **changes)
+        assert difference(folder, TEXTS) <= ATOL
+
+
+def test_window_is_halved_once(tmp_path: Path) -> None:
+    """Gemma's config halves it when it is read, and saves what it was."""
+    for raw, stored in ((10, 10), (7, 6)):
+        folder = models.write_model(tmp_path / f"{raw}", "gemma3_text", sliding_window=raw)
+        assert json.loads((folder / "config.json").read_text())["sliding_window"] == stored
+        assert reference(folder)[0].auto_model.config.sliding_window == raw // 2 + 1
+        encoder = build(folder).transformer.encoder
+        assert encoder._window == raw // 2
+        assert difference(folder, TEXTS) <= ATOL
+
+
+def test_gemma_of_years_ago(tmp_path: Path) -> None:
+    """The keys of released checkpoints: bases at the outside, a pattern beside the types."""
+    folder = models.write_model(tmp_path / "model", "gemma3_text")
+    rewrite(
+        folder / "config.json",
+        rope_parameters="absent",
+        rope_theta=1000.0,
+        rope_local_base_freq=10.0,
+        rope_scaling=None,
+        _sliding_window_pattern=6,
+        final_logit_softcapping=None,
+        cache_implementation="hybrid",
+    )
+    assert difference(folder, TEXTS) <= ATOL
+    rewrite(folder / "config.json", layer_types="absent", sliding_window_pattern=2, _sliding_window_pattern="absent")
     assert difference(folder, TEXTS) <= ATOL
 
 
