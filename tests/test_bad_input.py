@@ -258,10 +258,10 @@ def test_unigram_under_bert_tokenizer(model: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["architectures", "template key", "template file"])
-def test_plain_folders_that_are_not_mean_pooled(model: Path, place: str) -> None:
+def test_plain_folders_that_are_not_reproduced(model: Path, place: str) -> None:
     (model / "modules.json").unlink()
     if place == "architectures":
-        edit(model / "config.json", architectures=["BertForCausalLM"])
+        edit(model / "config.json", architectures="BertForCausalLM")
     elif place == "template key":
         edit(model / "tokenizer_config.json", chat_template="{{ messages }}")
     else:

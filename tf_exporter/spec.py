@@ -60,7 +60,8 @@ class ModelSpec:
 def read_model(source: ModelSource) -> ModelSpec:
     """The spec of a model folder.
 
-    Without modules.json: a CrossEncoder where the model is for sequence classification, else mean pooling.
+    Without modules.json: a CrossEncoder where the model is for sequence classification, else pooling over the encoder: the last
+    token of a causal language model, the mean of all others.
 
     Raises:
         InputError: files are missing or are not what they claim to be.
@@ -126,20 +127,20 @@ def _read_plain(source: ModelSource) -> ModelSpec:
         raise UnsupportedError("config.json", "architectures", architectures, "a list of names")
     classifies = bool(architectures) and architectures[0].endswith("ForSequenceClassification")
     transformer = read_transformer(source, "", file, "sequence-classification" if classifies else "feature-extraction")
-    _check_plain(source, transformer.encoder_config, architectures)
+    _check_plain(source)
     module = ModuleSpec("Transformer", "", file, transformer)
     if classifies:
         activation = _plain_activation(transformer.encoder_config)
         labels = _read_labels((module,))
         return ModelSpec(CROSS_ENCODER, {"": (module,)}, ONE_ROUTE, {}, None, None, None, None, activation, labels)
-    pooling = ModuleSpec("Pooling", "", ConfigFile("(no modules.json)", {"embedding_dimension": None, "pooling_mode": "mean"}))
+    causal = bool(architectures) and architectures[0].endswith("ForCausalLM") and config.get("is_causal", True)
+    mode = "lasttoken" if causal else "mean"
+    pooling = ModuleSpec("Pooling", "", ConfigFile("(no modules.json)", {"embedding_dimension": None, "pooling_mode": mode}))
     return ModelSpec(SENTENCE_TRANSFORMER, {"": (module, pooling)}, ONE_ROUTE, {}, None, None, None, None, None, ())
 
 
-def _check_plain(source: ModelSource, config: ConfigFile, architectures: list[str]) -> None:
-    """Refuses what the reference does not mean-pool, or puts into a chat template first."""
-    if architectures and architectures[0].endswith("ForCausalLM"):
-        raise UnsupportedError(config.file, "architectures", architectures, "encoders, where there is no modules.json")
+def _check_plain(source: ModelSource) -> None:
+    """Refuses what the reference puts into a chat template first."""
     for name in ("chat_template.jinja", "additional_chat_templates", "chat_template.json"):
         if source.path(name).exists():
             raise UnsupportedError(name, "chat template", name, "none, where there is no modules.json")

@@ -7,12 +7,17 @@ from tf_exporter.encoders.bert import Bert
 from tf_exporter.encoders.distilbert import DistilBert
 from tf_exporter.encoders.electra import Electra
 from tf_exporter.encoders.ernie import Ernie
+from tf_exporter.encoders.eurobert import EuroBert
+from tf_exporter.encoders.gemma3 import Gemma3
+from tf_exporter.encoders.llama import Llama
 from tf_exporter.encoders.modernbert import ModernBert
 from tf_exporter.encoders.mpnet import MPNet
+from tf_exporter.encoders.qwen2 import Qwen2
+from tf_exporter.encoders.qwen3 import Qwen3
 from tf_exporter.encoders.roberta import Roberta, XLMRoberta
 from tf_exporter.encoders.t5 import MT5, T5, UMT5
 
-Encoder = Bert | DistilBert | ModernBert | MPNet | T5
+Encoder = Bert | DistilBert | Gemma3 | Llama | ModernBert | MPNet | T5
 
 ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
@@ -21,9 +26,13 @@ ENCODERS: dict[str, type[Encoder]] = {
     "distilbert": DistilBert,
     "electra": Electra,
     "ernie": Ernie,
+    "eurobert": EuroBert,
+    "gemma3_text": Gemma3,
     "modernbert": ModernBert,
     "mpnet": MPNet,
     "mt5": MT5,
+    "qwen2": Qwen2,
+    "qwen3": Qwen3,
     "roberta": Roberta,
     "t5": T5,
     "umt5": UMT5,

@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, RMSNorm
+from tf_exporter.encoders.grouped_attention import GroupedAttention
+from tf_exporter.encoders.rotary import Angles, rotated
 from tf_exporter.tokenizers.tables import graph_constant
 from tf_exporter.weights import Weights
 
@@ -15,8 +17,6 @@ MASKED = float(np.finfo(np.float32).min)
 """Added to the scores of padding: exactly zero after the softmax, finite before it."""
 
 Norm = LayerNorm | RMSNorm
-Angles = tuple[tf.Tensor, tf.Tensor]
-"""Cosines and sines, float32 [length, size] each."""
 
 
 class SelfAttention(tf.Module):
@@ -79,7 +79,9 @@ class PostNormLayer(tf.Module):
 class PreNormLayer(tf.Module):
     """As `PostNormLayer`, with each norm before its product; the first layer may have none before attention."""
 
-    def __init__(self, attention_norm: Norm | None, attention: SelfAttention, ffn_norm: Norm, ffn: FeedForward):
+    def __init__(
+        self, attention_norm: Norm | None, attention: SelfAttention | GroupedAttention, ffn_norm: Norm, ffn: FeedForward
+    ):
         super().__init__()
         self.attention_norm, self.attention = attention_norm, attention
         self.ffn_norm, self.ffn = ffn_norm, ffn
@@ -91,29 +93,6 @@ class PreNormLayer(tf.Module):
         normed = x if self.attention_norm is None else self.attention_norm(x)
         x = x + self.attention(normed, bias, batch, length, angles)
         return x + self.ffn(self.ffn_norm(x))
-
-
-class Rotary:
-    """Rotary positions (J. Su et al., 2021), halves of a head turned against each other."""
-
-    def __init__(self, size: int, theta: float):
-        """`size` of a head, even."""
-        # Exact powers, rounded once: what torch's single precision comes closest to.
-        exponents = (np.arange(0, size, 2).astype(np.float32) / np.float32(size)).astype(np.float64)
-        self._frequencies = np.float32(1) / np.power(theta, exponents).astype(np.float32)
-
-    def __call__(self, length: tf.Tensor) -> Angles:
-        """The angles at places 0, 1, …"""
-        angles = tf.cast(tf.range(length), tf.float32)[:, tf.newaxis] * self._frequencies
-        angles = tf.concat([angles, angles], -1)
-        return tf.cos(angles), tf.sin(angles)
-
-
-def rotated(x: tf.Tensor, angles: Angles) -> tf.Tensor:
-    """float32 [..., length, size], turned."""
-    cosines, sines = angles
-    first, second = tf.split(x, 2, axis=-1)
-    return x * cosines + tf.concat([-second, first], -1) * sines
 
 
 class RelativeBias(tf.Module):
@@ -166,3 +145,25 @@ def window_bias(length: tf.Tensor, window: int) -> tf.Tensor:
     place = tf.range(length)
     far = tf.abs(place[tf.newaxis, :] - place[:, tf.newaxis]) > window
     return (tf.cast(far, tf.float32) * MASKED)[tf.newaxis, tf.newaxis]
+
+
+def causal_bias(length: tf.Tensor, window: int | None = None) -> tf.Tensor:
+    """float32 [1, 1, length, length], 0 for each token itself and what is before it, of both `window` at most, else `MASKED`."""
+    place = tf.range(length)
+    back = place[:, tf.newaxis] - place[tf.newaxis, :]
+    hidden = back < 0 if window is None else (back < 0) | (back >= window)
+    return (tf.cast(hidden, tf.float32) * MASKED)[tf.newaxis, tf.newaxis]
+
+
+def biases_by_type(attention_mask: tf.Tensor, causal: bool, window: int | None) -> dict[str, tf.Tensor]:
+    """What each layer type adds to its scores, float32 [batch, 1, 1 or length, length].
+
+    `window` of the sliding layers, if there are any: tokens up to itself where causal, else the distance on each side.
+    """
+    length = tf.shape(attention_mask)[1]
+    padding = padding_bias(attention_mask)
+    biases = {"full_attention": tf.minimum(padding, causal_bias(length)) if causal else padding}
+    if window is not None:
+        sliding = causal_bias(length, window) if causal else window_bias(length, window)
+        biases["sliding_attention"] = tf.minimum(padding, sliding)
+    return biases

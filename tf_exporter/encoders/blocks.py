@@ -20,15 +20,21 @@ def variable(values: np.ndarray, name: str) -> tf.Variable:
 class Linear(tf.Module):
     """x·W + b; several torch layers over one input can be joined into one product."""
 
-    def __init__(self, weights: Weights, names: tuple[str, ...], in_features: int, out_features: int, bias: bool = True):
-        """`names`: the layers that are joined, each of `out_features`."""
+    def __init__(
+        self,
+        weights: Weights,
+        names: tuple[str, ...],
+        in_features: int,
+        out_features: int | tuple[int, ...],
+        bias: bool = True,
+    ):
+        """`names`: the layers that are joined, all of `out_features` or each of its own."""
         super().__init__()
-        shape = (out_features, in_features)
-        kernel = np.concatenate([weights.take(f"{name}.weight", shape).T for name in names], axis=1)
-        self.weight = variable(kernel, "weight")
-        self.bias = (
-            variable(np.concatenate([weights.take(f"{name}.bias", shape[:1]) for name in names]), "bias") if bias else None
-        )
+        sizes = (out_features,) * len(names) if isinstance(out_features, int) else out_features
+        kernels = [weights.take(f"{name}.weight", (size, in_features)).T for name, size in zip(names, sizes)]
+        self.weight = variable(np.concatenate(kernels, axis=1), "weight")
+        biases = [weights.take(f"{name}.bias", (size,)) for name, size in zip(names, sizes) if bias]
+        self.bias = variable(np.concatenate(biases), "bias") if bias else None
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, in] → [rows, out]"""
@@ -66,11 +72,11 @@ class Embedding(tf.Module):
 
 
 class RMSNorm(tf.Module):
-    """x / √(mean(x²) + ε) · weight over the last axis (B. Zhang and R. Sennrich, 2019)."""
+    """x / √(mean(x²) + ε) · (weight + offset) over the last axis (B. Zhang and R. Sennrich, 2019)."""
 
-    def __init__(self, weights: Weights, name: str, features: int, eps: float):
+    def __init__(self, weights: Weights, name: str, features: int, eps: float, offset: float = 0.0):
         super().__init__()
-        self.weight = variable(weights.take(f"{name}.weight", (features,)), "weight")
+        self.weight = variable(weights.take(f"{name}.weight", (features,)) + np.float32(offset), "weight")
         self.eps = eps
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:

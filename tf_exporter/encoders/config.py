@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
@@ -94,3 +95,20 @@ def activation(file: ConfigFile, key: str, name: str) -> Activation:
     if name not in TRANSFORMERS_ACTIVATIONS:
         raise UnsupportedError(file.file, key, name, TRANSFORMERS_ACTIVATIONS)
     return TRANSFORMERS_ACTIVATIONS[name]
+
+
+LAYER_TYPES = ("full_attention", "sliding_attention")
+
+
+def read_layer_types(file: ConfigFile, slides: Callable[[int], bool]) -> Callable[[int], list[str]]:
+    """From the number of layers to which attention each has: as `layer_types` lists them, or sliding where `slides(index)`."""
+    listed: list[str] | None = file.take("layer_types", (list, type(None)))
+
+    def types(layers: int) -> list[str]:
+        if listed is None:
+            return [LAYER_TYPES[slides(index)] for index in range(layers)]
+        if len(listed) != layers or any(name not in LAYER_TYPES for name in listed):
+            raise file.unsupported("layer_types", f"{layers} of {', '.join(LAYER_TYPES)}")
+        return listed
+
+    return types

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tf_exporter.encoders.attention import PreNormLayer, Rotary, SelfAttention, padding_bias, window_bias
+from tf_exporter.encoders.attention import PreNormLayer, SelfAttention, biases_by_type
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm
-from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.config import LAYER_TYPES, activation, check_heads, read_config, read_layer_types
+from tf_exporter.encoders.rotary import Rotary, read_ropes_by_type, shortest
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
-_LAYER_TYPES = ("full_attention", "sliding_attention")
-_THETAS = (("full_attention", "global_rope_theta", 160_000.0), ("sliding_attention", "local_rope_theta", 10_000.0))
+_THETAS = {"full_attention": ("global_rope_theta", 160_000.0), "sliding_attention": ("local_rope_theta", 10_000.0)}
 _UNUSED_KEYS = frozenset(
     """
     initializer_cutoff_factor embedding_dropout mlp_dropout decoder_bias classifier_pooling classifier_bias
@@ -52,7 +52,9 @@ class ModernBert(tf.Module):
 
     def __init__(self, file: ConfigFile, weights: Weights):
         super().__init__()
-        types, thetas = _read_layer_types(file), _read_thetas(file)
+        types = _read_layer_types(file)
+        positions = file.take("max_position_embeddings", int, self.config_class.max_position_embeddings)
+        ropes = read_ropes_by_type(file, _THETAS, positions, scaled=LAYER_TYPES)
         self.config = config = read_config(file, self.config_class, ignored=_UNUSED_KEYS)
         hidden, heads = config.hidden_size, config.num_attention_heads
         check_heads(file, "num_attention_heads", hidden, heads)
@@ -60,8 +62,7 @@ class ModernBert(tf.Module):
             raise UnsupportedError(file.file, "num_attention_heads", heads, "heads of an even size")
         act = activation(file, "hidden_activation", config.hidden_activation)
         self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, 0
-        self.max_length, self.max_position_embeddings = None, config.max_position_embeddings
-        self._rotary = {name: Rotary(hidden // heads, theta) for name, theta in thetas.items()}
+        self.max_length, self.max_position_embeddings = shortest(ropes.values()), config.max_position_embeddings
         self.tok_embeddings = Embedding(weights, "embeddings.tok_embeddings", config.vocab_size, hidden)
         self.embeddings_norm = self._norm(weights, "embeddings.norm")
         self.layers = []
@@ -80,6 +81,7 @@ class ModernBert(tf.Module):
             )
         # Not before the weights have shown that there are so many layers.
         self._types = types(config.num_hidden_layers)
+        self._rotary = {name: Rotary(rope, hidden // heads) for name, rope in ropes.items()}
         self.final_norm = self._norm(weights, "final_norm")
 
     def _norm(self, weights: Weights, name: str) -> LayerNorm:
@@ -93,9 +95,8 @@ class ModernBert(tf.Module):
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.embeddings_norm(tf.reshape(self.tok_embeddings(input_ids), [batch * length, self.hidden_size]))
-        full = padding_bias(attention_mask)
         # Inclusive, half of the width on each side.
-        biases = {"full_attention": full, "sliding_attention": full + window_bias(length, self.config.local_attention // 2)}
+        biases = biases_by_type(attention_mask, causal=False, window=self.config.local_attention // 2)
         angles = {name: rotary(length) for name, rotary in self._rotary.items()}
         for name, layer in zip(self._types, self.layers):
             x = layer(x, biases[name], batch, length, angles[name])
@@ -103,34 +104,8 @@ class ModernBert(tf.Module):
 
 
 def _read_layer_types(file: ConfigFile) -> Callable[[int], list[str]]:
-    """From the number of layers to which attention each has: as listed, or every n-th in full."""
+    """As listed, or every n-th in full."""
     every: int = file.take("global_attn_every_n_layers", int, 3)
-    listed: list[str] | None = file.take("layer_types", (list, type(None)))
     if every < 1:
-        raise UnsupportedError(file.file, "global_attn_every_n_layers", every, "a number of at least 1")
-
-    def types(layers: int) -> list[str]:
-        if listed is None:
-            return [_LAYER_TYPES[index % every > 0] for index in range(layers)]
-        if len(listed) != layers or any(name not in _LAYER_TYPES for name in listed):
-            raise UnsupportedError(file.file, "layer_types", listed, f"{layers} of {', '.join(_LAYER_TYPES)}")
-        return listed
-
-    return types
-
-
-def _read_thetas(file: ConfigFile) -> dict[str, float]:
-    """The base of the rotary positions of each type of layers."""
-    file.require("rope_scaling", (None,))
-    parameters = ConfigFile(file.file, file.take("rope_parameters", (dict, type(None))) or {}, "rope_parameters.")
-    thetas = {}
-    for name, key, default in _THETAS:
-        default = file.take(key, (int, float), default)
-        of_type = ConfigFile(file.file, parameters.take(name, dict, {}), f"rope_parameters.{name}.")
-        of_type.require("rope_type", ("default",))
-        thetas[name] = float(of_type.take("rope_theta", (int, float), default))
-        of_type.finish()
-        if not thetas[name] > 0:
-            raise UnsupportedError(file.file, f"{key} or rope_parameters.{name}.rope_theta", thetas[name], "a positive number")
-    parameters.finish()
-    return thetas
+        raise file.unsupported("global_attn_every_n_layers", "a number of at least 1")
+    return read_layer_types(file, lambda index: index % every > 0)

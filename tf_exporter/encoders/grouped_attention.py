@@ -1,0 +1,77 @@
+"""Attention whose keys and values are each shared by a group of heads."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.encoders.blocks import Linear, RMSNorm, variable
+from tf_exporter.encoders.rotary import Angles, rotated
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.source import ConfigFile
+from tf_exporter.weights import Weights
+
+
+class HeadNorm(RMSNorm):
+    """RMSNorm of every head, of queries by `q_norm` and of keys by `k_norm`."""
+
+    def __init__(self, weights: Weights, at: str, size: int, heads: tuple[int, int], eps: float, offset: float):
+        """`heads` of queries and of keys."""
+        tf.Module.__init__(self)
+        gains = [weights.take(f"{at}.{name}.weight", (size,)) + np.float32(offset) for name in ("q_norm", "k_norm")]
+        self.weight = variable(np.repeat(np.stack(gains), heads, axis=0)[:, np.newaxis], "weight")
+        self.eps = eps
+
+
+class GroupedAttention(tf.Module):
+    """Grouped-query attention (J. Ainslie et al., 2023) with rotary positions, one product for query, key and value."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        at: str,
+        features: int,
+        heads: tuple[int, int],
+        size: int,
+        *,
+        scale: float | None = None,
+        bias: bool = False,
+        output_bias: bool = False,
+        norm: tuple[float, float] | None = None,
+    ):
+        """`heads` of queries, and of keys and values, which divides them; `size` of each; `scale` of the products; `norm`: the
+        epsilon and the offset of `HeadNorm`, where there is one.
+        """
+        super().__init__()
+        self._heads, self._shared = heads
+        self._size, self._scale = size, size**-0.5 if scale is None else scale
+        outer, inner = self._heads * size, self._shared * size
+        names = tuple(f"{at}.{name}_proj" for name in "qkv")
+        self.query_key_value = Linear(weights, names, features, (outer, inner, inner), bias)
+        self.output = Linear(weights, (f"{at}.o_proj",), outer, features, output_bias)
+        self.norm = None if norm is None else HeadNorm(weights, at, size, heads, *norm)
+
+    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None) -> tf.Tensor:
+        """As `SelfAttention`."""
+        heads, shared, size = self._heads, self._shared, self._size
+        joined = tf.reshape(self.query_key_value(x), [batch, length, heads + 2 * shared, size])
+        turned, value = tf.split(tf.transpose(joined, [0, 2, 1, 3]), [heads + shared, shared], axis=1)
+        turned = turned if self.norm is None else self.norm(turned)
+        turned = turned if angles is None else rotated(turned, angles)
+        query, key = tf.split(turned, [heads, shared], axis=1)
+        # The queries that share a key are rows of one matrix, so nothing is repeated.
+        rows = heads // shared * length
+        scores = tf.matmul(tf.reshape(query, [batch, shared, rows, size]), key, transpose_b=True)
+        scores = tf.reshape(scores, [batch, heads, length, length]) * self._scale + bias
+        mixed = tf.matmul(tf.reshape(tf.nn.softmax(scores), [batch, shared, rows, length]), value)
+        mixed = tf.transpose(tf.reshape(mixed, [batch, heads, length, size]), [0, 2, 1, 3])
+        return self.output(tf.reshape(mixed, [batch * length, heads * size]))
+
+
+def read_key_value_heads(file: ConfigFile, heads: int, default: int | None) -> int:
+    """The heads of keys and values; where the key is null, and absent without a default, as many as there are `heads`."""
+    shared: int | None = file.take("num_key_value_heads", (int, type(None)), default)
+    shared = heads if shared is None else shared
+    if shared < 1 or heads % shared:
+        raise UnsupportedError(file.file, "num_key_value_heads", shared, f"a divisor of the {heads} heads")
+    return shared
