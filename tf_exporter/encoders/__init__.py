@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tf_exporter.encoders.albert import Albert
 from tf_exporter.encoders.bert import Bert
+from tf_exporter.encoders.deberta_v2 import DebertaV2
 from tf_exporter.encoders.distilbert import DistilBert
 from tf_exporter.encoders.electra import Electra
 from tf_exporter.encoders.ernie import Ernie
@@ -12,12 +13,13 @@ from tf_exporter.encoders.mpnet import MPNet
 from tf_exporter.encoders.roberta import Roberta, XLMRoberta
 from tf_exporter.encoders.t5 import MT5, T5, UMT5
 
-Encoder = Bert | DistilBert | ModernBert | MPNet | T5
+Encoder = Bert | DebertaV2 | DistilBert | ModernBert | MPNet | T5
 
 ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
     "bert": Bert,
     "camembert": XLMRoberta,
+    "deberta-v2": DebertaV2,
     "distilbert": DistilBert,
     "electra": Electra,
     "ernie": Ernie,
