@@ -18,7 +18,6 @@ from tests.helpers import build, difference, embed, reference
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.encoders.attention import relative_buckets
-from tf_exporter.encoders.deberta_v2 import distance_rows, sheared
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.modules.pooling import POOLING_MODES
 
@@ -81,22 +80,6 @@ CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
         {"activation": "relu"},
         {"sinusoidal_pos_embds": True},
         {"n_heads": 8, "n_layers": 1, "hidden_dim": 20},
-    ],
-    "deberta-v2": [
-        {"relative_attention": False, "pos_att_type": ["c2p"], "embedding_size": 32, "type_vocab_size": 0, "conv_kernel_size": 0},
-        {"position_biased_input": False, "share_att_key": True, "position_buckets": -1, "max_relative_positions": -1},
-        {"pos_att_type": ["p2c"], "norm_rel_ebd": "none", "position_buckets": 0, "max_relative_positions": 10},
-        {"pos_att_type": ["c2p"], "share_att_key": True, "norm_rel_ebd": "none | layer_norm", "position_buckets": 9},
-        {"pos_att_type": [], "share_att_key": True, "conv_act": "tanh", "layer_norm_eps": 0.2},
-        {"pos_att_type": None, "conv_kernel_size": 5, "conv_groups": 4, "conv_act": "relu", "num_attention_heads": 8},
-        {"position_biased_input": False, "position_buckets": 32, "max_relative_positions": 18, "attention_head_size": 8},
-        {
-            "num_attention_heads": 2,
-            "num_hidden_layers": 1,
-            "intermediate_size": 20,
-            "hidden_act": "gelu_new",
-            "position_buckets": 3,
-        },
     ],
     "mpnet": [
         {"layer_norm_eps": 0.3, "hidden_act": "gelu_new"},
@@ -180,18 +163,6 @@ HOSTILE: list[tuple[str, dict[str, Any]]] = [
     ("albert", {"num_hidden_layers": 10**9}),
     ("t5", {"relative_attention_max_distance": 10**12}),
     ("modernbert", {"global_rope_theta": 0, "rope_parameters": None}),
-    ("deberta-v2", {"max_relative_positions": 10**400}),
-    ("deberta-v2", {"max_position_embeddings": 10**400, "position_biased_input": False}),
-    ("deberta-v2", {"position_buckets": 1}),
-    ("deberta-v2", {"position_buckets": 46}),
-    ("deberta-v2", {"conv_kernel_size": 10**9 + 1}),
-    ("deberta-v2", {"conv_kernel_size": 4}),
-    ("deberta-v2", {"conv_groups": 3}),
-    ("deberta-v2", {"attention_head_size": 4}),
-    ("deberta-v2", {"pos_att_type": ["p2p", "c2p"]}),
-    ("deberta-v2", {"pos_att_type": ["C2P"]}),
-    ("deberta-v2", {"norm_rel_ebd": "rms_norm"}),
-    ("deberta-v2", {"z_steps": 2}),
 ]
 
 
@@ -211,64 +182,6 @@ def test_relative_position_buckets(buckets: int, farthest: int) -> None:
     expected = T5Attention._relative_position_bucket(distances, num_buckets=buckets, max_distance=farthest).numpy()
     found = relative_buckets(buckets, farthest)[np.clip(distances.numpy(), -farthest, farthest) + farthest]
     assert np.array_equal(found, expected)
-
-
-@pytest.mark.parametrize(
-    ("buckets", "farthest"),
-    [(256, 512), (8, 24), (9, 24), (32, 18), (2, 3), (3, 24), (5, 17), (16, 65), (18, 17), (32, 129), (128, 513), (512, 514),
-     (-1, 512), (0, 10)],
-)  # fmt: skip
-def test_distance_rows(buckets: int, farthest: int) -> None:
-    """Also where one more bit of precision would end a bucket elsewhere, as at (18, 17) and (128, 513)."""
-    from transformers.models.deberta_v2.modeling_deberta_v2 import build_relative_position
-
-    span = buckets if buckets > 0 else farthest
-    places = torch.zeros(4 * farthest, 1)
-    relative = build_relative_position(places, places, buckets, farthest)[0]
-    expected = torch.clamp(relative + span, 0, 2 * span - 1).numpy()
-    rows = distance_rows(buckets, farthest)
-    distance = np.arange(4 * farthest)[:, None] - np.arange(4 * farthest)
-    last = len(rows) // 2
-    assert np.array_equal(rows[np.clip(distance, -last, last) + last], expected)
-    assert last <= 1 or rows[1] > rows[0] or rows[-2] < rows[-1]
-
-
-@pytest.mark.parametrize("length", [0, 1, 2, 7])
-def test_sheared(length: int) -> None:
-    x = np.arange(3 * length * 2 * length, dtype=np.float32).reshape(3, length, 2 * length)
-    expected = np.array([[[rows[q, k - q + length - 1] for k in range(length)] for q in range(length)] for rows in x])
-    assert np.array_equal(sheared(tf.constant(x)).numpy(), expected.reshape(3, length, length))
-
-
-def test_distances_of_long_texts(tmp_path: Path) -> None:
-    """Without positions in its input, DeBERTa's texts may be longer than its table of distances."""
-    folder = models.write_model(tmp_path / "model", "deberta-v2", max_seq_length=150, position_biased_input=False)
-    texts = [" ".join(models.texts(seed, 30)) for seed in range(3)]
-    assert difference(folder, [*texts, *TEXTS[:20]]) <= ATOL
-
-
-def test_pos_att_type_as_a_string(tmp_path: Path) -> None:
-    folder = models.write_model(tmp_path / "model", "deberta-v2")
-    for kinds in ("C2P | p2c", "p2c|c2p"):
-        rewrite(folder / "config.json", pos_att_type=kinds)
-        assert difference(folder, TEXTS) <= ATOL
-
-
-HEADS = ["MaskedLM", "SequenceClassification", "TokenClassification", "QuestionAnswering"]
-
-
-@pytest.mark.parametrize(
-    ("model_type", "head", "changes"),
-    [*((name, head, {}) for name in ("deberta-v2",) for head in HEADS), ("deberta-v2", "MaskedLM", {"legacy": False})],
-    ids=str,
-)
-def test_checkpoint_of_any_head(tmp_path: Path, model_type: str, head: str, changes: dict[str, Any]) -> None:
-    """As transformers saves it: a prefix before the encoder's names, and tensors of the head."""
-    import transformers
-
-    folder = models.write_model(tmp_path / "model", model_type, **changes)
-    getattr(transformers, f"AutoModelFor{head}").from_pretrained(folder).save_pretrained(folder)
-    assert difference(folder, TEXTS) <= ATOL
 
 
 GRID = np.concatenate([np.linspace(-12, 12, 20001), [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 30, -30, 80, -80]]).astype(np.float32)

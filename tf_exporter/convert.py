@@ -119,6 +119,7 @@ def convert(
                 level=verify,
                 atol=atol,
                 quiet=quiet,
+                alone=getattr(encoder.transformer.encoder, "pads_leak", False),
             )
         lines = verification_lines(report, atol)
         choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}

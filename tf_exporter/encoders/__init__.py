@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tf_exporter.encoders.albert import Albert
 from tf_exporter.encoders.bert import Bert
+from tf_exporter.encoders.convbert import ConvBert
 from tf_exporter.encoders.deberta_v2 import DebertaV2
 from tf_exporter.encoders.distilbert import DistilBert
 from tf_exporter.encoders.electra import Electra
@@ -19,6 +20,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
     "bert": Bert,
     "camembert": XLMRoberta,
+    "convbert": ConvBert,
     "deberta-v2": DebertaV2,
     "distilbert": DistilBert,
     "electra": Electra,
