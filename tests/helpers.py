@@ -21,7 +21,7 @@ from tf_exporter.spec import read_model
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import Part, TokenizerSpec, read_tokenizer
 
-LEAKING = ("convbert",)
+LEAKING = ("convbert", "mobilebert")
 """Architectures whose embeddings depend on the padding, in the reference."""
 
 

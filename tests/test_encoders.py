@@ -44,6 +44,17 @@ CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
         {"num_attention_heads": 8, "head_ratio": 3, "conv_kernel_size": 63, "num_hidden_layers": 2},
         {"pad_token_id": 1},
     ],
+    "mobilebert": [
+        {"normalization_type": "no_norm", "hidden_act": "gelu"},
+        {"trigram_input": False, "num_feedforward_networks": 1},
+        {"trigram_input": False, "embedding_size": 32, "num_attention_heads": 2, "layer_norm_eps": 0.3},
+        {"use_bottleneck": False, "intermediate_size": 20, "use_bottleneck_attention": True},
+        {"use_bottleneck": False, "key_query_shared_bottleneck": False},
+        {"use_bottleneck_attention": True},
+        {"use_bottleneck_attention": True, "key_query_shared_bottleneck": False, "type_vocab_size": 1},
+        {"key_query_shared_bottleneck": False, "intra_bottleneck_size": 32},
+        {"intra_bottleneck_size": 40, "num_attention_heads": 5, "num_hidden_layers": 1},
+    ],
 }
 
 
@@ -74,6 +85,11 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("convbert", {"conv_kernel_size": 10**9 + 1}),
     ("convbert", {"num_groups": 5}),
     ("convbert", {"head_ratio": 0}),
+    ("mobilebert", {"num_attention_heads": 3}),
+    ("mobilebert", {"normalization_type": "rms_norm"}),
+    ("mobilebert", {"true_hidden_size": 32}),
+    ("mobilebert", {"key_query_shared_bottleneck": False}),
+    ("mobilebert", {"num_feedforward_networks": 0}),
 ]
 """The first key is the one that is named."""
 
@@ -163,6 +179,6 @@ def test_conversion_asks_for_each_text_by_itself(tmp_path: Path, monkeypatch: py
             super().submit(jobs)
 
     monkeypatch.setattr(tf_exporter.reference, "Reference", Recorded)
-    folder = models.write_model(tmp_path / "model", LEAKING[0])
+    folder = models.write_model(tmp_path / "model", LEAKING[1])
     assert convert(folder, tmp_path / "out").verification["max_abs_difference"] <= ATOL
     assert {*asked} == {1}

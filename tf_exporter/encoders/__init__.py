@@ -9,12 +9,13 @@ from tf_exporter.encoders.deberta_v2 import DebertaV2
 from tf_exporter.encoders.distilbert import DistilBert
 from tf_exporter.encoders.electra import Electra
 from tf_exporter.encoders.ernie import Ernie
+from tf_exporter.encoders.mobilebert import MobileBert
 from tf_exporter.encoders.modernbert import ModernBert
 from tf_exporter.encoders.mpnet import MPNet
 from tf_exporter.encoders.roberta import Roberta, XLMRoberta
 from tf_exporter.encoders.t5 import MT5, T5, UMT5
 
-Encoder = Bert | DebertaV2 | DistilBert | ModernBert | MPNet | T5
+Encoder = Bert | DebertaV2 | DistilBert | MobileBert | ModernBert | MPNet | T5
 
 ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
@@ -25,6 +26,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "distilbert": DistilBert,
     "electra": Electra,
     "ernie": Ernie,
+    "mobilebert": MobileBert,
     "modernbert": ModernBert,
     "mpnet": MPNet,
     "mt5": MT5,
