@@ -136,6 +136,18 @@ def test_distances_of_long_texts(tmp_path: Path) -> None:
     assert difference(folder, [*texts, *TEXTS[:20]]) <= ATOL
 
 
+def test_padding_on_the_left(tmp_path: Path) -> None:
+    """Distances and the convolution do not count padding; positions do."""
+    folder = models.write_model(tmp_path / "model", "deberta-v2", position_biased_input=False)
+    rewrite(folder / "tokenizer_config.json", padding_side="left")
+    assert difference(folder, TEXTS) <= ATOL
+    for model_type in CONFIG_CHANGES:
+        folder = models.write_model(tmp_path / model_type, model_type)
+        rewrite(folder / "tokenizer_config.json", padding_side="left")
+        with pytest.raises(UnsupportedError, match="padding_side"):
+            build(folder)
+
+
 def test_pos_att_type_as_a_string(tmp_path: Path) -> None:
     folder = models.write_model(tmp_path / "model", "deberta-v2")
     for kinds in ("C2P | p2c", "p2c|c2p"):
