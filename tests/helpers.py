@@ -23,6 +23,9 @@ from tf_exporter.spec import read_model
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import Part, TokenizerSpec, read_tokenizer
 
+LEAKING = ("convbert", "mobilebert")
+"""Architectures whose embeddings depend on the padding, in the reference."""
+
 
 def build(folder: Path, **options: Any) -> TextModel:
     """The encoder for a model folder, not saved."""
@@ -60,9 +63,12 @@ def embed(model: TextModel, texts: list[str], prompt: str = "", batch_size: int 
 
 
 def difference(folder: Path, texts: list[str], prompt: str = "", **options: Any) -> float:
-    """The largest absolute difference to the reference, over batches of 32 and of 1."""
+    """The largest absolute difference to the reference, over batches of 32 and of 1; where padding leaks into the reference,
+    to what it makes of each text by itself.
+    """
     encoder, model = build(folder, **options), reference(folder)
-    expected = model.encode(texts, prompt=prompt, batch_size=32)
+    leaks = read_model(ModelSource(folder, str(folder))).transformer.model_type in LEAKING
+    expected = model.encode(texts, prompt=prompt, batch_size=1 if leaks else 32)
     singles = np.concatenate([model.encode([text], prompt=prompt) for text in texts[:12]])
     found = embed(encoder, texts, prompt)
     assert np.isfinite(found).all()

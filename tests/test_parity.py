@@ -141,6 +141,10 @@ def test_config_aliases(tmp_path: Path) -> None:
     assert difference(folder, TEXTS) <= ATOL
 
 
+IN_THE_MODEL = {"deberta-v2": {"position_buckets", "share_att_key", "conv_kernel_size", "conv_groups", "conv_act"}}
+"""Keys that the config class does not know: the model asks for them, with defaults of its own."""
+
+
 def test_config_defaults() -> None:
     """A key that is absent has the value the installed transformers gives it."""
     from dataclasses import fields
@@ -151,6 +155,9 @@ def test_config_defaults() -> None:
         config = encoder.config_class
         theirs = AutoConfig.for_model(model_type)
         for field in fields(config):
+            if field.name in IN_THE_MODEL.get(model_type, ()):
+                assert not hasattr(theirs, field.name)
+                continue
             assert getattr(theirs, field.name) == field.default, (model_type, field.name)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from tf_exporter.encoders.albert import Albert
 from tf_exporter.encoders.bert import Bert
+from tf_exporter.encoders.convbert import ConvBert
+from tf_exporter.encoders.deberta_v2 import DebertaV2
 from tf_exporter.encoders.distilbert import DistilBert
 from tf_exporter.encoders.electra import Electra
 from tf_exporter.encoders.ernie import Ernie
 from tf_exporter.encoders.eurobert import EuroBert
 from tf_exporter.encoders.gemma3 import Gemma3
 from tf_exporter.encoders.llama import Llama
+from tf_exporter.encoders.mobilebert import MobileBert
 from tf_exporter.encoders.modernbert import ModernBert
 from tf_exporter.encoders.mpnet import MPNet
 from tf_exporter.encoders.qwen2 import Qwen2
@@ -17,17 +20,20 @@ from tf_exporter.encoders.qwen3 import Qwen3
 from tf_exporter.encoders.roberta import Roberta, XLMRoberta
 from tf_exporter.encoders.t5 import MT5, T5, UMT5
 
-Encoder = Bert | DistilBert | Gemma3 | Llama | ModernBert | MPNet | T5
+Encoder = Bert | DebertaV2 | DistilBert | Gemma3 | Llama | MobileBert | ModernBert | MPNet | T5
 
 ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
     "bert": Bert,
     "camembert": XLMRoberta,
+    "convbert": ConvBert,
+    "deberta-v2": DebertaV2,
     "distilbert": DistilBert,
     "electra": Electra,
     "ernie": Ernie,
     "eurobert": EuroBert,
     "gemma3_text": Gemma3,
+    "mobilebert": MobileBert,
     "modernbert": ModernBert,
     "mpnet": MPNet,
     "mt5": MT5,

@@ -70,9 +70,11 @@ class PostNormLayer(tf.Module):
         self.attention, self.attention_norm = attention, attention_norm
         self.ffn, self.output_norm = ffn, output_norm
 
-    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
+    ) -> tf.Tensor:
         """As `SelfAttention`."""
-        x = self.attention_norm(self.attention(x, bias, batch, length) + x)
+        x = self.attention_norm(self.attention(x, bias, batch, length, angles) + x)
         return self.output_norm(self.ffn(x) + x)
 
 

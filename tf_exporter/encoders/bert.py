@@ -85,13 +85,16 @@ class Bert(tf.Module):
         """int32 ids [batch, length] → the embeddings of their positions, float32 [length, width] or with a batch."""
         return self.position_embeddings.weight[: tf.shape(input_ids)[1]]
 
+    def embedded(self, input_ids: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+        """int32 [batch, length] each → what the layers get, float32 [batch · length, hidden_size]."""
+        x = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids) + self.positions(input_ids)
+        x = self.embeddings_norm(tf.reshape(x, [tf.size(input_ids), x.shape[-1]]))
+        return x if self.embeddings_project is None else self.embeddings_project(x)
+
     def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
-        x = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids) + self.positions(input_ids)
-        x = self.embeddings_norm(tf.reshape(x, [batch * length, x.shape[-1]]))
-        if self.embeddings_project is not None:
-            x = self.embeddings_project(x)
+        x = self.embedded(input_ids, token_type_ids)
         bias = padding_bias(attention_mask)
         for layer in self.layers:
             x = layer(x, bias, batch, length)

@@ -1,0 +1,182 @@
+"""ConvBERT (Z. Jiang et al., 2020), as `transformers.models.convbert` 5.23: half of BERT's heads are convolutions, whose
+kernels come from the tokens themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+
+from tf_exporter.activations import Activation
+from tf_exporter.encoders.attention import padding_bias
+from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
+from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear, variable
+from tf_exporter.encoders.config import read_config
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.source import ConfigFile
+from tf_exporter.weights import Weights
+
+_WIDEST_KERNEL = 63
+"""Each place of a kernel is a few ops in every layer."""
+
+
+@dataclass(frozen=True)
+class ConvBertConfig(BertConfig):
+    """`transformers.ConvBertConfig`: the keys that change a token embedding."""
+
+    embedding_size: int = 768
+    head_ratio: int = 2
+    conv_kernel_size: int = field(default=9, metadata={"most": _WIDEST_KERNEL})
+    num_groups: int = 1
+
+    @property
+    def heads(self) -> int:
+        """Those of attention, and of convolution as many again."""
+        return max(1, self.num_attention_heads // self.head_ratio)
+
+
+class ConvBert(Bert):
+    """Token ids → token embeddings [batch, length, hidden_size].
+
+    Padding leaks into the reference's convolutions. Here every text gets what the reference makes of it by itself.
+    """
+
+    config: ConvBertConfig
+    config_class = ConvBertConfig
+    prefix = "convbert"
+    unused = (*UNUSED, r"generator_(predictions|lm_head)\..*", r"sequence_summary\..*")
+    pads_leak = True
+
+    def __init__(self, file: ConfigFile, weights: Weights):
+        _check(file, read_config(file, self.config_class))
+        super().__init__(file, weights)
+
+    def _embedding_size(self) -> int:
+        return self.config.embedding_size
+
+    def _project(self, weights: Weights) -> Linear | None:
+        width, hidden = self.config.embedding_size, self.config.hidden_size
+        return None if width == hidden else Linear(weights, ("embeddings_project",), width, hidden)
+
+    def _layers(self, weights: Weights, act: Activation) -> list[MixedLayer]:
+        config = self.config
+        return [MixedLayer(weights, f"encoder.layer.{index}", config, act) for index in range(config.num_hidden_layers)]
+
+    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+        """As in `Bert`."""
+        batch, length = tf.unstack(tf.shape(input_ids))
+        x = self.embedded(input_ids, token_type_ids)
+        bias = padding_bias(attention_mask)
+        present = tf.reshape(tf.cast(attention_mask, tf.float32), [batch * length, 1])
+        for layer in self.layers:
+            x = layer(x, bias, present, batch, length)
+        return tf.reshape(x, [batch, length, self.hidden_size])
+
+
+class MixedLayer(tf.Module):
+    """BERT's layer around `MixedAttention`."""
+
+    def __init__(self, weights: Weights, at: str, config: ConvBertConfig, act: Activation):
+        super().__init__()
+        hidden, eps = config.hidden_size, config.layer_norm_eps
+        self.attention = MixedAttention(weights, f"{at}.attention", config)
+        self.attention_norm = LayerNorm(weights, f"{at}.attention.output.LayerNorm", hidden, eps)
+        names = (f"{at}.intermediate.dense",), f"{at}.output.dense"
+        self.ffn: FeedForward | GroupedFeedForward
+        if config.num_groups == 1:
+            self.ffn = FeedForward(weights, *names, hidden, config.intermediate_size, act)
+        else:
+            self.ffn = GroupedFeedForward(weights, *names, config, act)
+        self.output_norm = LayerNorm(weights, f"{at}.output.LayerNorm", hidden, eps)
+
+    def __call__(self, x: tf.Tensor, bias: tf.Tensor, present: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """As `MixedAttention`."""
+        x = self.attention_norm(self.attention(x, bias, present, batch, length) + x)
+        return self.output_norm(self.ffn(x) + x)
+
+
+class MixedAttention(tf.Module):
+    """Heads of attention, and beside them heads that mix neighbours by weights of each token's own."""
+
+    def __init__(self, weights: Weights, at: str, config: ConvBertConfig):
+        super().__init__()
+        hidden, width = config.hidden_size, config.conv_kernel_size
+        self._heads, self._inner, self._width = config.heads, hidden // 2, width
+        self._size = self._inner // self._heads
+        names = ("query", "key", "value", "conv_out_layer")
+        self.inputs = Linear(weights, tuple(f"{at}.self.{name}" for name in names), hidden, self._inner)
+        conv = f"{at}.self.key_conv_attn_layer"
+        self.depthwise = variable(
+            weights.take(f"{conv}.depthwise.weight", (hidden, 1, width)).transpose(1, 2, 0)[..., None], "depthwise"
+        )
+        self.pointwise = variable(weights.take(f"{conv}.pointwise.weight", (self._inner, hidden, 1))[..., 0].T, "pointwise")
+        self.pointwise_bias = variable(weights.take(f"{conv}.bias", (self._inner, 1))[:, 0], "pointwise_bias")
+        self.kernel = Linear(weights, (f"{at}.self.conv_kernel_layer",), self._inner, self._heads * width)
+        self.output = Linear(weights, (f"{at}.output.dense",), hidden, hidden)
+
+    def __call__(self, x: tf.Tensor, bias: tf.Tensor, present: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """[batch · length, features], a bias as in `SelfAttention`, 1 or 0 a row for tokens and padding → like x."""
+        query, key, value, mixed = tf.split(self.inputs(x), 4, axis=-1)
+        near = tf.reshape(x * present, [batch, 1, length, x.shape[-1]])
+        near = tf.nn.depthwise_conv2d(near, self.depthwise, strides=[1, 1, 1, 1], padding="SAME")
+        near = tf.nn.bias_add(tf.matmul(tf.reshape(near, tf.shape(x)), self.pointwise), self.pointwise_bias)
+        kernel = tf.nn.softmax(tf.reshape(self.kernel(near * query), [batch, length, self._heads, self._width]))
+        convolved = self._convolved(tf.reshape(mixed * present, [batch, length, self._heads, self._size]), kernel, length)
+
+        def by_head(x: tf.Tensor) -> tf.Tensor:
+            return tf.transpose(tf.reshape(x, [batch, length, self._heads, self._size]), [0, 2, 1, 3])
+
+        scores = tf.matmul(by_head(query), by_head(key), transpose_b=True) * self._size**-0.5 + bias
+        attended = tf.transpose(tf.matmul(tf.nn.softmax(scores), by_head(value)), [0, 2, 1, 3])
+        return self.output(tf.reshape(tf.concat([attended, convolved], 2), tf.shape(x)))
+
+    def _convolved(self, x: tf.Tensor, kernel: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """[batch, length, heads, size] and [batch, length, heads, width] → like the first; zeros beyond the ends."""
+        side = self._width // 2
+        padded = tf.pad(x, [[0, 0], [side, side], [0, 0], [0, 0]])
+        neighbours = tf.stack([padded[:, place : place + length] for place in range(self._width)], axis=2)
+        return tf.reduce_sum(neighbours * tf.transpose(kernel, [0, 1, 3, 2])[..., tf.newaxis], axis=2)
+
+
+class GroupedLinear(tf.Module):
+    """Some of the features into some of the outputs, each group by itself."""
+
+    def __init__(self, weights: Weights, name: str, in_features: int, out_features: int, groups: int):
+        super().__init__()
+        self._groups = groups
+        self.weight = variable(weights.take(f"{name}.weight", (groups, in_features // groups, out_features // groups)), "weight")
+        self.bias = variable(weights.take(f"{name}.bias", (out_features,)), "bias")
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[rows, in] → [rows, out]"""
+        grouped = tf.reshape(x, [-1, self._groups, self.weight.shape[1]])
+        product = tf.matmul(tf.transpose(grouped, [1, 0, 2]), self.weight)
+        return tf.nn.bias_add(tf.reshape(tf.transpose(product, [1, 0, 2]), [-1, self.bias.shape[0]]), self.bias)
+
+
+class GroupedFeedForward(tf.Module):
+    """As `FeedForward`, of `GroupedLinear`."""
+
+    def __init__(self, weights: Weights, up: tuple[str], down: str, config: ConvBertConfig, act: Activation):
+        super().__init__()
+        hidden, inner, groups = config.hidden_size, config.intermediate_size, config.num_groups
+        self.up = GroupedLinear(weights, *up, hidden, inner, groups)
+        self.down = GroupedLinear(weights, down, inner, hidden, groups)
+        self._activation = act
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[rows, features] → [rows, features]"""
+        return self.down(self._activation(self.up(x)))
+
+
+def _check(file: ConfigFile, config: ConvBertConfig) -> None:
+    """Refuses sizes that the reference cannot run."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    if hidden % (2 * config.heads):
+        supported = f"heads that, doubled, divide the hidden size {hidden}"
+        raise UnsupportedError(file.file, "num_attention_heads", config.num_attention_heads, supported)
+    if config.conv_kernel_size % 2 == 0:
+        raise UnsupportedError(file.file, "conv_kernel_size", config.conv_kernel_size, "an odd number")
+    if hidden % config.num_groups or inner % config.num_groups:
+        raise UnsupportedError(file.file, "num_groups", config.num_groups, f"a divisor of {hidden} and {inner}")

@@ -1,0 +1,204 @@
+"""MobileBERT (Z. Sun et al., 2020), as `transformers.models.mobilebert` 5.23: narrow layers between bottlenecks, and
+embeddings that see the words on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tf_exporter.activations import Activation
+from tf_exporter.encoders.attention import padding_bias
+from tf_exporter.encoders.bert import UNUSED, BertConfig
+from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, variable
+from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.source import ConfigFile
+from tf_exporter.weights import Weights
+
+_NORMS = ("no_norm", "layer_norm")
+_TORCH_EPS = 1e-5
+"""Two kinds of norms are made without the config's layer_norm_eps."""
+
+
+@dataclass(frozen=True)
+class MobileBertConfig(BertConfig):
+    """`transformers.MobileBertConfig`: the keys that change a token embedding."""
+
+    hidden_size: int = 512
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 4
+    intermediate_size: int = 512
+    hidden_act: str = "relu"
+    embedding_size: int = 128
+    trigram_input: bool = True
+    use_bottleneck: bool = True
+    intra_bottleneck_size: int = 128
+    use_bottleneck_attention: bool = False
+    key_query_shared_bottleneck: bool = True
+    num_feedforward_networks: int = 4
+    normalization_type: str = "no_norm"
+
+    @property
+    def width(self) -> int:
+        """Of the layers, which transformers calls true_hidden_size."""
+        return self.intra_bottleneck_size if self.use_bottleneck else self.hidden_size
+
+    @property
+    def value_width(self) -> int:
+        """Of what attention's values are made of."""
+        return self.width if self.use_bottleneck_attention else self.hidden_size
+
+
+class MobileBert(tf.Module):
+    """Token ids → token embeddings [batch, length, hidden_size].
+
+    Padding leaks into the reference's trigrams. Here every text gets what the reference makes of it by itself.
+    """
+
+    config_class = MobileBertConfig
+    prefix = "mobilebert"
+    unused = UNUSED
+    pads_leak = True
+
+    def __init__(self, file: ConfigFile, weights: Weights):
+        super().__init__()
+        stored_width = file.take("true_hidden_size", int)
+        self.config = config = read_config(file, self.config_class, ignored=frozenset({"classifier_activation"}))
+        _check(file, config, stored_width)
+        act = activation(file, "hidden_act", config.hidden_act)
+        hidden, narrow = config.hidden_size, config.embedding_size
+        self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, config.type_vocab_size
+        self.max_length = self.max_position_embeddings = config.max_position_embeddings
+        self.word_embeddings = Embedding(weights, "embeddings.word_embeddings", config.vocab_size, narrow)
+        self.position_embeddings = Embedding(weights, "embeddings.position_embeddings", self.max_length, hidden)
+        self.token_type_embeddings = Embedding(weights, "embeddings.token_type_embeddings", config.type_vocab_size, hidden)
+        inputs = narrow * (3 if config.trigram_input else 1)
+        # In every checkpoint, whether it is used or not.
+        transformation = Linear(weights, ("embeddings.embedding_transformation",), inputs, hidden)
+        self.embedding_transformation = transformation if config.trigram_input or narrow != hidden else None
+        self.embeddings_norm = _norm(weights, "embeddings.LayerNorm", hidden, config, _TORCH_EPS)
+        self.layers = [
+            MobileBertLayer(weights, f"encoder.layer.{index}", config, act) for index in range(config.num_hidden_layers)
+        ]
+
+    def counts_padding(self, pad_id: int) -> bool:
+        """As in `Bert`."""
+        return True
+
+    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+        """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
+        batch, length = tf.unstack(tf.shape(input_ids))
+        x = self.word_embeddings(input_ids)
+        if self.config.trigram_input:
+            around = tf.pad(x * tf.cast(attention_mask, tf.float32)[:, :, tf.newaxis], [[0, 0], [1, 1], [0, 0]])
+            x = tf.concat([around[:, 2:], x, around[:, :-2]], -1)
+        x = tf.reshape(x, [batch * length, x.shape[-1]])
+        if self.embedding_transformation is not None:
+            x = self.embedding_transformation(x)
+        x = tf.reshape(x, [batch, length, self.hidden_size])
+        x += self.position_embeddings.weight[:length] + self.token_type_embeddings(token_type_ids)
+        x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
+        bias = padding_bias(attention_mask)
+        for layer in self.layers:
+            x = layer(x, bias, batch, length)
+        return tf.reshape(x, [batch, length, self.hidden_size])
+
+
+class MobileBertLayer(tf.Module):
+    """Attention and several feed-forward parts; with bottlenecks, they are narrower than what comes in and goes out."""
+
+    def __init__(self, weights: Weights, at: str, config: MobileBertConfig, act: Activation):
+        super().__init__()
+        self._config = config
+        hidden, width, inner, eps = config.hidden_size, config.width, config.intermediate_size, config.layer_norm_eps
+        names = ("query", "key", "value")
+        query, key, value = (f"{at}.attention.self.{name}" for name in names)
+        self.query_key = Linear(weights, (query, key), width, width)
+        self.value = Linear(weights, (value,), config.value_width, width)
+        self.output = Linear(weights, (f"{at}.attention.output.dense",), width, width)
+        self.attention_norm = _norm(weights, f"{at}.attention.output.LayerNorm", width, config, eps)
+        self.ffns, self.ffn_norms = [], []
+        for index in range(config.num_feedforward_networks):
+            last = index == config.num_feedforward_networks - 1
+            within = at if last else f"{at}.ffn.{index}"
+            self.ffns.append(FeedForward(weights, (f"{within}.intermediate.dense",), f"{within}.output.dense", width, inner, act))
+            self.ffn_norms.append(_norm(weights, f"{within}.output.LayerNorm", width, config, _TORCH_EPS if last else eps))
+        self.narrow = self.narrow_attention = None
+        if config.use_bottleneck:
+            self.narrow = Bottleneck(weights, f"{at}.bottleneck.input", hidden, width, config)
+            if config.key_query_shared_bottleneck:
+                # Without use where all of attention is behind the other one.
+                self.narrow_attention = Bottleneck(weights, f"{at}.bottleneck.attention", hidden, width, config)
+            self.widen = Linear(weights, (f"{at}.output.bottleneck.dense",), width, hidden)
+            self.widen_norm = _norm(weights, f"{at}.output.bottleneck.LayerNorm", hidden, config, eps)
+
+    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """As `SelfAttention`."""
+        narrow = looked_at = values = x
+        if self.narrow is not None:
+            narrow = self.narrow(x)
+            if self._config.use_bottleneck_attention:
+                looked_at = values = narrow
+            elif self.narrow_attention is not None:
+                looked_at = self.narrow_attention(x)
+        y = self.attention_norm(self._attention(looked_at, values, bias, batch, length) + narrow)
+        for ffn, norm in zip(self.ffns, self.ffn_norms):
+            y = norm(ffn(y) + y)
+        return y if self.narrow is None else self.widen_norm(self.widen(y) + x)
+
+    def _attention(self, x: tf.Tensor, values: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        heads, width = self._config.num_attention_heads, self._config.width
+        size = width // heads
+        joined = tf.reshape(self.query_key(x), [batch, length, 2, heads, size])
+        query, key = tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4]), num=2)
+        value = tf.transpose(tf.reshape(self.value(values), [batch, length, heads, size]), [0, 2, 1, 3])
+        scores = tf.matmul(query, key, transpose_b=True) * size**-0.5 + bias
+        mixed = tf.transpose(tf.matmul(tf.nn.softmax(scores), value), [0, 2, 1, 3])
+        return self.output(tf.reshape(mixed, [batch * length, width]))
+
+
+class Bottleneck(tf.Module):
+    """A product and a norm."""
+
+    def __init__(self, weights: Weights, at: str, features: int, width: int, config: MobileBertConfig):
+        super().__init__()
+        self.dense = Linear(weights, (f"{at}.dense",), features, width)
+        self.norm = _norm(weights, f"{at}.LayerNorm", width, config, config.layer_norm_eps)
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[rows, features] → [rows, width]"""
+        return self.norm(self.dense(x))
+
+
+class NoNorm(tf.Module):
+    """What stands in a norm's place: x · weight + bias."""
+
+    def __init__(self, weights: Weights, name: str, features: int):
+        super().__init__()
+        self.weight = variable(weights.take(f"{name}.weight", (features,)), "weight")
+        self.bias = variable(weights.take(f"{name}.bias", (features,)), "bias")
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """[rows, features] → [rows, features]"""
+        return x * self.weight + self.bias
+
+
+def _norm(weights: Weights, name: str, features: int, config: MobileBertConfig, eps: float) -> NoNorm | LayerNorm:
+    if config.normalization_type == "no_norm":
+        return NoNorm(weights, name, features)
+    return LayerNorm(weights, name, features, eps)
+
+
+def _check(file: ConfigFile, config: MobileBertConfig, stored_width: int | None) -> None:
+    """Refuses what the reference cannot run."""
+    check_heads(file, "num_attention_heads", config.width, config.num_attention_heads)
+    if config.normalization_type not in _NORMS:
+        raise UnsupportedError(file.file, "normalization_type", config.normalization_type, _NORMS)
+    if stored_width is not None and stored_width != config.width:
+        raise UnsupportedError(file.file, "true_hidden_size", stored_width, f"{config.width}, which follows from the other sizes")
+    narrowed = not config.use_bottleneck or config.use_bottleneck_attention or config.key_query_shared_bottleneck
+    if not narrowed and config.width != config.hidden_size:
+        key = "key_query_shared_bottleneck"
+        raise UnsupportedError(file.file, key, False, "true, or use_bottleneck_attention, where the bottleneck is narrower")
