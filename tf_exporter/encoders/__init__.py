@@ -7,12 +7,16 @@ from tf_exporter.encoders.bert import Bert
 from tf_exporter.encoders.distilbert import DistilBert
 from tf_exporter.encoders.electra import Electra
 from tf_exporter.encoders.ernie import Ernie
+from tf_exporter.encoders.gte import Gte
+from tf_exporter.encoders.jina_embeddings_v3 import JinaEmbeddingsV3
 from tf_exporter.encoders.modernbert import ModernBert
 from tf_exporter.encoders.mpnet import MPNet
+from tf_exporter.encoders.nomic_bert import NomicBert
 from tf_exporter.encoders.roberta import Roberta, XLMRoberta
+from tf_exporter.encoders.rotary_bert import RotaryBert
 from tf_exporter.encoders.t5 import MT5, T5, UMT5
 
-Encoder = Bert | DistilBert | ModernBert | MPNet | T5
+Encoder = Bert | DistilBert | ModernBert | MPNet | RotaryBert | T5
 
 ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
@@ -21,9 +25,12 @@ ENCODERS: dict[str, type[Encoder]] = {
     "distilbert": DistilBert,
     "electra": Electra,
     "ernie": Ernie,
+    "gte": Gte,
+    "jina_embeddings_v3": JinaEmbeddingsV3,
     "modernbert": ModernBert,
     "mpnet": MPNet,
     "mt5": MT5,
+    "nomic_bert": NomicBert,
     "roberta": Roberta,
     "t5": T5,
     "umt5": UMT5,

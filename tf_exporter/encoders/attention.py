@@ -70,9 +70,11 @@ class PostNormLayer(tf.Module):
         self.attention, self.attention_norm = attention, attention_norm
         self.ffn, self.output_norm = ffn, output_norm
 
-    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
+    ) -> tf.Tensor:
         """As `SelfAttention`."""
-        x = self.attention_norm(self.attention(x, bias, batch, length) + x)
+        x = self.attention_norm(self.attention(x, bias, batch, length, angles) + x)
         return self.output_norm(self.ffn(x) + x)
 
 
@@ -96,11 +98,11 @@ class PreNormLayer(tf.Module):
 class Rotary:
     """Rotary positions (J. Su et al., 2021), halves of a head turned against each other."""
 
-    def __init__(self, size: int, theta: float):
-        """`size` of a head, even."""
+    def __init__(self, size: int, theta: float, factor: float = 1.0):
+        """`size` of a head, even; `factor` by which places are closer together."""
         # Exact powers, rounded once: what torch's single precision comes closest to.
         exponents = (np.arange(0, size, 2).astype(np.float32) / np.float32(size)).astype(np.float64)
-        self._frequencies = np.float32(1) / np.power(theta, exponents).astype(np.float32)
+        self._frequencies = np.float32(1) / np.power(theta, exponents).astype(np.float32) / np.float32(factor)
 
     def __call__(self, length: tf.Tensor) -> Angles:
         """The angles at places 0, 1, …"""
