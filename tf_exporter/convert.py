@@ -6,14 +6,18 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_exporter.errors import InputError, UnsupportedError, UsageError, one_line
 from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
 from tf_exporter.source import ModelSource, open_model
+
+if TYPE_CHECKING:
+    from tf_exporter.reference import Reference
+    from tf_exporter.spec import ModelSpec
 
 logger = logging.getLogger("tf_exporter")
 
@@ -97,11 +101,12 @@ def convert(
     hide_triton()
     from tf_exporter.graph import Exported, Options, SentenceEncoder
     from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
+    from tf_exporter.published import note
     from tf_exporter.spec import read_model
     from tf_exporter.verify import verify as verify_graph
 
     spec = read_model(source)
-    with _reference(source, verify, max_seq_length, truncate_dim) as reference, publication:
+    with _reference(source, spec, verify, max_seq_length, truncate_dim) as reference, publication:
         logger.info("building the graph")
         options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops)
         encoder = SentenceEncoder(source, spec, options)
@@ -119,6 +124,7 @@ def convert(
                 level=verify,
                 atol=atol,
                 quiet=quiet,
+                note=note(spec.transformer.model_type) if spec.transformer.native_config else None,
             )
         lines = verification_lines(report, atol)
         choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}
@@ -154,16 +160,26 @@ def _check_options(
         raise UnsupportedError("arguments", "--precision", precision, PRECISIONS)
 
 
-def _reference(source: ModelSource, verify: str, max_seq_length: int | None, truncate_dim: int | None) -> Any:
-    """The running reference, a context of its own; None where it is not wanted or not installed."""
-    from tf_exporter.reference import Reference, missing_packages
+@contextmanager
+def _reference(
+    source: ModelSource, spec: ModelSpec, verify: str, max_seq_length: int | None, truncate_dim: int | None
+) -> Iterator[Reference | None]:
+    """The running reference; None where it is not wanted or not installed."""
+    from tf_exporter import reference
+    from tf_exporter.published import native_view
 
     if verify == "off":
-        return nullcontext()
-    if missing := missing_packages():
+        yield None
+    elif missing := reference.missing_packages():
         logger.warning("%s not installed: only token ids will be verified", " and ".join(missing))
-        return nullcontext()
-    return closing(Reference(source.folder, max_seq_length, truncate_dim))
+        yield None
+    else:
+        transformer = spec.transformer
+        with (
+            native_view(source.folder, transformer.folder, transformer.native_config) as folder,
+            closing(reference.Reference(folder, max_seq_length, truncate_dim)) as running,
+        ):
+            yield running
 
 
 def save(exported: Any, folder: Path) -> None:

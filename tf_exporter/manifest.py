@@ -73,6 +73,8 @@ def verification_lines(verification: Verification | None, atol: float) -> list[s
             f"min cosine {verification.min_cosine:.7f}, over {verification.embedding_texts:,} embeddings; "
             f"reference {versions}."
         )
+    if verification.note:
+        lines.append(f"Note: {verification.note}.")
     return lines
 
 

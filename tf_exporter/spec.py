@@ -7,6 +7,7 @@ from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.modules import MODULES
+from tf_exporter.published import translated
 from tf_exporter.source import ConfigFile, ModelSource
 
 _NAMESPACES = (
@@ -34,6 +35,8 @@ class TransformerSpec:
     """As configured; None: the tokenizer's, capped at the encoder's positions."""
     text_max_length: int | None
     """`processing_kwargs.text.max_length`, which goes before all others."""
+    native_config: dict[str, Any] | None = None
+    """What transformers gets to see in place of a config.json that was written for code on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,18 @@ def _read_transformer(source: ModelSource, folder: str, file: ConfigFile) -> Tra
         raise UnsupportedError(adapter, "peft_type", "an adapter", "models with their adapters merged")
     name = f"{folder}/config.json" if folder else "config.json"
     encoder_config = ConfigFile(name, source.read_object(name))
+    native = translated(encoder_config)
+    encoder_config = native or encoder_config
     model_type = encoder_config.take("model_type", str, required=True)
-    return TransformerSpec(folder, model_type, encoder_config, do_lower_case, max_seq_length, text_max_length)
+    return TransformerSpec(
+        folder,
+        model_type,
+        encoder_config,
+        do_lower_case,
+        max_seq_length,
+        text_max_length,
+        native_config=native.values if native else None,
+    )
 
 
 def _length(file: ConfigFile, key: str, value: Any) -> int | None:

@@ -39,6 +39,8 @@ class Verification:
     min_cosine: float | None
     not_checked: str | None
     """In plain words, what was not verified and why."""
+    note: str | None
+    """In plain words, what the reference was, where it was not the model's folder as it is."""
     reference_versions: dict[str, str]
 
 
@@ -52,6 +54,8 @@ def verify(
     level: str,
     atol: float,
     quiet: bool,
+    not_checked: str = "embeddings: sentence-transformers is not installed",
+    note: str | None = None,
 ) -> Verification:
     """Loads the SavedModel in `folder` and compares it with the reference.
 
@@ -60,10 +64,12 @@ def verify(
         prompts: the prompt of each signature that encodes.
         spec: the tokenizer's parts.
         hf_tokenizer: the transformers tokenizer, set up as sentence-transformers does.
-        reference: None where sentence-transformers or torch is not installed.
+        reference: None where there is none.
         level: "quick" or "full".
         atol: largest absolute difference of an embedding's component.
         quiet: no progress bars.
+        not_checked: why there is no reference.
+        note: what the reference was, where it was not the model's folder as it is.
 
     Raises:
         VerificationError: the first difference found.
@@ -78,7 +84,7 @@ def verify(
     if level == "full":
         compared += check_many_tokens(tokenize, hf_tokenizer, spec, quiet)
     if reference is None:
-        return Verification(level, compared, 0, None, None, "embeddings: sentence-transformers is not installed", {})
+        return Verification(level, compared, 0, None, None, not_checked, None, {})
     expected, versions = reference.answers()
     differences, cosines, count = [0.0], [1.0], 0
     for (name, job), answer in zip(jobs, expected):
@@ -87,7 +93,7 @@ def verify(
         differences.append(difference)
         cosines.append(cosine)
         count += len(job.texts)
-    return Verification(level, compared, count, max(differences), min(cosines), None, versions)
+    return Verification(level, compared, count, max(differences), min(cosines), None, note, versions)
 
 
 def check_padded_tokens(

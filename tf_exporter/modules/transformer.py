@@ -11,6 +11,7 @@ from tf_exporter.encoders import ENCODERS
 from tf_exporter.errors import InputError, UnsupportedError, one_line
 from tf_exporter.modules.features import Dimensions, Features
 from tf_exporter.progress import progress
+from tf_exporter.published import native_view
 from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
 from tf_exporter.spec import TransformerSpec
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
@@ -73,7 +74,8 @@ def load_tokenizer(source: ModelSource, spec: TransformerSpec) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.folder / spec.folder, local_files_only=True)
+        with native_view(source.folder, spec.folder, spec.native_config) as folder:
+            tokenizer = AutoTokenizer.from_pretrained(folder / spec.folder, local_files_only=True)
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
         raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
