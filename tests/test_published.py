@@ -10,17 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from fixtures import models
+from fixtures.jina_bert import CONFIG, slope, write_jina_bert
+from fixtures.jina_bert import embeddings as jina_bert_embeddings
 from tests.helpers import build, embed, reference
 from tests.refusals import edit, refused
 from tf_exporter import UnsupportedError, convert
 from tf_exporter.encoders.attention import Rotary
+from tf_exporter.encoders.jina_bert import slopes
 from tf_exporter.published import native_view, translated
 from tf_exporter.source import ConfigFile
 
 ATOL = 1e-5
-TEXTS = models.texts(0, 40)
+TEXTS = models.texts(0, 33)
 SIZES = {"vocab_size": len(models.VOCAB), "type_vocab_size": 2}
 
 NOMIC: dict[str, Any] = {
@@ -171,6 +175,16 @@ def test_published_config(
     assert np.abs(found - expected).max() <= ATOL
 
 
+def test_prefix_of_published_heads(tmp_path: Path) -> None:
+    """`new.` before every name, and a head, as in gte-multilingual-base; transformers' own class knows it too."""
+    folder = models.write_model(tmp_path / "model", "gte", seed=4, rope_theta=20.0)
+    tensors = {f"new.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file({**tensors, "classifier.bias": torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"})
+    expected = reference(folder).encode(TEXTS)
+    for encoder in (build(folder), build(published(folder, NEW))):
+        assert np.abs(embed(encoder, TEXTS) - expected).max() <= ATOL
+
+
 def test_ntk_frequencies(tmp_path: Path) -> None:
     """As the published code of model type "new" scales them, in its own order of operations."""
     size, theta, factor = 8, 20.0, 4.0
@@ -263,6 +277,54 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 @pytest.mark.parametrize(("config", "changes", "word"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
 def test_refused(tmp_path: Path, config: dict[str, Any], changes: dict[str, Any], word: str, bert: Path) -> None:
     refused(published(bert, config, **changes), UnsupportedError, word)
+
+
+JINA: list[dict[str, Any]] = [
+    {},
+    {"feed_forward_type": "reglu", "layer_norm_eps": 0.1, "num_hidden_layers": 1},
+    {"num_attention_heads": 4, "hidden_size": 24, "type_vocab_size": 1},
+]
+
+
+@pytest.mark.parametrize("code", [False, True])
+@pytest.mark.parametrize("changes", JINA, ids=str)
+def test_jina_bert(tmp_path: Path, code: bool, changes: dict[str, Any]) -> None:
+    """Against an implementation of the description in plain torch: nothing of transformers computes it."""
+    if code:
+        changes = {**changes, "auto_map": {"AutoModel": "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel"}}
+    folder = write_jina_bert(tmp_path / "model", code, **changes)
+    expected = jina_bert_embeddings(folder, TEXTS, max_length=32).numpy()
+    encoder = build(folder)
+    for size in (32, 1):
+        assert np.abs(embed(encoder, TEXTS, batch_size=size) - expected).max() <= ATOL
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 6, 8, 12, 16, 20])
+def test_slopes(heads: int) -> None:
+    np.testing.assert_allclose(slopes(heads), [slope(head, heads) for head in range(heads)], rtol=1e-12)
+
+
+def test_jina_bert_is_not_verified(tmp_path: Path) -> None:
+    """And the conversion says so; token ids are."""
+    conversion = convert(write_jina_bert(tmp_path / "model", code=False), tmp_path / "out")
+    assert conversion.verification["token_texts"] > 0
+    assert conversion.verification["embedding_texts"] == 0
+    assert conversion.summary[1].startswith("Not checked: embeddings: transformers has no class")
+    assert conversion.manifest["model_type"] == "jina_bert"
+
+
+JINA_REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"auto_map": {"AutoModel": "jinaai/jina-bert-flash-implementation--modeling_bert.BertModel"}}, "auto_map"),
+    ({"position_embedding_type": "absolute"}, "auto_map"),
+    ({"feed_forward_type": "original"}, "feed_forward_type"),
+    ({"num_attention_heads": 5}, "num_attention_heads"),
+    ({"something_new": 1}, "something_new"),
+]
+
+
+@pytest.mark.parametrize(("changes", "word"), JINA_REFUSED)
+def test_jina_bert_refused(tmp_path: Path, changes: dict[str, Any], word: str, bert: Path) -> None:
+    refused(published(bert, CONFIG, **changes), UnsupportedError, word)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,12 @@ def convert(
     from tf_exporter.verify import verify as verify_graph
 
     spec = read_model(source)
-    with _reference(source, spec, verify, max_seq_length, truncate_dim) as reference, publication:
+    not_checked = None if verify == "off" else _missing_reference(spec)
+    if not_checked:
+        logger.warning("only token ids will be verified, not %s", not_checked)
+    no_reference = verify == "off" or not_checked
+    running = nullcontext() if no_reference else _reference(source, spec, max_seq_length, truncate_dim)
+    with running as reference, publication:
         logger.info("building the graph")
         options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops)
         encoder = SentenceEncoder(source, spec, options)
@@ -124,6 +129,7 @@ def convert(
                 level=verify,
                 atol=atol,
                 quiet=quiet,
+                not_checked=not_checked,
                 note=note(spec.transformer.model_type) if spec.transformer.native_config else None,
             )
         lines = verification_lines(report, atol)
@@ -160,26 +166,28 @@ def _check_options(
         raise UnsupportedError("arguments", "--precision", precision, PRECISIONS)
 
 
+def _missing_reference(spec: ModelSpec) -> str | None:
+    """In plain words, why embeddings cannot be verified; None where they can."""
+    from tf_exporter import reference
+    from tf_exporter.encoders import UNVERIFIED
+
+    if spec.transformer.model_type in UNVERIFIED:
+        return "embeddings: transformers has no class of its own for this model, and code of a model is never run"
+    return "embeddings: sentence-transformers is not installed" if reference.missing_packages() else None
+
+
 @contextmanager
-def _reference(
-    source: ModelSource, spec: ModelSpec, verify: str, max_seq_length: int | None, truncate_dim: int | None
-) -> Iterator[Reference | None]:
-    """The running reference; None where it is not wanted or not installed."""
+def _reference(source: ModelSource, spec: ModelSpec, max_seq_length: int | None, truncate_dim: int | None) -> Iterator[Reference]:
+    """The running reference."""
     from tf_exporter import reference
     from tf_exporter.published import native_view
 
-    if verify == "off":
-        yield None
-    elif missing := reference.missing_packages():
-        logger.warning("%s not installed: only token ids will be verified", " and ".join(missing))
-        yield None
-    else:
-        transformer = spec.transformer
-        with (
-            native_view(source.folder, transformer.folder, transformer.native_config) as folder,
-            closing(reference.Reference(folder, max_seq_length, truncate_dim)) as running,
-        ):
-            yield running
+    transformer = spec.transformer
+    with (
+        native_view(source.folder, transformer.folder, transformer.native_config) as folder,
+        closing(reference.Reference(folder, max_seq_length, truncate_dim)) as running,
+    ):
+        yield running
 
 
 def save(exported: Any, folder: Path) -> None:

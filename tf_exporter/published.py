@@ -1,4 +1,4 @@
-"""Configs that were written for code on the Hub, put into the terms of transformers' own class that computes the same.
+"""Configs that were written for code on the Hub, put into the terms of transformers' own class that computes the same, if any.
 
 The code itself is never run. transformers would ask for it, or silently take a class's defaults in place of keys it does not
 know; it only ever sees the translated config (`native_view`).
@@ -24,7 +24,7 @@ _HEADS = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForToke
 class _Code:
     """Code on the Hub, by the names that `auto_map` knows it by."""
 
-    repository: str
+    repositories: tuple[str, ...]
     classes: tuple[str, ...]
 
     def check(self, file: ConfigFile) -> None:
@@ -33,9 +33,11 @@ class _Code:
         if named is None:
             return
         values = list(named.values()) if isinstance(named, dict) else [named]
-        known = {*self.classes, *(f"{self.repository}--{name}" for name in self.classes)}
+        known = {*self.classes, *(f"{repository}--{name}" for repository in self.repositories for name in self.classes)}
         if any(not isinstance(value, str) or value not in known for value in values):
-            raise UnsupportedError(file.file, "auto_map", named, f"the published code of {self.repository}, which is not run")
+            raise UnsupportedError(
+                file.file, "auto_map", named, f"the code of {' or '.join(self.repositories)}, which is not run"
+            )
 
 
 def _classes(configuration: str, modeling: str, *heads: str) -> tuple[str, ...]:
@@ -43,16 +45,16 @@ def _classes(configuration: str, modeling: str, *heads: str) -> tuple[str, ...]:
 
 
 _NOMIC = _Code(
-    "nomic-ai/nomic-bert-2048",
+    ("nomic-ai/nomic-bert-2048",),
     _classes("configuration_hf_nomic_bert.NomicBertConfig", "modeling_hf_nomic_bert.NomicBert", "ForMultipleChoice"),
 )
-_NEW = _Code("Alibaba-NLP/new-impl", _classes("configuration.NewConfig", "modeling.New", "ForMultipleChoice"))
+_NEW = _Code(("Alibaba-NLP/new-impl",), _classes("configuration.NewConfig", "modeling.New", "ForMultipleChoice"))
 _SNOWFLAKE = _Code(
-    "Snowflake/snowflake-arctic-embed-m-v2.0",
+    ("Snowflake/snowflake-arctic-embed-m-v2.0",),
     _classes("configuration_hf_alibaba_nlp_gte.GteConfig", "modeling_hf_alibaba_nlp_gte.Gte", "ForMultipleChoice"),
 )
 _JINA_V3 = _Code(
-    "jinaai/xlm-roberta-flash-implementation",
+    ("jinaai/xlm-roberta-flash-implementation",),
     (
         *_classes("configuration_xlm_roberta.XLMRobertaFlashConfig", "modeling_xlm_roberta.XLMRoberta"),
         "modeling_lora.XLMRobertaLoRA",
@@ -60,26 +62,35 @@ _JINA_V3 = _Code(
 )
 
 
+_JINA_BERT = _Code(
+    ("jinaai/jina-bert-implementation", "jinaai/jina-bert-v2-qk-post-norm"),
+    _classes("configuration_bert.JinaBertConfig", "modeling_bert.JinaBert"),
+)
+JINA_BERT = "jina_bert"
+"""A name of our own for what calls itself "bert"."""
+
+
 def translated(file: ConfigFile) -> ConfigFile | None:
-    """The config in the terms of transformers' own class, which its `model_type` names; None where it is so already.
+    """The config in the terms of the encoder that its `model_type` then names; None where it is so already.
 
     Keys that are no part of the published layout are left for the encoder to read or refuse.
 
     Raises:
-        UnsupportedError: the config names other code, or what it describes is more than that class computes.
+        UnsupportedError: the config names other code, or what it describes is more than that encoder computes.
     """
-    translators: dict[str, tuple[bool, Callable[[ConfigFile], None]]] = {
-        "nomic_bert": ("auto_map" in file or "n_embd" in file, _nomic_bert),
-        "new": (True, _new),
-        "gte": ("auto_map" in file or "position_embedding_type" in file, _snowflake),
-        "xlm-roberta": (file.values.get("position_embedding_type") == "rotary", _jina_embeddings_v3),
-    }
-    applies, translate = translators.get(str(file.values.get("model_type")), (False, _new))
-    if not applies:
+    layout = LAYOUTS.get(str(file.values.get("model_type")))
+    if layout is None or not layout.applies(file):
         return None
     copy = ConfigFile(file.file, dict(file.values))
-    translate(copy)
+    layout.translate(copy)
     return ConfigFile(file.file, copy.values)
+
+
+def native(config: ConfigFile | None) -> dict[str, Any] | None:
+    """What transformers gets to see of a translated config; where it has no class for the model, enough for its tokenizer."""
+    if config is None or config.values["model_type"] != JINA_BERT:
+        return config.values if config else None
+    return {**config.values, "model_type": "bert"}
 
 
 def note(model_type: str) -> str:
@@ -192,6 +203,15 @@ def _jina_embeddings_v3(file: ConfigFile) -> None:
     _set_rotary(file, "rotary_emb_base", None)
 
 
+def _jina_bert(file: ConfigFile) -> None:
+    """Jina's second embeddings, of model type "bert"."""
+    _JINA_BERT.check(file)
+    _fix(file, position_embedding_type="alibi")
+    file.take("feed_forward_type", str, required=True)
+    _drop(file, "emb_pooler model_max_length")
+    file.values["model_type"] = JINA_BERT
+
+
 def _fix(file: ConfigFile, **values: Any) -> None:
     """Removes keys that have to have these values, as the published code has others by default."""
     for key in values:
@@ -236,6 +256,22 @@ def _set_rotary(file: ConfigFile, key: str, factor: float | None) -> None:
         native = {"rope_type": "linear", "factor": factor ** (2 * heads / hidden), "rope_theta": theta * factor}
     if file.values.setdefault("rope_parameters", native) != native:
         raise UnsupportedError(file.file, "rope_parameters", file.values["rope_parameters"], f"{native}, as {key} says")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    applies: Callable[[ConfigFile], bool]
+    translate: Callable[[ConfigFile], None]
+
+
+LAYOUTS = {
+    "bert": _Layout(lambda file: file.values.get("position_embedding_type") == "alibi", _jina_bert),
+    "gte": _Layout(lambda file: "auto_map" in file or "position_embedding_type" in file, _snowflake),
+    "new": _Layout(lambda file: True, _new),
+    "nomic_bert": _Layout(lambda file: "auto_map" in file or "n_embd" in file, _nomic_bert),
+    "xlm-roberta": _Layout(lambda file: file.values.get("position_embedding_type") == "rotary", _jina_embeddings_v3),
+}
+"""By the `model_type` they have."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.modules import MODULES
-from tf_exporter.published import translated
+from tf_exporter.published import native, translated
 from tf_exporter.source import ConfigFile, ModelSource
 
 _NAMESPACES = (
@@ -172,8 +172,8 @@ def _read_transformer(source: ModelSource, folder: str, file: ConfigFile) -> Tra
         raise UnsupportedError(adapter, "peft_type", "an adapter", "models with their adapters merged")
     name = f"{folder}/config.json" if folder else "config.json"
     encoder_config = ConfigFile(name, source.read_object(name))
-    native = translated(encoder_config)
-    encoder_config = native or encoder_config
+    translation = translated(encoder_config)
+    encoder_config = translation or encoder_config
     model_type = encoder_config.take("model_type", str, required=True)
     return TransformerSpec(
         folder,
@@ -182,7 +182,7 @@ def _read_transformer(source: ModelSource, folder: str, file: ConfigFile) -> Tra
         do_lower_case,
         max_seq_length,
         text_max_length,
-        native_config=native.values if native else None,
+        native_config=native(translation),
     )
 
 

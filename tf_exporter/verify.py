@@ -54,7 +54,7 @@ def verify(
     level: str,
     atol: float,
     quiet: bool,
-    not_checked: str = "embeddings: sentence-transformers is not installed",
+    not_checked: str | None = None,
     note: str | None = None,
 ) -> Verification:
     """Loads the SavedModel in `folder` and compares it with the reference.
@@ -68,7 +68,7 @@ def verify(
         level: "quick" or "full".
         atol: largest absolute difference of an embedding's component.
         quiet: no progress bars.
-        not_checked: why there is no reference.
+        not_checked: where there is no reference, what is not verified and why.
         note: what the reference was, where it was not the model's folder as it is.
 
     Raises:

@@ -8,6 +8,7 @@ from tf_exporter.encoders.distilbert import DistilBert
 from tf_exporter.encoders.electra import Electra
 from tf_exporter.encoders.ernie import Ernie
 from tf_exporter.encoders.gte import Gte
+from tf_exporter.encoders.jina_bert import JinaBert
 from tf_exporter.encoders.jina_embeddings_v3 import JinaEmbeddingsV3
 from tf_exporter.encoders.modernbert import ModernBert
 from tf_exporter.encoders.mpnet import MPNet
@@ -15,8 +16,9 @@ from tf_exporter.encoders.nomic_bert import NomicBert
 from tf_exporter.encoders.roberta import Roberta, XLMRoberta
 from tf_exporter.encoders.rotary_bert import RotaryBert
 from tf_exporter.encoders.t5 import MT5, T5, UMT5
+from tf_exporter.published import JINA_BERT
 
-Encoder = Bert | DistilBert | ModernBert | MPNet | RotaryBert | T5
+Encoder = Bert | DistilBert | JinaBert | ModernBert | MPNet | RotaryBert | T5
 
 ENCODERS: dict[str, type[Encoder]] = {
     "albert": Albert,
@@ -36,3 +38,6 @@ ENCODERS: dict[str, type[Encoder]] = {
     "umt5": UMT5,
     "xlm-roberta": XLMRoberta,
 }
+
+UNVERIFIED: dict[str, type[Encoder]] = {JINA_BERT: JinaBert}
+"""Encoders that transformers has no class for, by the names that `published.py` gives them: no reference can be run."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_exporter.encoders import ENCODERS
+from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.errors import InputError, UnsupportedError, one_line
 from tf_exporter.modules.features import Dimensions, Features
 from tf_exporter.progress import progress
@@ -158,7 +158,7 @@ class Transformer(tf.Module):
     ):
         """`max_seq_length`: the user's, in place of the configured one."""
         super().__init__()
-        kind = ENCODERS.get(spec.model_type)
+        kind = {**ENCODERS, **UNVERIFIED}.get(spec.model_type)
         if kind is None:
             raise UnsupportedError(spec.encoder_config.file, "model_type", spec.model_type, ENCODERS)
         weights = open_weights(source, spec.folder, shards=True).without_prefix(kind.prefix)
