@@ -216,6 +216,9 @@ def test_conversion(tmp_path: Path, part: str) -> None:
     for name in ("configuration.py", "modeling.py"):
         (folder / part / name).write_text(code)
     edit(folder / part / "config.json", auto_map={"AutoConfig": "configuration.NewConfig", "AutoModel": "modeling.NewModel"})
+    # Asking for trust does not help: sentence-transformers does not listen to a model either.
+    trust = {key: {"trust_remote_code": True} for key in ("model_args", "tokenizer_args", "config_args")}
+    edit(folder / part / "sentence_bert_config.json", **trust)
     conversion = convert(folder, tmp_path / "out")
     assert conversion.verification["max_abs_difference"] <= ATOL
     assert "transformers' own `gte`" in conversion.verification["note"]

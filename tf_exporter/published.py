@@ -60,8 +60,6 @@ _JINA_V3 = _Code(
         "modeling_lora.XLMRobertaLoRA",
     ),
 )
-
-
 _JINA_BERT = _Code(
     ("jinaai/jina-bert-implementation", "jinaai/jina-bert-v2-qk-post-norm"),
     _classes("configuration_bert.JinaBertConfig", "modeling_bert.JinaBert"),
@@ -207,7 +205,6 @@ def _jina_bert(file: ConfigFile) -> None:
     """Jina's second embeddings, of model type "bert"."""
     _JINA_BERT.check(file)
     _fix(file, position_embedding_type="alibi")
-    file.take("feed_forward_type", str, required=True)
     _drop(file, "emb_pooler model_max_length")
     file.values["model_type"] = JINA_BERT
 
@@ -265,7 +262,9 @@ class _Layout:
 
 
 LAYOUTS = {
-    "bert": _Layout(lambda file: file.values.get("position_embedding_type") == "alibi", _jina_bert),
+    "bert": _Layout(
+        lambda file: file.values.get("position_embedding_type") == "alibi" and "feed_forward_type" in file, _jina_bert
+    ),
     "gte": _Layout(lambda file: "auto_map" in file or "position_embedding_type" in file, _snowflake),
     "new": _Layout(lambda file: True, _new),
     "nomic_bert": _Layout(lambda file: "auto_map" in file or "n_embd" in file, _nomic_bert),

@@ -19,7 +19,9 @@ _TRANSFORMER_CONFIGS = tuple(
     f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 _MODALITY_CONFIG = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-_HARMLESS_MODEL_KWARGS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}
+_TRUST = "trust_remote_code"
+"""Taken out of a model's configs by sentence-transformers too."""
+_HARMLESS_MODEL_KWARGS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer", _TRUST}
 """The reference is run with its own dtype and attention; the pooler is no part of an embedding."""
 
 
@@ -149,7 +151,7 @@ def _read_transformer(source: ModelSource, folder: str, file: ConfigFile) -> Tra
         file.require(key, (None,))
     file.take("unpad_inputs", (bool, type(None)))
     for key in ("config_args", "config_kwargs"):
-        file.require(key, ({}, None))
+        file.require(key, ({}, None, {_TRUST: True}, {_TRUST: False}))
     for key in ("model_args", "model_kwargs"):
         kwargs = file.take(key, (dict, type(None)), {}) or {}
         if unknown := kwargs.keys() - _HARMLESS_MODEL_KWARGS:
@@ -160,7 +162,7 @@ def _read_transformer(source: ModelSource, folder: str, file: ConfigFile) -> Tra
             raise UnsupportedError(file.file, old, file.values[old], f"{new} alone, not both")
     for key in ("tokenizer_args", "processor_kwargs"):
         kwargs = file.take(key, (dict, type(None)), {}) or {}
-        if unknown := kwargs.keys() - {"model_max_length"}:
+        if unknown := kwargs.keys() - {"model_max_length", _TRUST}:
             raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], "model_max_length")
         if "model_max_length" in kwargs:
             max_seq_length = _length(file, f"{key}.model_max_length", kwargs["model_max_length"])
