@@ -17,7 +17,7 @@ from fixtures.jina_bert import CONFIG, slope, write_jina_bert
 from fixtures.jina_bert import embeddings as jina_bert_embeddings
 from tests.helpers import build, embed, reference
 from tests.refusals import edit, refused
-from tf_exporter import UnsupportedError, convert
+from tf_exporter import InputError, UnsupportedError, convert
 from tf_exporter.encoders.attention import Rotary
 from tf_exporter.encoders.jina_bert import slopes
 from tf_exporter.published import native_view, translated
@@ -252,6 +252,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (NOMIC, {"rotary_emb_interleaved": True}, "rotary_emb_interleaved"),
     (NOMIC, {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}, "rope_parameters"),
     (NOMIC, {"activation_function": "gelu"}, "activation_function"),
+    (NOMIC, {"hidden_act": "gelu"}, "hidden_act"),
     (NOMIC, {"mlp_fc1_bias": True}, "mlp_fc1_bias"),
     (NOMIC, {"prenorm": True}, "prenorm"),
     (NOMIC, {"causal": True}, "causal"),
@@ -328,6 +329,16 @@ JINA_REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changes", "word"), JINA_REFUSED)
 def test_jina_bert_refused(tmp_path: Path, changes: dict[str, Any], word: str, bert: Path) -> None:
     refused(published(bert, CONFIG, **changes), UnsupportedError, word)
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [(NOMIC, "layer_norm_epsilon"), (NOMIC, "qkv_proj_bias"), (NEW, "num_attention_heads"), (NEW, "rope_theta"),
+     (JINA_V3, "hidden_act"), (JINA_V3, "rotary_emb_base")],
+)  # fmt: skip
+def test_missing_keys(tmp_path: Path, config: dict[str, Any], key: str, bert: Path) -> None:
+    """Whose defaults in the published code and in transformers' own class are not the same."""
+    refused(published(bert, {name: value for name, value in config.items() if name != key}), InputError, key, "missing")
 
 
 @pytest.fixture

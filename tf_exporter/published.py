@@ -14,9 +14,13 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tf_exporter.errors import UnsupportedError
+from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.source import ConfigFile
 
+_SIZES = """
+    vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act layer_norm_eps type_vocab_size
+    max_position_embeddings
+"""
 _HEADS = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 
 
@@ -132,6 +136,8 @@ def _nomic_bert(file: ConfigFile) -> None:
         "reorder_and_upcast_attn scale_attn_by_inverse_layer_idx scale_attn_weights summary_first_dropout "
         "summary_proj_to_labels max_trained_positions parallel_block_tied_norm add_pooling_layer",
     )
+    _need(file, "n_layer n_head n_inner layer_norm_epsilon")
+    file.require("hidden_act", ("silu",))
     if "max_position_embeddings" in file:
         # For transformers, and so for the longest text, this one counts.
         file.values.pop("n_positions", None)
@@ -165,6 +171,7 @@ def _snowflake(file: ConfigFile) -> None:
 
 def _gte(file: ConfigFile) -> None:
     _fix(file, position_embedding_type="rope")
+    _need(file, _SIZES)
     _allow(
         file, layer_norm_type="layer_norm", pack_qkv=True, logn_attention_scale=False, logn_attention_clip1=False, head_dim=None
     )
@@ -189,6 +196,7 @@ def _jina_embeddings_v3(file: ConfigFile) -> None:
         raise UnsupportedError(file.file, "lora_adaptations", adapters, "none: a model whose adapter is merged into its weights")
     _JINA_V3.check(file)
     _fix(file, position_embedding_type="rotary")
+    _need(file, _SIZES)
     _allow(file, truncate_dim=None, pad_vocab_size_multiple=1, head_dim=None)
     for key in ("lora_adaptations", "task_instructions"):
         file.require(key, (None, [], {}))
@@ -214,6 +222,13 @@ def _fix(file: ConfigFile, **values: Any) -> None:
     for key in values:
         file.take(key, type(values[key]) if not isinstance(values[key], float) else (int, float), required=True)
     _allow(file, **values)
+
+
+def _need(file: ConfigFile, keys: str) -> None:
+    """Refuses a config without these keys, whose defaults are others in transformers' own class."""
+    for key in keys.split():
+        if key not in file:
+            raise InputError(f"{file.file}: key {key!r} is missing")
 
 
 def _allow(file: ConfigFile, **values: Any) -> None:
