@@ -9,6 +9,7 @@ from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.pooling import POOLING_MODES
+from tf_exporter.published import LAYOUTS
 from tf_exporter.tokenizers.spec import MODELS, NORMALIZERS, PRE_TOKENIZERS
 from tf_exporter.tokenizers.templates import POST_PROCESSORS
 
@@ -27,6 +28,7 @@ def table() -> str:
     """Markdown rows of everything that is reproduced."""
     rows = {
         "architectures (`model_type`)": _names(*sorted(ENCODERS)),
+        "published with code of their own, which is never run": _names(*sorted(LAYOUTS)),
         "modules": _names("Transformer", *sorted(MODULES)),
         "pooling modes, alone or concatenated": _names(*POOLING_MODES),
         "Dense activations (`torch.nn`)": _names(*sorted([*TORCH_ACTIVATIONS, "PReLU"])),

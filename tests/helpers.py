@@ -67,7 +67,7 @@ def difference(folder: Path, texts: list[str], prompt: str = "", **options: Any)
     to what it makes of each text by itself.
     """
     encoder, model = build(folder, **options), reference(folder)
-    leaks = read_model(ModelSource(folder, str(folder))).transformer.model_type in LEAKING
+    leaks = encoder.pipelines[""].pads_leak
     expected = model.encode(texts, prompt=prompt, batch_size=1 if leaks else 32)
     singles = np.concatenate([model.encode([text], prompt=prompt) for text in texts[:12]])
     found = embed(encoder, texts, prompt)

@@ -68,12 +68,14 @@ def linear_transposed(self: Any, x: tf.Tensor) -> tf.Tensor:
     return product if self.bias is None else tf.nn.bias_add(product, self.bias)
 
 
-def norm_before_sum(self: Any, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+def norm_before_sum(
+    self: Any, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Any = None
+) -> tf.Tensor:
     x = self.attention_norm(self.attention(x, bias, batch, length)) + x
     return self.output_norm(self.ffn(x) + x)
 
 
-def unscaled(self: Any, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+def unscaled(self: Any, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Any = None) -> tf.Tensor:
     joined = tf.reshape(self.query_key_value(x), [batch, length, 3, self._heads, self._size])
     query, key, value = tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4]), num=3)
     mixed = tf.matmul(tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + bias), value)

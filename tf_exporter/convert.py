@@ -6,14 +6,18 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_exporter.errors import InputError, UnsupportedError, UsageError, one_line
 from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
 from tf_exporter.source import ModelSource, open_model
+
+if TYPE_CHECKING:
+    from tf_exporter.reference import Reference
+    from tf_exporter.spec import ModelSpec
 
 logger = logging.getLogger("tf_exporter")
 
@@ -98,11 +102,17 @@ def convert(
     from tf_exporter.graph import Exported, TextModel
     from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
     from tf_exporter.modules.features import Options
+    from tf_exporter.published import note
     from tf_exporter.spec import read_model
     from tf_exporter.verify import verify as verify_graph
 
     spec = read_model(source)
-    with _reference(source, spec.kind, verify, max_seq_length, truncate_dim) as reference, publication:
+    not_checked = None if verify == "off" else _missing_reference(spec)
+    if not_checked:
+        logger.warning("only token ids will be verified, not %s", not_checked)
+    no_reference = verify == "off" or not_checked
+    running = nullcontext() if no_reference else _reference(source, spec, max_seq_length, truncate_dim)
+    with running as reference, publication:
         logger.info("building the graph")
         options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops)
         text_model = TextModel(source, spec, options)
@@ -111,7 +121,17 @@ def convert(
         report = None
         if verify != "off":
             logger.info("verifying (%s)", verify)
-            report = verify_graph(publication.partial, text_model, reference, level=verify, atol=atol, quiet=quiet)
+            notes = [note(transformer.model_type) for transformer in spec.transformers if transformer.native_config]
+            report = verify_graph(
+                publication.partial,
+                text_model,
+                reference,
+                level=verify,
+                atol=atol,
+                quiet=quiet,
+                not_checked=not_checked,
+                note="; ".join(notes) or None,
+            )
         lines = verification_lines(report, atol)
         choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}
         values = manifest(source, spec, text_model, report, graph_ops(publication.partial), choices)
@@ -146,16 +166,27 @@ def _check_options(
         raise UnsupportedError("arguments", "--precision", precision, PRECISIONS)
 
 
-def _reference(source: ModelSource, kind: str, verify: str, max_seq_length: int | None, truncate_dim: int | None) -> Any:
-    """The running reference, a context of its own; None where it is not wanted or not installed."""
-    from tf_exporter.reference import Reference, missing_packages
+def _missing_reference(spec: ModelSpec) -> str | None:
+    """In plain words, why embeddings cannot be verified; None where they can."""
+    from tf_exporter import reference
+    from tf_exporter.encoders import UNVERIFIED
 
-    if verify == "off":
-        return nullcontext()
-    if missing := missing_packages():
-        logger.warning("%s not installed: only token ids will be verified", " and ".join(missing))
-        return nullcontext()
-    return closing(Reference(source.folder, kind, max_seq_length, truncate_dim))
+    if any(transformer.model_type in UNVERIFIED for transformer in spec.transformers):
+        return "embeddings: transformers has no class of its own for this model, and code of a model is never run"
+    return "embeddings: sentence-transformers is not installed" if reference.missing_packages() else None
+
+
+@contextmanager
+def _reference(source: ModelSource, spec: ModelSpec, max_seq_length: int | None, truncate_dim: int | None) -> Iterator[Reference]:
+    """The running reference."""
+    from tf_exporter import reference
+    from tf_exporter.published import native_view
+
+    with ExitStack() as stack:
+        folder = source.folder
+        for transformer in spec.transformers:
+            folder = stack.enter_context(native_view(folder, transformer.folder, transformer.native_config))
+        yield stack.enter_context(closing(reference.Reference(folder, spec.kind, max_seq_length, truncate_dim)))
 
 
 def save(exported: Any, folder: Path) -> None:

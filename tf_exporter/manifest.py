@@ -82,6 +82,8 @@ def verification_lines(verification: Verification | None, atol: float) -> list[s
             f"(allowed {atol:.0e}), {cosine}over {verification.embedding_texts:,} {'pairs' if scores else 'embeddings'}; "
             f"reference {versions}."
         )
+    if verification.note:
+        lines.append(f"Note: {verification.note}.")
     return lines
 
 

@@ -56,6 +56,12 @@ class ModelSpec:
     labels: tuple[str, ...]
     """Of a CrossEncoder: what each score is for."""
 
+    @property
+    def transformers(self) -> list[TransformerSpec]:
+        """Those of all routes."""
+        modules = [module for pipeline in self.pipelines.values() for module in pipeline]
+        return [module.transformer for module in {id(module): module for module in modules}.values() if module.transformer]
+
 
 def read_model(source: ModelSource) -> ModelSpec:
     """The spec of a model folder.

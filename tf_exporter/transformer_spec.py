@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_exporter.errors import UnsupportedError
+from tf_exporter.published import native, translated
 from tf_exporter.source import ConfigFile, ModelSource
 
 TRANSFORMER_CONFIGS = tuple(
@@ -18,7 +19,9 @@ _TASKS = {
     "text-generation": ("logits", "causal_logits"),
 }
 """transformer_task → what is taken of the model's output, and the feature it becomes."""
-_HARMLESS_MODEL_KWARGS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer"}
+_TRUST = "trust_remote_code"
+"""Taken out of a model's configs by sentence-transformers too."""
+_HARMLESS_MODEL_KWARGS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer", _TRUST}
 """The reference is run with its own dtype and attention; the pooler is no part of an embedding."""
 
 
@@ -38,6 +41,8 @@ class TransformerSpec:
     """As configured; None: the tokenizer's, capped at the encoder's positions."""
     text_max_length: int | None
     """`processing_kwargs.text.max_length`, which goes before all others."""
+    native_config: dict[str, Any] | None
+    """What transformers gets to see in place of a config.json that was written for code on the Hub."""
 
 
 def first_config(source: ModelSource, folder: str) -> ConfigFile:
@@ -66,7 +71,7 @@ def read_transformer(source: ModelSource, folder: str, file: ConfigFile, task: s
         file.require(key, (None,))
     file.take("unpad_inputs", (bool, type(None)))
     for key in ("config_args", "config_kwargs"):
-        file.require(key, ({}, None))
+        file.require(key, ({}, None, {_TRUST: True}, {_TRUST: False}))
     for key in ("model_args", "model_kwargs"):
         kwargs = file.take(key, (dict, type(None)), {}) or {}
         if unknown := kwargs.keys() - _HARMLESS_MODEL_KWARGS:
@@ -77,7 +82,7 @@ def read_transformer(source: ModelSource, folder: str, file: ConfigFile, task: s
             raise UnsupportedError(file.file, old, file.values[old], f"{new} alone, not both")
     for key in ("tokenizer_args", "processor_kwargs"):
         kwargs = file.take(key, (dict, type(None)), {}) or {}
-        if unknown := kwargs.keys() - {"model_max_length"}:
+        if unknown := kwargs.keys() - {"model_max_length", _TRUST}:
             raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], "model_max_length")
         if "model_max_length" in kwargs:
             max_seq_length = read_length(file, f"{key}.model_max_length", kwargs["model_max_length"])
@@ -89,8 +94,19 @@ def read_transformer(source: ModelSource, folder: str, file: ConfigFile, task: s
         raise UnsupportedError(adapter, "peft_type", "an adapter", "models with their adapters merged")
     name = f"{folder}/config.json" if folder else "config.json"
     encoder_config = ConfigFile(name, source.read_object(name))
-    model_type = encoder_config.take("model_type", str, required=True)
-    return TransformerSpec(folder, model_type, encoder_config, task, output, do_lower_case, max_seq_length, text_max_length)
+    translation = translated(encoder_config)
+    encoder_config = translation or encoder_config
+    return TransformerSpec(
+        folder=folder,
+        model_type=encoder_config.take("model_type", str, required=True),
+        encoder_config=encoder_config,
+        task=task,
+        output=output,
+        do_lower_case=do_lower_case,
+        max_seq_length=max_seq_length,
+        text_max_length=text_max_length,
+        native_config=native(translation),
+    )
 
 
 def read_length(file: ConfigFile, key: str, value: Any) -> int | None:

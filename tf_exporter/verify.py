@@ -44,19 +44,33 @@ class Verification:
     min_cosine: float | None
     not_checked: str | None
     """In plain words, what was not verified and why."""
+    note: str | None
+    """In plain words, what the reference was, where it was not the model's folder as it is."""
     reference_versions: dict[str, str]
 
 
-def verify(folder: Path, model: TextModel, reference: Reference | None, *, level: str, atol: float, quiet: bool) -> Verification:
+def verify(
+    folder: Path,
+    model: TextModel,
+    reference: Reference | None,
+    *,
+    level: str,
+    atol: float,
+    quiet: bool,
+    not_checked: str | None = None,
+    note: str | None = None,
+) -> Verification:
     """Loads the SavedModel in `folder` and compares it with the reference.
 
     Args:
         folder: where the SavedModel is.
         model: what it was made of.
-        reference: None where sentence-transformers or torch is not installed.
+        reference: None where there is none.
         level: "quick" or "full".
         atol: largest absolute difference of an embedding's component, or of a score.
         quiet: no progress bars.
+        not_checked: where there is no reference, what is not verified and why.
+        note: what the reference was, where it was not the model's folder as it is.
 
     Raises:
         VerificationError: the first difference found.
@@ -69,7 +83,7 @@ def verify(folder: Path, model: TextModel, reference: Reference | None, *, level
     loaded = tf.saved_model.load(str(folder)).signatures
     compared = sum(check_tokens(loaded[name], name, model, texts, level, quiet) for name in model.tokenize_signatures)
     if reference is None:
-        return Verification(level, compared, 0, None, None, "embeddings: sentence-transformers is not installed", {})
+        return Verification(level, compared, 0, None, None, not_checked, None, {})
     expected, versions = reference.answers()
     differences, cosines, count = [0.0], [1.0], 0
     for (name, job), answer in zip(jobs, expected):
@@ -78,7 +92,7 @@ def verify(folder: Path, model: TextModel, reference: Reference | None, *, level
         cosines.append(cosine)
         count += len(job.texts)
     return Verification(
-        level, compared, count, max(differences), min(cosines) if model.output == OUTPUT else None, None, versions
+        level, compared, count, max(differences), min(cosines) if model.output == OUTPUT else None, None, note, versions
     )
 
 

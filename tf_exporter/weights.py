@@ -88,15 +88,18 @@ class Weights:
             if name not in self._taken and not any(pattern.fullmatch(name) for pattern in patterns):
                 raise WeightsError(f"{self.file}: tensor {name} has no place in the model that the config describes")
 
-    def without_prefix(self, prefix: str) -> Weights:
-        """The same tensors under the names of the bare model: no `prefix.`, no names of old TensorFlow checkpoints."""
+    def without_prefix(self, prefix: str | tuple[str, ...]) -> Weights:
+        """The same tensors under the names of the bare model: no prefix and its dot, no names of old TensorFlow checkpoints."""
+        prefixes = (prefix,) if isinstance(prefix, str) else prefix
         renamed: dict[str, Callable[[], np.ndarray]] = {}
         for name, reader in self._readers.items():
-            bare = name.removeprefix(prefix + ".")
+            bare = name.removeprefix(next((f"{prefix}." for prefix in prefixes if name.startswith(f"{prefix}.")), ""))
             for pattern, replacement in _LEGACY_NAMES:
                 bare = pattern.sub(replacement, bare)
             if bare in renamed:
-                raise WeightsError(f"{self.file}: two tensors are named {bare}, with and without {prefix!r}")
+                raise WeightsError(
+                    f"{self.file}: two tensors are named {bare}, with and without {' or '.join(map(repr, prefixes))}"
+                )
             renamed[bare] = reader
         return Weights(self.file, renamed)
 

@@ -85,7 +85,7 @@ class RMSNorm(tf.Module):
 
 
 class FeedForward(tf.Module):
-    """Two products with an activation between them; where gated, the first makes two halves: activation(a) · b."""
+    """Two products with an activation between them; where gated, the first makes two halves: activation(gate) · other."""
 
     def __init__(
         self,
@@ -97,13 +97,15 @@ class FeedForward(tf.Module):
         activation: Activation,
         *,
         gated: bool = False,
+        gate_first: bool = True,
         bias: bool = True,
+        down_bias: bool | None = None,
     ):
-        """`up`: the layers of the first product; where gated, what the activation is for comes first."""
+        """`up`: the layers of the first product; `bias` of both products, where the second has no `down_bias` of its own."""
         super().__init__()
-        self._gated = gated
+        self._gated, self._gate_first = gated, gate_first
         self.up = Linear(weights, up, features, inner * (1 + gated) // len(up), bias)
-        self.down = Linear(weights, (down,), inner, features, bias)
+        self.down = Linear(weights, (down,), inner, features, bias if down_bias is None else down_bias)
         self._activation = activation
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
@@ -112,4 +114,6 @@ class FeedForward(tf.Module):
         if not self._gated:
             return self.down(self._activation(x))
         gate, x = tf.split(x, 2, axis=-1)
+        if not self._gate_first:
+            gate, x = x, gate
         return self.down(self._activation(gate) * x)

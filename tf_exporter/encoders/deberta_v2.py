@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.encoders.attention import Angles, PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
 from tf_exporter.encoders.bert import LayersConfig
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, variable
 from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.rotary import Angles
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile
 from tf_exporter.tokenizers.tables import graph_constant

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tf_exporter.encoders import ENCODERS
+from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
 from tf_exporter.heads.classification import CLASSIFICATION_HEADS
 from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.heads.none import NoHead
 
 HEADS: dict[str, dict[str, Any]] = {
-    "feature-extraction": dict.fromkeys(ENCODERS, NoHead),
+    "feature-extraction": dict.fromkeys((*ENCODERS, *UNVERIFIED), NoHead),
     "fill-mask": MASKED_LM_HEADS,
     "sequence-classification": CLASSIFICATION_HEADS,
     "text-generation": CAUSAL_LM_HEADS,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tf_exporter.encoders import ENCODERS
+from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.heads import HEADS
 from tf_exporter.modules.features import Dimensions, Features, Options
@@ -35,7 +35,7 @@ class Transformer(tf.Module):
         super().__init__()
         spec = module.transformer
         assert spec is not None
-        kind = ENCODERS.get(spec.model_type)
+        kind = {**ENCODERS, **UNVERIFIED}.get(spec.model_type)
         if kind is None:
             raise UnsupportedError(spec.encoder_config.file, "model_type", spec.model_type, ENCODERS)
         weights = open_weights(source, spec.folder, shards=True).without_prefix(kind.prefix)
@@ -49,7 +49,7 @@ class Transformer(tf.Module):
             self.pads_leak = getattr(self.encoder, "pads_leak", False)
             self.head = head(spec.encoder_config, weights, self.encoder)
         weights.finish(kind.unused)
-        hf_tokenizer = load_tokenizer(source, spec.folder, spec.do_lower_case)
+        hf_tokenizer = load_tokenizer(source, spec.folder, spec.do_lower_case, spec.native_config)
         if spec.task == "text-generation":
             # So that the last token is at the end of every row.
             hf_tokenizer.padding_side = "left"

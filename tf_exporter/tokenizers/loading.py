@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError, one_line
+from tf_exporter.published import native_view
 from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
 
 UNLIMITED = 10**20
@@ -41,7 +42,9 @@ _TOKENIZER_KEYS = frozenset(
 could make it open files of other names."""
 
 
-def load_tokenizer(source: ModelSource, folder: str, do_lower_case: bool = False) -> Any:
+def load_tokenizer(
+    source: ModelSource, folder: str, do_lower_case: bool = False, native_config: dict[str, Any] | None = None
+) -> Any:
     """The transformers tokenizer as sentence-transformers sets it up: lower-cased where asked for.
 
     Raises:
@@ -64,7 +67,8 @@ def load_tokenizer(source: ModelSource, folder: str, do_lower_case: bool = False
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.folder / folder, local_files_only=True)
+        with native_view(source.folder, folder, native_config) as view:
+            tokenizer = AutoTokenizer.from_pretrained(view / folder, local_files_only=True)
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
         raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
