@@ -73,7 +73,7 @@ def norm_before_sum(self: Any, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, 
     return self.output_norm(self.ffn(x) + x)
 
 
-def unscaled(self: Any, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+def unscaled(self: Any, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: None) -> tf.Tensor:
     joined = tf.reshape(self.query_key_value(x), [batch, length, 3, self._heads, self._size])
     query, key, value = tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4]), num=3)
     mixed = tf.matmul(tf.nn.softmax(tf.matmul(query, key, transpose_b=True) + bias), value)
