@@ -1,0 +1,66 @@
+"""Deliberate mistakes in every architecture: the comparison of quick verification has to catch each of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fixtures import models
+from fixtures.models import Normalize, Pooling
+from tests.helpers import build
+from tests.mistakes import MISTAKES
+from tests.test_parity import rewrite
+from tf_exporter import VerificationError
+from tf_exporter.encoders import ENCODERS
+from tf_exporter.reference import Job, answer, load
+from tf_exporter.samples import decoded, quick_texts
+from tf_exporter.source import ModelSource
+from tf_exporter.spec import read_model
+from tf_exporter.verify import BATCH, compare
+from tf_exporter.weights import open_weights
+
+ATOL = 1e-5
+
+
+@pytest.mark.parametrize("model_type", ENCODERS)
+def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
+    folder = models.write_model(tmp_path / "model", model_type, heads=[Pooling(32, "mean"), Normalize()])
+    source = ModelSource(folder, str(folder))
+    model = build(folder)
+    if not model.first.encoder.counts_padding(model.first.tokenizer_spec.pad_id):
+        # As decoders have it: on the right, later padding is hidden from them anyway.
+        rewrite(folder / "tokenizer_config.json", padding_side="left")
+        model = build(folder)
+    pipeline, first = model.pipelines[""], model.first
+    raw = quick_texts(32, 2, ["[MASK]"])[::3]
+    texts = [decoded(text) for text in raw]
+    expected = answer(load(str(folder), "SentenceTransformer", None, None), Job(texts, "", 1 if pipeline.pads_leak else BATCH))
+    encodings = first.tokenizer(tf.constant(raw))
+    batches = [first.tokenizer.padding(encodings, slice(start, start + BATCH)) for start in range(0, len(raw), BATCH)]
+
+    def rebuild() -> Any:
+        kind = ENCODERS[model_type]
+        first.encoder = kind(read_model(source).transformers[0].encoder_config, open_weights(source).without_prefix(kind.prefix))
+        return first.encoder
+
+    def check() -> None:
+        found = np.concatenate([pipeline._compute(padded, None).numpy() for padded in batches])
+        compare(found, expected, texts, ATOL, "serving_default")
+
+    rebuild()
+    check()
+    caught, missed = [], []
+    for name, mistake in MISTAKES.items():
+        with pytest.MonkeyPatch.context() as patch:
+            if mistake(rebuild(), patch):
+                try:
+                    check()
+                    missed.append(name)
+                except VerificationError:
+                    caught.append(name)
+    assert not missed
+    assert len(caught) >= 10, caught
