@@ -41,7 +41,8 @@ def reference(folder: Path, **options: Any) -> SentenceTransformer:
 class InProcessReference:
     """As `tf_exporter.reference.Reference`, without a process of its own: tests have torch loaded already."""
 
-    def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None):
+    def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None, waits: bool = False):
+        self.waits = waits
         self._model = load(str(folder), kind, max_seq_length, truncate_dim)
         self._jobs: list[Job] = []
 

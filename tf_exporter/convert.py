@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -16,11 +17,15 @@ from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
 from tf_exporter.source import ModelSource, open_model
 
 if TYPE_CHECKING:
+    from tf_exporter.description import Description
+    from tf_exporter.modules.features import Options
     from tf_exporter.reference import Reference
     from tf_exporter.spec import ModelSpec
 
 logger = logging.getLogger("tf_exporter")
 
+_LARGE = 2**30
+"""Bytes of weights from which on memory counts for more than time."""
 PRECISIONS = ("float32",)
 TOKENIZER_OPS = ("core", "tensorflow-text")
 LEVELS = ("quick", "full", "off")
@@ -99,7 +104,6 @@ def convert(
     with silenced_stderr():
         import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
     hide_triton()
-    from tf_exporter.graph import Exported, TextModel
     from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
     from tf_exporter.modules.features import Options
     from tf_exporter.published import note
@@ -115,16 +119,14 @@ def convert(
     with running as reference, publication:
         logger.info("building the graph")
         options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops)
-        text_model = TextModel(source, spec, options)
-        logger.info("saving")
-        save(Exported(text_model), publication.partial)
+        description = build_and_save(source, spec, options, publication.partial)
         report = None
         if verify != "off":
             logger.info("verifying (%s)", verify)
             notes = [note(transformer.model_type) for transformer in spec.transformers if transformer.native_config]
             report = verify_graph(
                 publication.partial,
-                text_model,
+                description,
                 reference,
                 level=verify,
                 atol=atol,
@@ -134,7 +136,7 @@ def convert(
             )
         lines = verification_lines(report, atol)
         choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}
-        values = manifest(source, spec, text_model, report, graph_ops(publication.partial), choices)
+        values = manifest(source, spec, description, report, graph_ops(publication.partial), choices)
         write_files(publication.partial, {MANIFEST: as_json(values), "README.md": model_card(values, lines)})
         publication.publish()
     return Conversion(publication.output, values, values["verification"], lines)
@@ -186,7 +188,22 @@ def _reference(source: ModelSource, spec: ModelSpec, max_seq_length: int | None,
         folder = source.folder
         for transformer in spec.transformers:
             folder = stack.enter_context(native_view(folder, transformer.folder, transformer.native_config))
-        yield stack.enter_context(closing(reference.Reference(folder, spec.kind, max_seq_length, truncate_dim)))
+        # Of large models, one at a time is in memory: ours, the reference's, and then what was saved.
+        waits = source.weight_bytes() > _LARGE
+        yield stack.enter_context(closing(reference.Reference(folder, spec.kind, max_seq_length, truncate_dim, waits)))
+
+
+def build_and_save(source: ModelSource, spec: ModelSpec, options: Options, folder: Path) -> Description:
+    """Writes the SavedModel; the weights are gone from memory afterwards."""
+    from tf_exporter.graph import Exported, TextModel
+
+    model = TextModel(source, spec, options)
+    logger.info("saving")
+    save(Exported(model), folder)
+    description = model.describe()
+    del model
+    gc.collect()
+    return description
 
 
 def save(exported: Any, folder: Path) -> None:

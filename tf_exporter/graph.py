@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_exporter import sparse
 from tf_exporter.activations import TORCH_ACTIVATIONS
+from tf_exporter.description import Description
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.features import Dimensions, Features, Module, Options
@@ -116,6 +117,21 @@ class TextModel(tf.Module):
             self.pipelines[route] = Pipeline(modules, self.output, min(dim, truncate_dim or dim))
         self.dim = self.pipelines[self.signatures[DEFAULT].route].dim
         self._activation = _score_activation(spec, self.dim)
+
+    def describe(self) -> Description:
+        """All but the weights."""
+        tokenizing = {name: self.pipelines[route].first for name, route in self.tokenize_signatures.items()}
+        used = [module for pipeline in self.pipelines.values() for module in pipeline.others]
+        return Description(
+            kind=self.kind,
+            output=self.output,
+            dim=self.dim,
+            signatures=self.signatures,
+            leaking=frozenset(name for name, of in self.signatures.items() if self.pipelines[of.route].pads_leak),
+            tokenizers={name: (first.hf_tokenizer, first.tokenizer_spec) for name, first in tokenizing.items()},
+            poolings=tuple(tuple(module.modes) for module in dict.fromkeys(used) if isinstance(module, Pooling)),
+            micro_batch_tokens=self.first.micro_batch_tokens,
+        )
 
     @property
     def first(self) -> Any:

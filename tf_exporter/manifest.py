@@ -7,8 +7,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from tf_exporter.graph import INPUT, PAIR, SCORES, TextModel
-from tf_exporter.modules.pooling import Pooling
+from tf_exporter.description import Description
+from tf_exporter.graph import INPUT, PAIR, SCORES
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import SPARSE_ENCODER, ModelSpec
 from tf_exporter.tokenizers.text_ops import TEXT_OPS
@@ -20,7 +20,7 @@ _PACKAGES = ("tf-exporter", "tensorflow", "transformers", "tokenizers", "safeten
 def manifest(
     source: ModelSource,
     spec: ModelSpec,
-    model: TextModel,
+    model: Description,
     verification: Verification | None,
     ops: list[str],
     options: dict[str, Any],
@@ -32,8 +32,6 @@ def manifest(
         versions.update(verification.reference_versions)
     modules = {route: [module.kind for module in modules] for route, modules in spec.pipelines.items()}
     types = {module.transformer.model_type for all_ in spec.pipelines.values() for module in all_ if module.transformer}
-    used = [module for pipeline in model.pipelines.values() for module in pipeline.others]
-    poolings = [list(module.modes) for module in dict.fromkeys(used) if isinstance(module, Pooling)]
     signatures: dict[str, Any] = {name: signature.prompt for name, signature in model.signatures.items()}
     return {
         "source": source.name,
@@ -43,18 +41,18 @@ def manifest(
         "kind": spec.kind,
         "model_type": ", ".join(sorted(types)) or None,
         "modules": modules.get("", modules),
-        "pooling": poolings,
+        "pooling": [list(modes) for modes in model.poolings],
         "dimension": model.dim,
         "similarity_fn_name": spec.similarity_fn_name,
         "labels": list(spec.labels),
         "max_active_dims": spec.max_active_dims,
         "prompts": spec.prompts,
         "output": model.output,
-        "signatures": {**signatures, **dict.fromkeys(model.tokenize_signatures)},
-        "max_seq_length": model.first.tokenizer_spec.max_length,
+        "signatures": {**signatures, **dict.fromkeys(model.tokenizers)},
+        "max_seq_length": model.tokenizer_spec.max_length,
         "tokenizer_ops": options["tokenizer_ops"],
         "precision": options["precision"],
-        "micro_batch_tokens": model.first.micro_batch_tokens,
+        "micro_batch_tokens": model.micro_batch_tokens,
         "ops": ops,
         "custom_ops": [op for op in ops if op in TEXT_OPS],
         "verification": asdict(verification) if verification else {"level": "off"},

@@ -53,21 +53,26 @@ def missing_packages() -> list[str]:
 class Reference:
     """A running reference process for one model folder."""
 
-    def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None):
-        """`kind`: the class of sentence-transformers that loads it."""
-        options = {"model": str(folder), "kind": kind, "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(Path(__file__).parents[1]), json.dumps(options)],
+    def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None, waits: bool = False):
+        """`kind`: the class of sentence-transformers that loads it; `waits`: do not load the model before jobs are submitted."""
+        self.waits = waits
+        self._options = {"model": str(folder), "kind": kind, "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
+        self._process = None if waits else self._start()
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._output: Future[tuple[bytes, bytes]] | None = None
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", _START, str(Path(__file__).parents[1]), json.dumps(self._options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._output: Future[tuple[bytes, bytes]] | None = None
 
     def submit(self, jobs: list[Job]) -> None:
         """Sends the only request; the process works on it from now on."""
         request = json.dumps([asdict(job) for job in jobs]).encode()
+        self._process = self._process or self._start()
         self._output = self._thread.submit(self._process.communicate, request)
 
     def answers(self) -> tuple[list[np.ndarray], dict[str, str]]:
@@ -78,7 +83,7 @@ class Reference:
         """
         assert self._output is not None, "nothing was submitted"
         answers, log = self._output.result()
-        if self._process.returncode:
+        if self._process is not None and self._process.returncode:
             lines = log.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
             raise VerificationError(f"the reference, sentence-transformers, cannot run this model: {lines[-1]}")
         with np.load(io.BytesIO(answers)) as arrays:
@@ -87,10 +92,11 @@ class Reference:
 
     def close(self) -> None:
         """Ends the process if it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-        if self._output is None:
-            self._process.communicate()
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.kill()
+            if self._output is None:
+                self._process.communicate()
         self._thread.shutdown()
 
 

@@ -93,6 +93,10 @@ class ModelSource:
             raise InputError(f"{name}: a JSON object is expected, not {type(value).__name__}")
         return value
 
+    def weight_bytes(self) -> int:
+        """The size of all checkpoints of the model."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.suffix in (".safetensors", ".bin"))
+
     def record(self, name: str) -> None:
         """Remembers the sha256 of a file that somebody else reads (weights, the tokenizer)."""
         digest = hashlib.sha256()

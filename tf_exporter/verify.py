@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from tf_exporter.description import Description
 from tf_exporter.errors import VerificationError, shortened
-from tf_exporter.graph import INDICES, INPUT, OUTPUT, PAIR, WEIGHTS, TextModel
+from tf_exporter.graph import INDICES, INPUT, OUTPUT, PAIR, WEIGHTS
 from tf_exporter.progress import progress
 from tf_exporter.reference import Job, Reference
 from tf_exporter.samples import CONTEXTS, code_point_texts, decoded, generated_texts, quick_texts
@@ -51,7 +52,7 @@ class Verification:
 
 def verify(
     folder: Path,
-    model: TextModel,
+    model: Description,
     reference: Reference | None,
     *,
     level: str,
@@ -75,16 +76,19 @@ def verify(
     Raises:
         VerificationError: the first difference found.
     """
-    spec = model.first.tokenizer_spec
+    spec = model.tokenizer_spec
     texts = quick_texts(spec.max_length, spec.single.added, [token.content for token in spec.added_tokens])
     jobs = _jobs(texts, model)
+    answers = None
     if reference is not None:
         reference.submit([job for _, job in jobs])
+        if reference.waits:
+            answers = reference.answers()
     loaded = tf.saved_model.load(str(folder)).signatures
-    compared = sum(check_tokens(loaded[name], name, model, texts, level, quiet) for name in model.tokenize_signatures)
+    compared = sum(check_tokens(loaded[name], name, model, texts, level, quiet) for name in model.tokenizers)
     if reference is None:
         return Verification(level, compared, 0, None, None, not_checked, None, {})
-    expected, versions = reference.answers()
+    expected, versions = answers or reference.answers()
     differences, cosines, count = [0.0], [1.0], 0
     for (name, job), answer in zip(jobs, expected):
         difference, cosine = compare(_compute(loaded, name, model, job, texts), answer, job.texts, atol, name)
@@ -99,18 +103,18 @@ def verify(
 def check_tokens(
     tokenize: Callable[..., dict[str, tf.Tensor]],
     name: str,
-    model: TextModel,
+    model: Description,
     texts: list[bytes],
     level: str,
     quiet: bool,
 ) -> int:
     """Compares the token ids of one of the model's tokenizers; how many texts there were."""
-    first = model.pipelines[model.tokenize_signatures[name]].first
+    hf_tokenizer, spec = model.tokenizers[name]
     if model.kind == CROSS_ENCODER:
-        return check_padded_tokens(tokenize, first.hf_tokenizer, first.tokenizer_spec, texts, others(texts))
-    compared = check_padded_tokens(tokenize, first.hf_tokenizer, first.tokenizer_spec, texts)
+        return check_padded_tokens(tokenize, hf_tokenizer, spec, texts, others(texts))
+    compared = check_padded_tokens(tokenize, hf_tokenizer, spec, texts)
     if level == "full":
-        compared += check_many_tokens(tokenize, first.hf_tokenizer, first.tokenizer_spec, quiet)
+        compared += check_many_tokens(tokenize, hf_tokenizer, spec, quiet)
     return compared
 
 
@@ -193,14 +197,14 @@ def token_mismatches(
         update(len(chunk))
 
 
-def _jobs(texts: list[bytes], model: TextModel) -> list[tuple[str, Job]]:
+def _jobs(texts: list[bytes], model: Description) -> list[tuple[str, Job]]:
     """All texts through `serving_default`, in mixed batches and some one by one; fewer through the other signatures."""
     all_texts = [decoded(text) for text in texts]
     pairs = others(all_texts) if model.kind == CROSS_ENCODER else None
 
     def job(name: str, step: int, batch_size: int) -> tuple[str, Job]:
         signature = model.signatures[name]
-        if model.pipelines[signature.route].pads_leak:
+        if name in model.leaking:
             # What the reference makes of a text then depends on its neighbours; we make of it what it makes of it alone.
             batch_size = 1
         some = None if pairs is None else pairs[::step]
@@ -210,7 +214,7 @@ def _jobs(texts: list[bytes], model: TextModel) -> list[tuple[str, Job]]:
     return jobs + [job(name, 5, BATCH) for name in model.signatures if name != DEFAULT]
 
 
-def _compute(loaded: Any, name: str, model: TextModel, job: Job, raw: list[bytes]) -> np.ndarray:
+def _compute(loaded: Any, name: str, model: Description, job: Job, raw: list[bytes]) -> np.ndarray:
     """float32 [texts, dim]: what the saved graph makes of a job; of a sparse model's two signatures, the second."""
     whole = len(job.texts) == len(raw)
     inputs = {INPUT: raw if whole else [text.encode() for text in job.texts]}

@@ -70,9 +70,10 @@ class Weights:
         return array
 
     def _as_float32(self, name: str, array: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
-        if not np.isfinite(array).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = array.astype(np.float32, copy=False)
+            finite = not array.size or np.isfinite([array.min(), array.max()]).all()
+        if not finite:
             raise WeightsError(f"{self.file}: tensor {name} has values that are not finite in float32")
         return self._done(name, array)
 
@@ -141,17 +142,20 @@ def _readers(source: ModelSource, name: str, pickled: bool) -> dict[str, Callabl
 def _safetensors(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 
+    path = source.path(name)
     try:
-        file = safe_open(source.path(name), framework="numpy")
-        names = list(file.keys())
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{name}: not a valid safetensors file ({error})") from error
 
     def reader(tensor: str) -> Callable[[], np.ndarray]:
         def read() -> np.ndarray:
             try:
-                array: np.ndarray = file.get_tensor(tensor)
-            except (SafetensorError, AttributeError, TypeError, ValueError, KeyError) as error:
+                # Opened for each, so that no more of a large file is mapped into memory than is asked for.
+                with safe_open(path, framework="numpy") as file:
+                    array: np.ndarray = file.get_tensor(tensor)
+            except (SafetensorError, OSError, AttributeError, TypeError, ValueError, KeyError) as error:
                 raise WeightsError(f"{name}: tensor {tensor} cannot be read ({error})") from error
             return array
 

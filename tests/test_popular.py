@@ -1,0 +1,36 @@
+"""Small models put together as the popular ones are, against the reference; the README's table says the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fixtures import models
+from fixtures.popular import POPULAR, Popular
+from tests.helpers import build
+from tests.refusals import refused
+from tf_exporter import UnsupportedError
+from tf_exporter.reference import Job, answer, load
+
+ATOL = 1e-5
+TEXTS = [*models.texts(5, 30), "Ünïcödé façade ﬁ ½", "don't 1234 \n x", "世界 こんにちは", "👩‍👧 ok"]
+PAIRS = [*reversed(TEXTS)]
+
+
+@pytest.mark.parametrize("popular", POPULAR, ids=lambda popular: popular.names[0])
+def test_popular_model(popular: Popular, tmp_path: Path) -> None:
+    folder = popular.write(tmp_path / "model")
+    if popular.refused:
+        refused(folder, UnsupportedError, "modules.json", "never run")
+        return
+    model, theirs = build(folder), load(str(folder), popular.kind, None, None)
+    for name, signature in model.signatures.items():
+        pairs = PAIRS if popular.kind == "CrossEncoder" else None
+        batch_size = 1 if model.pipelines[signature.route].pads_leak else 32
+        expected = answer(theirs, Job(TEXTS, signature.prompt, batch_size, signature.task, pairs))
+        texts = tf.constant(TEXTS)
+        found = model.encode(texts, signature) if pairs is None else model.predict(texts, tf.constant(pairs), signature)
+        assert np.abs(found.numpy() - expected).max() <= ATOL, name
