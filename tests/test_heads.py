@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import torch
@@ -12,14 +13,19 @@ from safetensors.torch import load_file, save_file
 
 from fixtures import heads
 from fixtures.heads import rewrite
-from tests.helpers import InProcessReference
+from fixtures.models import MPNET_VOCAB, VOCAB
+from tests.helpers import InProcessReference, build
 from tests.refusals import refused
-from tests.test_cross_encoders import ATOL, score_difference
+from tests.test_cross_encoders import ATOL, PAIRS, TEXTS, score_difference
+from tests.test_published import JINA_V3, NEW, NOMIC, SNOWFLAKE, published
 from tests.test_sparse import sparse_difference
-from tf_exporter import UnsupportedError, convert, reference
+from tf_exporter import UnsupportedError, convert, reference, verify
+from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.errors import InputError, VerificationError, WeightsError
-from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
+from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS, CausalLMHead
 from tf_exporter.heads.classification import CLASSIFICATION_HEADS, LastTokenHead
+from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
+from tf_exporter.reference import Job, answer, load
 
 LAST_TOKEN = ("gemma3_text", "qwen2", "qwen3")
 
@@ -217,6 +223,13 @@ def test_refused_causal_models(tmp_path: Path) -> None:
     refused(saved, UnsupportedError, "model_type", "bert", "text-generation for")
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversions are verified in this process, by few texts."""
+    monkeypatch.setattr(reference, "Reference", InProcessReference)
+    monkeypatch.setattr(verify, "quick_texts", lambda *_: [text.encode() for text in TEXTS[:24]])
+
+
 def _with(name: str, value: Any) -> Any:
     """A head that is built as before, with one attribute of another value."""
 
@@ -262,12 +275,130 @@ def _last_place(original: Any) -> Any:
         ("qwen3", _with("pad_id", -1)),
     ],
 )
-def test_wrong_classifiers_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: Any) -> None:
-    monkeypatch.setattr(reference, "Reference", InProcessReference)
+def test_wrong_classifiers_are_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, model_type: str, mistake: Any
+) -> None:
     folder = heads.write_cross_encoder(tmp_path / "model", model_type)
     if model_type in ("gemma3_text", "qwen3"):
         rewrite(folder / "config.json", pad_token_id=3)
         rewrite(folder / "tokenizer_config.json", padding_side="left", pad_token="[SEP]")
     monkeypatch.setitem(CLASSIFICATION_HEADS, model_type, mistake(CLASSIFICATION_HEADS[model_type]))
+    with pytest.raises(VerificationError, match="serving_default"):
+        convert(folder, tmp_path / "out")
+
+
+PUBLISHED: list[tuple[dict[str, Any], str, str, dict[str, Any]]] = [
+    (NEW, "NewForSequenceClassification", "gte", {"rope_theta": 20.0}),
+    (SNOWFLAKE, "GteForSequenceClassification", "gte", {"rope_theta": 20.0}),
+    (NOMIC, "NomicBertForSequenceClassification", "nomic_bert", {}),
+    (JINA_V3, "XLMRobertaForSequenceClassification", "jina_embeddings_v3", {"rope_theta": 30.0}),
+]
+
+
+@pytest.mark.parametrize(("config", "name", "model_type", "native"), PUBLISHED, ids=lambda value: str(value)[:30])
+def test_published_classifiers(
+    tmp_path: Path, config: dict[str, Any], name: str, model_type: str, native: dict[str, Any]
+) -> None:
+    """As Alibaba-NLP/gte-multilingual-reranker-base: config and names of code on the Hub, `new.` before them."""
+    folder = heads.write_cross_encoder(tmp_path / "model", model_type, labels=3, **native)
+    theirs = load(str(folder), "CrossEncoder", None, None)
+    tensors = load_file(folder / "model.safetensors")
+    if config is NEW:
+        renamed = {f"new.{key.removeprefix('gte.')}": tensor for key, tensor in tensors.items() if key.startswith("gte.")}
+        assert renamed
+        change(folder, tuple(tensors), **renamed, **{key: tensors[key] for key in tensors if not key.startswith("gte.")})
+    labels = {"id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
+    code = {"AutoModelForSequenceClassification": config["auto_map"]["AutoModel"].rpartition(".")[0] + f".{name}"}
+    auto_map = {**config["auto_map"], **code}
+    model = build(published(folder, {**config, "architectures": [name], "auto_map": auto_map, **labels}))
+    found = model.predict(tf.constant(TEXTS), tf.constant(PAIRS), model.signatures["serving_default"]).numpy()
+    assert np.abs(found - answer(theirs, Job(TEXTS, "", 32, "", PAIRS))).max() <= ATOL
+
+
+def test_nomic_bert_without_biases(tmp_path: Path) -> None:
+    """As the published code has its masked language model; transformers' own class adds zeros."""
+    folder = heads.write_sparse_encoder(tmp_path / "model", "nomic_bert")
+    biases = tuple(f"cls.predictions.{name}" for name in ("transform.dense.bias", "bias", "decoder.bias"))
+    change(folder, biases)
+    assert sparse_difference(folder) <= ATOL
+    stored = {"cls.predictions.bias": torch.ones(len(VOCAB))}
+    change(folder, **stored)
+    refused(folder, WeightsError, "cls.predictions.transform.dense.bias")
+
+
+@pytest.mark.parametrize("model_type", ["gte", "electra", "distilbert", "modernbert"])
+def test_last_bias_is_missed(tmp_path: Path, model_type: str) -> None:
+    folder = heads.write_sparse_encoder(tmp_path / "model", model_type)
+    name = next(
+        name
+        for name, tensor in load_file(folder / "model.safetensors").items()
+        if tensor.shape == (len(VOCAB) if model_type != "gte" else len(MPNET_VOCAB),)
+    )
+    change(folder, (name,))
+    refused(folder, WeightsError, name.removeprefix("model."))
+
+
+def test_stored_bias_that_is_not_asked_for(tmp_path: Path) -> None:
+    folder = heads.write_sparse_encoder(tmp_path / "model", "modernbert", decoder_bias=False)
+    change(folder, **{"decoder.bias": torch.ones(len(VOCAB))})
+    assert sparse_difference(folder) <= ATOL
+
+
+def test_tokens_before_the_second_text_are_cut_first(tmp_path: Path) -> None:
+    """Long pairs, without special tokens, padded on the left."""
+    folder = heads.write_logit_score(tmp_path / "model", "qwen2")
+    model, theirs = build(folder), load(str(folder), "CrossEncoder", None, None)
+    texts, pairs = ["hello " * 60, "the", "of and " * 9], ["world", "to " * 80, "in " * 70]
+    expected = theirs.tokenizer(texts, pairs, padding=True, truncation="longest_first", max_length=40)
+    found = model.tokenize(tf.constant(texts), tf.constant(pairs))
+    assert np.array_equal(found["input_ids"].numpy(), expected["input_ids"])
+    assert np.array_equal(found["attention_mask"].numpy(), expected["attention_mask"])
+    scores = model.predict(tf.constant(texts), tf.constant(pairs), model.signatures["serving_default"]).numpy()
+    assert np.abs(scores - answer(theirs, Job(texts, "", 32, "", pairs))).max() <= ATOL
+
+
+@pytest.mark.parametrize(("model_type", "mistake"), [("gemma3_text", "_softcap"), ("qwen2", "decoder"), ("qwen3", "first")])
+def test_wrong_causal_heads_are_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, model_type: str, mistake: str
+) -> None:
+    cap: dict[str, Any] = {"final_logit_softcapping": 0.5} if model_type == "gemma3_text" else {}
+    folder = heads.write_logit_score(tmp_path / "model", model_type, **cap)
+    original = CAUSAL_LM_HEADS[model_type]
+
+    def make(file: Any, weights: Any, encoder: Any) -> Any:
+        head = original(file, weights, encoder)
+        if mistake == "first":
+            head.__class__ = _FirstPlaceHead
+        else:
+            setattr(head, mistake, None if mistake == "_softcap" else encoder.embed_tokens.weight)
+        return head
+
+    monkeypatch.setitem(CAUSAL_LM_HEADS, model_type, make)
+    with pytest.raises(VerificationError, match="serving_default"):
+        convert(folder, tmp_path / "out")
+
+
+class _FirstPlaceHead(CausalLMHead):
+    def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
+        return super().__call__(tokens[:, :1], attention_mask, input_ids)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "value"),
+    [
+        ("convbert", "_act", tf.nn.relu),
+        ("deberta-v2", "_act", tf.nn.relu),
+        ("eurobert", "bias", None),
+        ("gte", "_act", tf.tanh),
+        ("jina_embeddings_v3", "bias", None),
+        ("mobilebert", "_act", tf.tanh),
+        ("nomic_bert", "_act", TRANSFORMERS_ACTIVATIONS["gelu"]),
+    ],
+)
+def test_wrong_masked_lms_are_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, model_type: str, name: str, value: Any
+) -> None:
+    folder = heads.write_sparse_encoder(tmp_path / "model", model_type)
+    monkeypatch.setitem(MASKED_LM_HEADS, model_type, _with(name, value)(MASKED_LM_HEADS[model_type]))
     with pytest.raises(VerificationError, match="serving_default"):
         convert(folder, tmp_path / "out")
