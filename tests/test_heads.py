@@ -26,6 +26,7 @@ from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS, CausalLMHead
 from tf_exporter.heads.classification import CLASSIFICATION_HEADS, LastTokenHead
 from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.reference import Job, answer, load
+from tf_exporter.spec import CROSS_ENCODER
 
 LAST_TOKEN = ("gemma3_text", "qwen2", "qwen3")
 
@@ -223,11 +224,16 @@ def test_refused_causal_models(tmp_path: Path) -> None:
     refused(saved, UnsupportedError, "model_type", "bert", "text-generation for")
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Conversions are verified in this process, by few texts."""
-    monkeypatch.setattr(reference, "Reference", InProcessReference)
-    monkeypatch.setattr(verify, "quick_texts", lambda *_: [text.encode() for text in TEXTS[:24]])
+def check(folder: Path) -> None:
+    """As a conversion verifies scores or sparse embeddings, of fewer texts and without saving the graph."""
+    model = build(folder)
+    theirs = load(str(folder), model.kind, None, None)
+    scores, signature = model.kind == CROSS_ENCODER, model.signatures["serving_default"]
+    size = 1 if model.pipelines[""].pads_leak else 32
+    expected = answer(theirs, Job(TEXTS, signature.prompt, size, signature.task, PAIRS if scores else None))
+    texts, pairs = tf.constant(TEXTS), tf.constant(PAIRS)
+    found = model.predict(texts, pairs, signature) if scores else model.encode(texts, signature)
+    verify.compare(found.numpy(), expected, TEXTS, ATOL, "serving_default")
 
 
 def _with(name: str, value: Any) -> Any:
@@ -275,16 +281,15 @@ def _last_place(original: Any) -> Any:
         ("qwen3", _with("pad_id", -1)),
     ],
 )
-def test_wrong_classifiers_are_caught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, model_type: str, mistake: Any
-) -> None:
+def test_wrong_classifiers_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: Any) -> None:
     folder = heads.write_cross_encoder(tmp_path / "model", model_type)
     if model_type in ("gemma3_text", "qwen3"):
         rewrite(folder / "config.json", pad_token_id=3)
         rewrite(folder / "tokenizer_config.json", padding_side="left", pad_token="[SEP]")
+    check(folder)
     monkeypatch.setitem(CLASSIFICATION_HEADS, model_type, mistake(CLASSIFICATION_HEADS[model_type]))
     with pytest.raises(VerificationError, match="serving_default"):
-        convert(folder, tmp_path / "out")
+        check(folder)
 
 
 PUBLISHED: list[tuple[dict[str, Any], str, str, dict[str, Any]]] = [
@@ -358,9 +363,7 @@ def test_tokens_before_the_second_text_are_cut_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("model_type", "mistake"), [("gemma3_text", "_softcap"), ("qwen2", "decoder"), ("qwen3", "first")])
-def test_wrong_causal_heads_are_caught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, model_type: str, mistake: str
-) -> None:
+def test_wrong_causal_heads_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: str) -> None:
     cap: dict[str, Any] = {"final_logit_softcapping": 0.5} if model_type == "gemma3_text" else {}
     folder = heads.write_logit_score(tmp_path / "model", model_type, **cap)
     original = CAUSAL_LM_HEADS[model_type]
@@ -373,9 +376,10 @@ def test_wrong_causal_heads_are_caught(
             setattr(head, mistake, None if mistake == "_softcap" else encoder.embed_tokens.weight)
         return head
 
+    check(folder)
     monkeypatch.setitem(CAUSAL_LM_HEADS, model_type, make)
     with pytest.raises(VerificationError, match="serving_default"):
-        convert(folder, tmp_path / "out")
+        check(folder)
 
 
 class _FirstPlaceHead(CausalLMHead):
@@ -396,9 +400,10 @@ class _FirstPlaceHead(CausalLMHead):
     ],
 )
 def test_wrong_masked_lms_are_caught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, model_type: str, name: str, value: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, name: str, value: Any
 ) -> None:
     folder = heads.write_sparse_encoder(tmp_path / "model", model_type)
+    check(folder)
     monkeypatch.setitem(MASKED_LM_HEADS, model_type, _with(name, value)(MASKED_LM_HEADS[model_type]))
     with pytest.raises(VerificationError, match="serving_default"):
-        convert(folder, tmp_path / "out")
+        check(folder)
