@@ -10,6 +10,10 @@ import pytest
 import tensorflow as tf
 import torch
 from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
+from transformers import AutoModelForCausalLM
 
 from fixtures import heads
 from fixtures.heads import rewrite
@@ -19,14 +23,11 @@ from tests.refusals import refused
 from tests.test_cross_encoders import ATOL, PAIRS, TEXTS, score_difference
 from tests.test_published import JINA_V3, NEW, NOMIC, SNOWFLAKE, published
 from tests.test_sparse import sparse_difference
-from tf_exporter import UnsupportedError, convert, reference, verify
-from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
-from tf_exporter.errors import InputError, VerificationError, WeightsError
-from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS, CausalLMHead
-from tf_exporter.heads.classification import CLASSIFICATION_HEADS, LastTokenHead
-from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
+from tf_exporter import UnsupportedError, convert, reference
+from tf_exporter.errors import InputError, WeightsError
+from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
+from tf_exporter.heads.classification import LastTokenHead
 from tf_exporter.reference import Job, answer, load
-from tf_exporter.spec import CROSS_ENCODER
 
 LAST_TOKEN = ("gemma3_text", "qwen2", "qwen3")
 
@@ -212,8 +213,6 @@ def test_refused_causal_models(tmp_path: Path) -> None:
         refused(folder, UnsupportedError, "config.json", "final_logit_softcapping", str(cap))
     rewrite(folder / "config.json", final_logit_softcapping="absent", tie_word_embeddings=False)
     refused(folder, WeightsError, "lm_head.weight")
-    folder = heads.write_cross_encoder(tmp_path / "plain")
-    rewrite(folder / "config.json", architectures=["BertForSequenceClassification"])
     saved = heads.write_saved_cross_encoder(tmp_path / "task")
     rewrite(
         saved / "sentence_bert_config.json",
@@ -224,72 +223,13 @@ def test_refused_causal_models(tmp_path: Path) -> None:
     refused(saved, UnsupportedError, "model_type", "bert", "text-generation for")
 
 
-def check(folder: Path) -> None:
-    """As a conversion verifies scores or sparse embeddings, of fewer texts and without saving the graph."""
-    model = build(folder)
-    theirs = load(str(folder), model.kind, None, None)
-    scores, signature = model.kind == CROSS_ENCODER, model.signatures["serving_default"]
-    size = 1 if model.pipelines[""].pads_leak else 32
-    expected = answer(theirs, Job(TEXTS, signature.prompt, size, signature.task, PAIRS if scores else None))
-    texts, pairs = tf.constant(TEXTS), tf.constant(PAIRS)
-    found = model.predict(texts, pairs, signature) if scores else model.encode(texts, signature)
-    verify.compare(found.numpy(), expected, TEXTS, ATOL, "serving_default")
-
-
-def _with(name: str, value: Any) -> Any:
-    """A head that is built as before, with one attribute of another value."""
-
-    def patched(original: Any) -> Any:
-        def make(*arguments: Any) -> Any:
-            head = original(*arguments)
-            setattr(head, name, value)
-            return head
-
-        return make
-
-    return patched
-
-
-class _LastPlaceHead(LastTokenHead):
-    def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
-        return self.score(tokens[:, -1])
-
-
-def _last_place(original: Any) -> Any:
-    def make(*arguments: Any) -> Any:
-        head = original(*arguments)
-        head.__class__ = _LastPlaceHead
-        return head
-
-    return make
-
-
-@pytest.mark.parametrize(
-    ("model_type", "mistake"),
-    [
-        ("convbert", _with("_act", tf.tanh)),
-        ("deberta-v2", _with("_act", tf.tanh)),
-        ("mobilebert", _with("_act", tf.identity)),
-        ("mobilebert", _with("_pooling", "mean")),
-        ("eurobert", _with("_pooling", "mean")),
-        ("eurobert", _with("_act", tf.nn.relu)),
-        ("gte", _with("_act", tf.identity)),
-        ("nomic_bert", _with("_pooling", "mean")),
-        ("jina_embeddings_v3", _with("_act", tf.nn.relu)),
-        ("gemma3_text", _with("pad_id", -1)),
-        ("qwen2", _last_place),
-        ("qwen3", _with("pad_id", -1)),
-    ],
-)
-def test_wrong_classifiers_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: Any) -> None:
-    folder = heads.write_cross_encoder(tmp_path / "model", model_type)
-    if model_type in ("gemma3_text", "qwen3"):
-        rewrite(folder / "config.json", pad_token_id=3)
-        rewrite(folder / "tokenizer_config.json", padding_side="left", pad_token="[SEP]")
-    check(folder)
-    monkeypatch.setitem(CLASSIFICATION_HEADS, model_type, mistake(CLASSIFICATION_HEADS[model_type]))
-    with pytest.raises(VerificationError, match="serving_default"):
-        check(folder)
+def test_chat_templates_are_refused(tmp_path: Path) -> None:
+    """The reference then makes a conversation of each pair."""
+    plain = heads.write_plain_head(tmp_path / "plain", "qwen3", AutoModelForCausalLM)
+    rewrite(plain / "tokenizer_config.json", chat_template="{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}")
+    modules = [Transformer(str(plain), transformer_task="text-generation"), LogitScore(100, 101)]
+    CrossEncoder(modules=modules, device="cpu").save(str(tmp_path / "model"), create_model_card=False)
+    refused(tmp_path / "model", UnsupportedError, "sentence_bert_config.json", "modality_config")
 
 
 PUBLISHED: list[tuple[dict[str, Any], str, str, dict[str, Any]]] = [
@@ -360,50 +300,3 @@ def test_tokens_before_the_second_text_are_cut_first(tmp_path: Path) -> None:
     assert np.array_equal(found["attention_mask"].numpy(), expected["attention_mask"])
     scores = model.predict(tf.constant(texts), tf.constant(pairs), model.signatures["serving_default"]).numpy()
     assert np.abs(scores - answer(theirs, Job(texts, "", 32, "", pairs))).max() <= ATOL
-
-
-@pytest.mark.parametrize(("model_type", "mistake"), [("gemma3_text", "_softcap"), ("qwen2", "decoder"), ("qwen3", "first")])
-def test_wrong_causal_heads_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: str) -> None:
-    cap: dict[str, Any] = {"final_logit_softcapping": 0.5} if model_type == "gemma3_text" else {}
-    folder = heads.write_logit_score(tmp_path / "model", model_type, **cap)
-    original = CAUSAL_LM_HEADS[model_type]
-
-    def make(file: Any, weights: Any, encoder: Any) -> Any:
-        head = original(file, weights, encoder)
-        if mistake == "first":
-            head.__class__ = _FirstPlaceHead
-        else:
-            setattr(head, mistake, None if mistake == "_softcap" else encoder.embed_tokens.weight)
-        return head
-
-    check(folder)
-    monkeypatch.setitem(CAUSAL_LM_HEADS, model_type, make)
-    with pytest.raises(VerificationError, match="serving_default"):
-        check(folder)
-
-
-class _FirstPlaceHead(CausalLMHead):
-    def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
-        return super().__call__(tokens[:, :1], attention_mask, input_ids)
-
-
-@pytest.mark.parametrize(
-    ("model_type", "name", "value"),
-    [
-        ("convbert", "_act", tf.nn.relu),
-        ("deberta-v2", "_act", tf.nn.relu),
-        ("eurobert", "bias", None),
-        ("gte", "_act", tf.tanh),
-        ("jina_embeddings_v3", "bias", None),
-        ("mobilebert", "_act", tf.tanh),
-        ("nomic_bert", "_act", TRANSFORMERS_ACTIVATIONS["gelu"]),
-    ],
-)
-def test_wrong_masked_lms_are_caught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, name: str, value: Any
-) -> None:
-    folder = heads.write_sparse_encoder(tmp_path / "model", model_type)
-    check(folder)
-    monkeypatch.setitem(MASKED_LM_HEADS, model_type, _with(name, value)(MASKED_LM_HEADS[model_type]))
-    with pytest.raises(VerificationError, match="serving_default"):
-        check(folder)
