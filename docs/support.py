@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
+from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
+from tf_exporter.heads.classification import CLASSIFICATION_HEADS
+from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.pooling import POOLING_MODES
 from tf_exporter.published import LAYOUTS
@@ -29,6 +32,9 @@ def table() -> str:
     rows = {
         "architectures (`model_type`)": _names(*sorted(ENCODERS)),
         "published with code of their own, which is never run": _names(*sorted(LAYOUTS)),
+        "cross-encoders that classify": _names(*sorted(CLASSIFICATION_HEADS)),
+        "cross-encoders by the next token (`LogitScore`)": _names(*sorted(CAUSAL_LM_HEADS)),
+        "masked language models, for SPLADE": _names(*sorted(MASKED_LM_HEADS)),
         "modules": _names("Transformer", *sorted(MODULES)),
         "pooling modes, alone or concatenated": _names(*POOLING_MODES),
         "Dense activations (`torch.nn`)": _names(*sorted([*TORCH_ACTIVATIONS, "PReLU"])),

@@ -34,6 +34,7 @@ class Pipeline(tf.Module):
         self.first, *self.others = modules
         self.dim = dim
         self._output = output
+        self._most_rows: int | None = getattr(self.first, "most_rows", None)
         self.pads_leak = any(module.pads_leak for module in modules if hasattr(module, "pads_leak"))
         """Whether padding changes what the reference makes of a text; never what we make of it."""
         self.needs_prompt_length = any(isinstance(module, Pooling) and not module.includes_prompt for module in self.others)
@@ -51,6 +52,7 @@ class Pipeline(tf.Module):
 
         def one_slice(done: tf.Tensor, results: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows = tf.maximum(1, self.first.micro_batch_tokens // tf.maximum(1, lengths[done]))
+            rows = rows if self._most_rows is None else tf.minimum(rows, self._most_rows)
             end = tf.minimum(done + rows, batch)
             padded = self.first.tokenizer.padding(encodings, slice(done, end))
             result = self._compute(padded, prompt_length)

@@ -1,7 +1,7 @@
 """What follows an encoder, by `transformer_task` and `model_type`: (config, weights, encoder) → a function of its tokens.
 
-A head is called with the encoder's output, float32 [batch, length, hidden], and the mask, int32 [batch, length]; `width` is the
-size of the last axis of what it gives.
+A head is called with the encoder's output, float32 [batch, length, hidden], and the mask and ids, int32 [batch, length]; `width`
+is the size of the last axis of what it gives. Where `takes_first` is true, the first place of a row has to be a token.
 """
 
 from __future__ import annotations

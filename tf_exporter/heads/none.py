@@ -13,9 +13,11 @@ from tf_exporter.weights import Weights
 class NoHead:
     """float32 [batch, length, hidden], unchanged."""
 
+    takes_first = False
+
     def __init__(self, file: ConfigFile, weights: Weights, encoder: Any):
         self.width: int = encoder.hidden_size
 
-    def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor) -> tf.Tensor:
+    def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
         """As it says."""
         return tokens

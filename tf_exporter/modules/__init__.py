@@ -11,6 +11,7 @@ from typing import Any
 from tf_exporter.modules.dense import Dense
 from tf_exporter.modules.dropout import Dropout
 from tf_exporter.modules.layer_norm import LayerNorm
+from tf_exporter.modules.logit_score import LogitScore
 from tf_exporter.modules.normalize import Normalize
 from tf_exporter.modules.pooling import Pooling
 from tf_exporter.modules.sparse_auto_encoder import SparseAutoEncoder
@@ -23,6 +24,7 @@ MODULES: dict[str, Any] = {
     "Dense": Dense,
     "Dropout": Dropout,
     "LayerNorm": LayerNorm,
+    "LogitScore": LogitScore,
     "Normalize": Normalize,
     "Pooling": Pooling,
     "SparseAutoEncoder": SparseAutoEncoder,

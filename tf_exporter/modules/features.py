@@ -13,7 +13,7 @@ from tf_exporter.source import ConfigFile
 Features = dict[str, tf.Tensor]
 """`input_ids`, `attention_mask`, `token_type_ids` int32 [batch, length]; `prompt_length` int32 [];
 `token_embeddings` float32 [batch, length, hidden]; `sentence_embedding` float32 [batch, dim];
-`scores` float32 [batch, labels]."""
+`causal_logits` float32 [batch, 1, vocab]; `scores` float32 [batch, labels]."""
 
 Module = Callable[[Features], Features]
 

@@ -60,17 +60,28 @@ class Transformer(tf.Module):
             # A text's embedding would depend on its neighbours in the batch, in the reference as here.
             supported = f"right, as the positions of model_type {spec.model_type} count padding of id {pad_id}"
             raise UnsupportedError("tokenizer_config.json", "padding_side", "left", supported)
-        pairs = spec.task == "sequence-classification"
-        if pairs and self.tokenizer_spec.padding_side == "left":
-            raise UnsupportedError("tokenizer_config.json", "padding_side", "left", "right, as the first token is classified")
+        self._check_padding(spec.encoder_config.file)
+        pairs = spec.task in ("sequence-classification", "text-generation")
         self._check_ids(self.tokenizer_spec, self.tokenizer_spec.pair if pairs else self.tokenizer_spec.single, spec)
         self.hf_tokenizer = hf_tokenizer
         self.tokenizer = TokenizerGraph(self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops)
         self._output = spec.output
         dimensions[spec.output] = self.head.width
         self.micro_batch_tokens = options.micro_batch_tokens
+        most = max(1, _LARGEST_LOGITS // self.head.width)
+        self.most_rows = most if spec.task == "text-generation" else None
         if spec.task == "fill-mask":
-            self.micro_batch_tokens = min(self.micro_batch_tokens, max(1, _LARGEST_LOGITS // self.head.width))
+            self.micro_batch_tokens = min(self.micro_batch_tokens, most)
+
+    def _check_padding(self, file: str) -> None:
+        """Refuses padding that the head would take for a token."""
+        spec = self.tokenizer_spec
+        if self.head.takes_first and spec.padding_side == "left":
+            raise UnsupportedError("tokenizer_config.json", "padding_side", "left", "right, as the first token is classified")
+        pad_id = getattr(self.head, "pad_id", spec.pad_id)
+        if pad_id != spec.pad_id and spec.padding_side == "right":
+            supported = f"{spec.pad_id}, the tokenizer's: the last token that is no padding is classified"
+            raise UnsupportedError(file, "pad_token_id", pad_id, supported)
 
     def _max_length(self, spec: TransformerSpec, asked: int | None, model_max_length: int) -> int | None:
         """sentence-transformers' precedence; refuses lengths that its encoder has no positions for."""
@@ -114,4 +125,4 @@ class Transformer(tf.Module):
             types = tf.zeros_like(types)
         mask = features["attention_mask"]
         tokens = self.encoder(features["input_ids"], mask, types)
-        return {**features, self._output: self.head(tokens, mask)}
+        return {**features, self._output: self.head(tokens, mask, features["input_ids"])}

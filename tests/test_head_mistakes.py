@@ -1,0 +1,137 @@
+"""Mistakes in heads, which verification has to find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from fixtures import heads
+from fixtures.heads import rewrite
+from tests.helpers import build
+from tests.test_cross_encoders import ATOL, PAIRS, TEXTS
+from tf_exporter import verify
+from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
+from tf_exporter.errors import VerificationError
+from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS, CausalLMHead
+from tf_exporter.heads.classification import CLASSIFICATION_HEADS, LastTokenHead
+from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
+from tf_exporter.reference import Job, answer, load
+from tf_exporter.spec import CROSS_ENCODER
+
+
+def check(folder: Path) -> None:
+    """As a conversion verifies scores or sparse embeddings, of fewer texts and without saving the graph."""
+    model = build(folder)
+    theirs = load(str(folder), model.kind, None, None)
+    scores, signature = model.kind == CROSS_ENCODER, model.signatures["serving_default"]
+    size = 1 if model.pipelines[""].pads_leak else 32
+    expected = answer(theirs, Job(TEXTS, signature.prompt, size, signature.task, PAIRS if scores else None))
+    texts, pairs = tf.constant(TEXTS), tf.constant(PAIRS)
+    found = model.predict(texts, pairs, signature) if scores else model.encode(texts, signature)
+    verify.compare(found.numpy(), expected, TEXTS, ATOL, "serving_default")
+
+
+def _with(name: str, value: Any) -> Any:
+    """A head that is built as before, with one attribute of another value."""
+
+    def patched(original: Any) -> Any:
+        def make(*arguments: Any) -> Any:
+            head = original(*arguments)
+            setattr(head, name, value)
+            return head
+
+        return make
+
+    return patched
+
+
+class _LastPlaceHead(LastTokenHead):
+    def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
+        return self.score(tokens[:, -1])
+
+
+def _last_place(original: Any) -> Any:
+    def make(*arguments: Any) -> Any:
+        head = original(*arguments)
+        head.__class__ = _LastPlaceHead
+        return head
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("model_type", "mistake"),
+    [
+        ("convbert", _with("_act", tf.tanh)),
+        ("deberta-v2", _with("_act", tf.tanh)),
+        ("mobilebert", _with("_act", tf.identity)),
+        ("mobilebert", _with("_pooling", "mean")),
+        ("eurobert", _with("_pooling", "mean")),
+        ("eurobert", _with("_act", tf.nn.relu)),
+        ("gte", _with("_act", tf.identity)),
+        ("nomic_bert", _with("_pooling", "mean")),
+        ("jina_embeddings_v3", _with("_act", tf.nn.relu)),
+        ("gemma3_text", _with("pad_id", -1)),
+        ("qwen2", _last_place),
+        ("qwen3", _with("pad_id", -1)),
+    ],
+)
+def test_wrong_classifiers_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: Any) -> None:
+    folder = heads.write_cross_encoder(tmp_path / "model", model_type)
+    if model_type in ("gemma3_text", "qwen3"):
+        rewrite(folder / "config.json", pad_token_id=3)
+        rewrite(folder / "tokenizer_config.json", padding_side="left", pad_token="[SEP]")
+    check(folder)
+    monkeypatch.setitem(CLASSIFICATION_HEADS, model_type, mistake(CLASSIFICATION_HEADS[model_type]))
+    with pytest.raises(VerificationError, match="serving_default"):
+        check(folder)
+
+
+@pytest.mark.parametrize(("model_type", "mistake"), [("gemma3_text", "_softcap"), ("qwen2", "decoder"), ("qwen3", "first")])
+def test_wrong_causal_heads_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: str) -> None:
+    cap: dict[str, Any] = {"final_logit_softcapping": 0.5} if model_type == "gemma3_text" else {}
+    folder = heads.write_logit_score(tmp_path / "model", model_type, **cap)
+    original = CAUSAL_LM_HEADS[model_type]
+
+    def make(file: Any, weights: Any, encoder: Any) -> Any:
+        head = original(file, weights, encoder)
+        if mistake == "first":
+            head.__class__ = _FirstPlaceHead
+        else:
+            setattr(head, mistake, None if mistake == "_softcap" else encoder.embed_tokens.weight)
+        return head
+
+    check(folder)
+    monkeypatch.setitem(CAUSAL_LM_HEADS, model_type, make)
+    with pytest.raises(VerificationError, match="serving_default"):
+        check(folder)
+
+
+class _FirstPlaceHead(CausalLMHead):
+    def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
+        return super().__call__(tokens[:, :1], attention_mask, input_ids)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "value"),
+    [
+        ("convbert", "_act", tf.nn.relu),
+        ("deberta-v2", "_act", tf.nn.relu),
+        ("eurobert", "bias", None),
+        ("gte", "_act", tf.tanh),
+        ("jina_embeddings_v3", "bias", None),
+        ("mobilebert", "_act", tf.tanh),
+        ("nomic_bert", "_act", TRANSFORMERS_ACTIVATIONS["gelu"]),
+    ],
+)
+def test_wrong_masked_lms_are_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, name: str, value: Any
+) -> None:
+    folder = heads.write_sparse_encoder(tmp_path / "model", model_type)
+    check(folder)
+    monkeypatch.setitem(MASKED_LM_HEADS, model_type, _with(name, value)(MASKED_LM_HEADS[model_type]))
+    with pytest.raises(VerificationError, match="serving_default"):
+        check(folder)
