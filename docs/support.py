@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import sentence_transformers  # noqa: F401  # before TensorFlow: their copies of LLVM abort in the other order
+
+from fixtures.popular import popular_table
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
@@ -13,11 +16,15 @@ from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.pooling import POOLING_MODES
 from tf_exporter.published import LAYOUTS
+from tf_exporter.routes import ROUTERS
 from tf_exporter.tokenizers.spec import MODELS, NORMALIZERS, PRE_TOKENIZERS
 from tf_exporter.tokenizers.templates import POST_PROCESSORS
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 START, END = "<!-- supported: made by `make readme` -->", "<!-- supported: end -->"
+POPULAR_START, POPULAR_END = "<!-- popular: made by `make readme` -->", "<!-- popular: end -->"
+PARITY_START, PARITY_END = "<!-- parity: made by `make sweep-models` -->", "<!-- parity: end -->"
+PARITY = README.parent / "tests" / "parity.json"
 SWEEP_START, SWEEP_END = "<!-- sweep: made by `make sweep` -->", "<!-- sweep: end -->"
 RATCHET = README.parent / "tests" / "ratchet.json"
 TRAINED = "trained: "
@@ -35,7 +42,7 @@ def table() -> str:
         "cross-encoders that classify": _names(*sorted(CLASSIFICATION_HEADS)),
         "cross-encoders by the next token (`LogitScore`)": _names(*sorted(CAUSAL_LM_HEADS)),
         "masked language models, for SPLADE": _names(*sorted(MASKED_LM_HEADS)),
-        "modules": _names("Transformer", *sorted(MODULES)),
+        "modules": _names(*sorted(MODULES), *ROUTERS),
         "pooling modes, alone or concatenated": _names(*POOLING_MODES),
         "Dense activations (`torch.nn`)": _names(*sorted([*TORCH_ACTIVATIONS, "PReLU"])),
         "encoder activations": _names(*sorted(TRANSFORMERS_ACTIVATIONS)),
@@ -64,9 +71,23 @@ def sweep_table() -> str:
     return "\n".join(lines)
 
 
+def parity_table() -> str:
+    """Markdown rows of what `make sweep-models` last compared."""
+    lines = ["| architecture | models | embeddings | largest difference |", "|---|---|---|---|"]
+    for name, found in sorted(json.loads(PARITY.read_text(encoding="utf-8")).items()):
+        lines.append(f"| `{name}` | {found['models']} | {found['embeddings']:,} | {found['max_abs_difference']:.1e} |")
+    return "\n".join(lines)
+
+
 def updated(readme: str) -> str:
     """The README with its tables made anew."""
-    for start, end, content in ((START, END, table()), (SWEEP_START, SWEEP_END, sweep_table())):
+    parts = (
+        (START, END, table()),
+        (POPULAR_START, POPULAR_END, popular_table()),
+        (PARITY_START, PARITY_END, parity_table()),
+        (SWEEP_START, SWEEP_END, sweep_table()),
+    )
+    for start, end, content in parts:
         before, _, rest = readme.partition(start)
         _, _, after = rest.partition(end)
         readme = f"{before}{start}\n\n{content}\n\n{end}{after}"

@@ -38,6 +38,10 @@ def reference(folder: Path, **options: Any) -> SentenceTransformer:
     return SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32}, **options)
 
 
+SINGLES = 12
+"""How many texts `difference` also compares one by one."""
+
+
 class InProcessReference:
     """As `tf_exporter.reference.Reference`, without a process of its own: tests have torch loaded already."""
 
@@ -70,12 +74,12 @@ def difference(folder: Path, texts: list[str], prompt: str = "", **options: Any)
     encoder, model = build(folder, **options), reference(folder)
     leaks = encoder.pipelines[""].pads_leak
     expected = model.encode(texts, prompt=prompt, batch_size=1 if leaks else 32)
-    singles = np.concatenate([model.encode([text], prompt=prompt) for text in texts[:12]])
+    singles = np.concatenate([model.encode([text], prompt=prompt) for text in texts[:SINGLES]])
     found = embed(encoder, texts, prompt)
     assert np.isfinite(found).all()
     return max(
         float(np.abs(found - expected).max()),
-        float(np.abs(embed(encoder, texts[:12], prompt, batch_size=1) - singles).max()),
+        float(np.abs(embed(encoder, texts[:SINGLES], prompt, batch_size=1) - singles).max()),
     )
 
 

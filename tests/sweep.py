@@ -20,13 +20,13 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import sentence_transformers  # noqa: F401  # before TensorFlow, see conftest.py
 
-from docs.support import RATCHET, README, TRAINED, updated
+from docs.support import PARITY, RATCHET, README, TRAINED, updated
 from fixtures.large import large_tokenizer
 from fixtures.real import REAL_TOKENIZERS, SHARED, real_tokenizer
 from fixtures.tokenizers import random_texts, random_tokenizer
 from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
-from tests.helpers import tokenizer_function
-from tests.test_parity import POOLINGS, check_combination
+from tests.helpers import SINGLES, tokenizer_function
+from tests.test_parity import POOLINGS, TEXTS, check_combination
 from tests.test_tokenizer import read_texts
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.progress import progress
@@ -109,29 +109,43 @@ def sweep_tokenizers() -> dict[str, dict[str, int]]:
     return {row: rows[row] for row in dict.fromkeys(name if ops == "core" else f"{name}, {ops}" for name, ops, _ in todo)}
 
 
+def compare_models(model_type: str) -> tuple[str, int, float, list[str]]:
+    """Every pooling and head on one architecture, in the new and, where it can say the same, the old layout."""
+    worst, count, failures = 0.0, 0, []
+    for pooling in POOLINGS:
+        for kind in range(HEADS):
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    worst = max(worst, check_combination(Path(folder), model_type, pooling, kind, seed=kind + 1))
+                except AssertionError as error:
+                    failures.append(f"{model_type} {pooling} heads {kind}: {error}")
+            count += 1
+    return model_type, count, worst, failures
+
+
 def sweep_models() -> int:
-    """Architecture × pooling × heads, each in the new and, where it can say the same, the old layout; failures."""
-    failures = 0
-    for model_type in ENCODERS:
-        worst = count = 0.0
-        with progress(f"models: {model_type}", len(POOLINGS) * HEADS, quiet=False) as bar:
-            for pooling in POOLINGS:
-                for kind in range(HEADS):
-                    with tempfile.TemporaryDirectory() as folder:
-                        try:
-                            worst = max(worst, check_combination(Path(folder), model_type, pooling, kind, seed=kind + 1))
-                        except AssertionError as error:
-                            failures += 1
-                            print(f"{model_type} {pooling} heads {kind}: {error}", flush=True)
-                    count += 1
-                    bar.update(1)
-        print(f"{model_type:12} {count:.0f} models × 76 embeddings: max abs difference {worst:.1e}", flush=True)
-    return failures
+    """All architectures; writes the table of the README and gives the number of failures."""
+    found, failed = {}, 0
+    with get_context("spawn").Pool(2, maxtasksperchild=1) as pool, progress("models", len(ENCODERS), quiet=False) as bar:
+        for model_type, count, worst, failures in pool.imap_unordered(compare_models, ENCODERS):
+            embeddings = count * (len(TEXTS) + SINGLES)
+            found[model_type] = {"models": count, "embeddings": embeddings, "max_abs_difference": worst}
+            failed += len(failures)
+            print("\n".join([*failures, f"{model_type:20} {count} models, max abs difference {worst:.1e}"]), flush=True)
+            bar.update(1)
+    if not failed:
+        PARITY.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n", encoding="utf-8")
+        README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    return failed
 
 
 def main() -> int:
-    """All of it; the exit code is 1 where an answer differed that did not before. `--tokenizers` leaves the models out."""
+    """All of it; the exit code is 1 where an answer differed that did not before. `--tokenizers` leaves the models out, `--models` the rest."""
     started = time.monotonic()
+    if "--models" in sys.argv:
+        failures = sweep_models()
+        print(f"{failures} differences in {time.monotonic() - started:.0f} s")
+        return int(failures > 0)
     before = json.loads(RATCHET.read_text(encoding="utf-8")) if RATCHET.is_file() else {}
     rows = sweep_tokenizers()
     for row, found in rows.items():

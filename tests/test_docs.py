@@ -18,7 +18,7 @@ def test_support_table_is_up_to_date() -> None:
 
 def test_make_targets_exist() -> None:
     makefile = (README.parent / "Makefile").read_text()
-    for target in set(re.findall(r"`make (\w+)`", README.read_text(encoding="utf-8"))):
+    for target in set(re.findall(r"`make ([\w-]+)`", README.read_text(encoding="utf-8"))):
         assert f"\n{target}:" in makefile, target
 
 
