@@ -63,7 +63,9 @@ class Transformer(tf.Module):
         pairs = spec.task == "sequence-classification"
         if pairs and self.tokenizer_spec.padding_side == "left":
             raise UnsupportedError("tokenizer_config.json", "padding_side", "left", "right, as the first token is classified")
-        self._check_ids(self.tokenizer_spec, self.tokenizer_spec.pair if pairs else self.tokenizer_spec.single, spec)
+        dimensions["input_ids"] = 1 + self._check_ids(
+            self.tokenizer_spec, self.tokenizer_spec.pair if pairs else self.tokenizer_spec.single, spec
+        )
         self.hf_tokenizer = hf_tokenizer
         self.tokenizer = TokenizerGraph(self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops)
         self._output = spec.output
@@ -92,8 +94,8 @@ class Transformer(tf.Module):
             raise UnsupportedError("sentence_bert_config.json", key, length, supported)
         return length
 
-    def _check_ids(self, tokenizer: TokenizerSpec, template: Template, spec: TransformerSpec) -> None:
-        """Refuses a tokenizer whose ids the encoder has no rows for."""
+    def _check_ids(self, tokenizer: TokenizerSpec, template: Template, spec: TransformerSpec) -> int:
+        """The highest id; refuses a tokenizer whose ids the encoder has no rows for."""
         file = spec.encoder_config.file
         ids = {*tokenizer.model.vocab.values(), tokenizer.pad_id, *(token.id for token in tokenizer.added_tokens)}
         highest = max({*ids, *template.special_ids})
@@ -106,6 +108,7 @@ class Transformer(tf.Module):
         if tokenizer.max_length is not None and tokenizer.max_length < template.added:
             supported = f"at least the {template.added} special tokens"
             raise UnsupportedError("sentence_bert_config.json", "max_seq_length", tokenizer.max_length, supported)
+        return highest
 
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids, mask and segments → `token_embeddings` [batch, length, hidden], or the head's output."""
