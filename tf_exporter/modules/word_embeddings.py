@@ -41,7 +41,8 @@ class WordEmbeddings(tf.Module):
         if kind not in _TOKENIZERS:
             raise file.unsupported("tokenizer_class", _TOKENIZERS)
         file.take("update_embeddings", bool)  # of training
-        max_length = _read_max_length(file) if options.max_seq_length is None else options.max_seq_length
+        saved = _read_max_length(file)
+        max_length = saved if options.max_seq_length is None else options.max_seq_length
         file.finish()
         if kind == "WhitespaceTokenizer":
             self._white_space(source, spec.folder, options, max_length)

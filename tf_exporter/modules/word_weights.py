@@ -12,6 +12,8 @@ from tf_exporter.modules.features import Dimensions, Features
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def read_vocab(file: ConfigFile) -> list[str]:
     """`vocab`: a list, or an object whose keys count in their order, as saved of a transformers tokenizer."""
@@ -27,7 +29,7 @@ def read_word_weights(file: ConfigFile, vocab: list[str], *, required: bool) -> 
     unknown = file.take("unknown_word_weight", (int, float), 1)
     for word, weight in (*weights.items(), (None, unknown)):
         number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-        if not number or not math.isfinite(weight) or abs(weight) > np.finfo(np.float32).max:
+        if not number or not math.isfinite(weight) or abs(weight) > _LARGEST:
             key = "unknown_word_weight" if word is None else "word_weights"
             raise file.unsupported(key, "finite numbers")
     return np.array([weights.get(word, weights.get(word.lower(), unknown)) for word in vocab], np.float32)
