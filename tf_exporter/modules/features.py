@@ -13,12 +13,14 @@ from tf_exporter.source import ConfigFile
 Features = dict[str, tf.Tensor]
 """`input_ids`, `attention_mask`, `token_type_ids` int32 [batch, length]; `prompt_length` int32 [];
 `token_embeddings` float32 [batch, length, hidden]; `sentence_embedding` float32 [batch, dim];
-`scores` float32 [batch, labels]; of words also `sentence_lengths` int32 [batch], `token_weights_sum` float32 [batch]."""
+`scores` float32 [batch, labels]; of words also `sentence_lengths` int32 [batch], `token_weights_sum` float32 [batch];
+of an encoder that gives its layers, `all_layer_embeddings` float32 [layers, batch, length, hidden]."""
 
 Module = Callable[[Features], Features]
 
-NO_EMBEDDINGS = ("input_ids", "sentence_lengths", "cls_token_embeddings")
-"""Features that modules ask for by the side: how many ids there may be; lengths in tokens; WordEmbeddings' empty place."""
+NO_EMBEDDINGS = ("input_ids", "sentence_lengths", "cls_token_embeddings", "all_layer_embeddings")
+"""Features that modules ask for by the side: how many ids there may be; lengths in tokens; WordEmbeddings' empty place;
+how many layers an encoder gives, with what goes into the first."""
 EMBEDDINGS = ("sentence_embedding", "token_embeddings", "scores")
 """Features a module can be told to read or write."""
 
@@ -38,7 +40,7 @@ class Options:
 class Dimensions(dict[str, int]):
     """The width of each embedding the modules before have made; a module reads and updates it when it is built.
 
-    Of `NO_EMBEDDINGS`: the number of ids, else 0.
+    Of `NO_EMBEDDINGS`: the number of ids, or of layers; else 0.
     """
 
     def of(self, file: ConfigFile, key: str, name: str) -> int:

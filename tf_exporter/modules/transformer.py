@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ from tf_exporter.errors import UnsupportedError
 from tf_exporter.heads import HEADS
 from tf_exporter.modules.features import Dimensions, Features, Options
 from tf_exporter.progress import progress
-from tf_exporter.source import ModelSource
+from tf_exporter.source import ConfigFile, ModelSource
 from tf_exporter.tokenizers.loading import UNLIMITED, load_tokenizer
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
@@ -41,7 +41,8 @@ class Transformer(tf.Module):
         weights = open_weights(source, spec.folder, shards=True).without_prefix(kind.prefix)
         with progress("weights", len(weights), options.quiet) as bar:
             weights.on_take = bar.update
-            self.encoder = kind(spec.encoder_config, weights)
+            config, self._collects = _collecting(kind, spec)
+            self.encoder: Any = kind(config, weights)
             head = HEADS[spec.task].get(spec.model_type)
             if head is None:
                 supported = f"{spec.task} for {', '.join(HEADS[spec.task])}"
@@ -70,6 +71,8 @@ class Transformer(tf.Module):
         self.tokenizer = TokenizerGraph(self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops)
         self._output = spec.output
         dimensions[spec.output] = self.head.width
+        if self._collects:
+            dimensions["all_layer_embeddings"] = len(self.encoder.layers) + 1
         self.micro_batch_tokens = options.micro_batch_tokens
         if spec.task == "fill-mask":
             self.micro_batch_tokens = min(self.micro_batch_tokens, max(1, _LARGEST_LOGITS // self.head.width))
@@ -116,5 +119,22 @@ class Transformer(tf.Module):
         if not self.tokenizer_spec.has_token_type_ids:
             types = tf.zeros_like(types)
         mask = features["attention_mask"]
-        tokens = self.encoder(features["input_ids"], mask, types)
+        if self._collects:
+            inputs: list[tf.Tensor] = []
+            tokens = self.encoder(features["input_ids"], mask, types, inputs)
+            layers = tf.stack([*(tf.reshape(x, tf.shape(tokens)) for x in inputs), tokens])
+            features = {**features, "all_layer_embeddings": layers}
+        else:
+            tokens = self.encoder(features["input_ids"], mask, types)
         return {**features, self._output: self.head(tokens, mask)}
+
+
+def _collecting(kind: Any, spec: TransformerSpec) -> tuple[ConfigFile, bool]:
+    """The encoder's config, and whether what goes into each layer is asked for, which is then no longer in the config."""
+    file = spec.encoder_config
+    if file.values.get("output_hidden_states") is not True:
+        return file, False
+    if not getattr(kind, "collects_layers", False) or spec.task != "feature-extraction":
+        supported = "False; layers are given of bert and its relatives without a head alone"
+        raise UnsupportedError(file.file, "output_hidden_states", True, supported)
+    return ConfigFile(file.file, {key: value for key, value in file.values.items() if key != "output_hidden_states"}), True
