@@ -140,7 +140,7 @@ def sweep_models() -> int:
 
 
 def main() -> int:
-    """All of it; the exit code is 1 where an answer differed that did not before. `--tokenizers` leaves the models out, `--models` the rest."""
+    """All of it, or only `--tokenizers` or `--models`; the exit code is 1 where an answer differed that did not before."""
     started = time.monotonic()
     if "--models" in sys.argv:
         failures = sweep_models()

@@ -37,7 +37,9 @@ class Pipeline(tf.Module):
         self._most_rows: int | None = getattr(self.first, "most_rows", None)
         self.pads_leak = any(module.pads_leak for module in modules if hasattr(module, "pads_leak"))
         """Whether padding changes what the reference makes of a text; never what we make of it."""
-        self.needs_prompt_length = any(isinstance(module, Pooling) and not module.includes_prompt for module in self.others)
+        self.needs_prompt_length = getattr(self.first, "counts_prompt", True) and any(
+            isinstance(module, Pooling) and not module.includes_prompt for module in self.others
+        )
 
     def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """Rows in order of length, some thousand tokens at a time, each slice padded to its own longest: float32 [batch, dim].

@@ -71,6 +71,10 @@ _WORDS = (
 ).split()
 
 
+_LONGEST = 2**16
+"""Words of a text; of a limit above it, which word embeddings have to have some limit, no text is made."""
+
+
 def decoded(text: bytes) -> str:
     """What the reference gets for bytes that may be invalid."""
     return text.decode("utf-8", errors="replace")
@@ -88,7 +92,7 @@ def quick_texts(max_length: int | None, added: int, tokens: Sequence[str]) -> li
     for token in tokens[:40]:
         texts += [token, f"a{token}b", f" {token} ", f"x {token}{token}, y", token[:-1], token.upper()]
     texts += ["x" * length for length in (99, 100, 101, 102, 1000)]
-    limit = 512 if max_length is None else max_length
+    limit = 512 if max_length is None or max_length > _LONGEST else max_length
     for length in {limit - added - 1, limit - added, limit - added + 1, limit * 2}:
         texts.append(" ".join(["a"] * max(length, 0)))
     texts += [words(random_, count) for count in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377) for _ in range(3)]

@@ -9,7 +9,7 @@ from tf_exporter.activations import TORCH_MODULES
 from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.modules import MODULES
 from tf_exporter.routes import ONE_ROUTE, ROUTERS, Routes, module_kind, read_routes
-from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.source import CONFIG_LIMIT, TOKENIZER_LIMIT, ConfigFile, ModelSource
 from tf_exporter.transformer_spec import TransformerSpec, first_config, read_length, read_transformer
 
 SENTENCE_TRANSFORMER, SPARSE_ENCODER, CROSS_ENCODER = KINDS = ("SentenceTransformer", "SparseEncoder", "CrossEncoder")
@@ -22,6 +22,8 @@ _CONFIG_NAMES = {
 _TRANSFORMERS = {"Transformer": "feature-extraction", "MLMTransformer": "fill-mask"}
 """Kind → transformer_task, where its config has none."""
 _WITHOUT_CONFIG = ("Dropout", "Normalize")
+_VOCABULARIES = ("BoW", "WordWeights")
+"""Modules whose config lists all words."""
 _FORWARD_KWARGS = {"Router": ["task", "modality"], "Asym": ["task", "modality"], "SparseAutoEncoder": ["max_active_dims"]}
 """`kwargs` of a module in modules.json: what may be passed to it, which only the caller of the reference decides."""
 
@@ -107,6 +109,8 @@ def read_model(source: ModelSource) -> ModelSpec:
     for modules_ in pipelines.values():
         _check_order(modules_)
     first = next(iter(pipelines.values()))
+    if settings["kind"] == CROSS_ENCODER and any(modules_[0].transformer is None for modules_ in pipelines.values()):
+        raise UnsupportedError("modules.json", "[0].type", first[0].kind, "Transformer, where pairs of texts are scored")
     labels = _read_labels(first)
     if settings["kind"] == CROSS_ENCODER and settings["activation_fn"] is None and first[0].transformer is not None:
         settings["activation_fn"] = _plain_activation(first[0].transformer.encoder_config)
@@ -231,7 +235,8 @@ def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: st
     name = at + _CONFIG_NAMES.get(kind, "config.json")
     if kind == "StaticEmbedding" or (kind in _WITHOUT_CONFIG and not source.exists(name)):
         return ModuleSpec(kind, folder, ConfigFile(name, {}))
-    return ModuleSpec(kind, folder, ConfigFile(name, source.read_object(name)))
+    limit = TOKENIZER_LIMIT if kind in _VOCABULARIES else CONFIG_LIMIT
+    return ModuleSpec(kind, folder, ConfigFile(name, source.read_object(name, limit)))
 
 
 def _read_model_config(source: ModelSource) -> dict[str, Any]:

@@ -252,11 +252,16 @@ def compare(found: np.ndarray, expected: np.ndarray, texts: Sequence[str], atol:
     scores = found.ndim == 1
     if scores:
         found, expected = found[:, np.newaxis], expected[:, np.newaxis]
-    difference = np.abs(found.astype(np.float64) - expected).max(axis=1)
-    lengths = np.linalg.norm(found.astype(np.float64), axis=1) * np.linalg.norm(expected.astype(np.float64), axis=1)
-    products = (found.astype(np.float64) * expected).sum(axis=1)
-    # Two zero vectors are equal; a zero vector and another one are not.
-    cosine = np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1.0), difference == 0)
+    # Of a text without words, the maximum over words is −∞ in the reference and here; its difference is none.
+    infinite = np.isinf(expected) & (found == expected)
+    found, expected = np.where(infinite, 0, found), np.where(infinite, 0, expected)
+    found = found.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(found - expected).max(axis=1)
+        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected.astype(np.float64), axis=1)
+        products = (found * expected).sum(axis=1)
+        # Two zero vectors are equal; a zero vector and another one are not.
+        cosine = np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1.0), difference == 0)
     fine = (difference <= atol) & (scores | (cosine >= MIN_COSINE))
     if not fine.all():
         row = int(fine.argmin())

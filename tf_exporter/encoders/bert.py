@@ -50,6 +50,7 @@ class Bert(tf.Module):
 
     config_class: type[BertConfig] = BertConfig
     prefix = "bert"
+    collects_layers = True
     unused: tuple[str, ...] = UNUSED
 
     def __init__(self, file: ConfigFile, weights: Weights):
@@ -91,12 +92,23 @@ class Bert(tf.Module):
         x = self.embeddings_norm(tf.reshape(x, [tf.size(input_ids), x.shape[-1]]))
         return x if self.embeddings_project is None else self.embeddings_project(x)
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
-        """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
+    def __call__(
+        self,
+        input_ids: tf.Tensor,
+        attention_mask: tf.Tensor,
+        token_type_ids: tf.Tensor,
+        inputs: list[tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """int32 [batch, length] each → float32 [batch, length, hidden_size].
+
+        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
+        """
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.embedded(input_ids, token_type_ids)
         bias = padding_bias(attention_mask)
         for layer in self.layers:
+            if inputs is not None:
+                inputs.append(x)
             x = layer(x, bias, batch, length)
         return tf.reshape(x, [batch, length, self.hidden_size])
 

@@ -63,13 +63,21 @@ class ConvBert(Bert):
         config = self.config
         return [MixedLayer(weights, f"encoder.layer.{index}", config, act) for index in range(config.num_hidden_layers)]
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self,
+        input_ids: tf.Tensor,
+        attention_mask: tf.Tensor,
+        token_type_ids: tf.Tensor,
+        inputs: list[tf.Tensor] | None = None,
+    ) -> tf.Tensor:
         """As in `Bert`."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.embedded(input_ids, token_type_ids)
         bias = padding_bias(attention_mask)
         present = tf.reshape(tf.cast(attention_mask, tf.float32), [batch * length, 1])
         for layer in self.layers:
+            if inputs is not None:
+                inputs.append(x)
             x = layer(x, bias, present, batch, length)
         return tf.reshape(x, [batch, length, self.hidden_size])
 

@@ -37,6 +37,7 @@ class DistilBert(tf.Module):
 
     config_class = DistilBertConfig
     prefix = "distilbert"
+    collects_layers = True
     unused = (
         r"(.*\.)?embeddings\.position_ids",
         r"vocab_(transform|layer_norm|projector)\..*",
@@ -70,12 +71,23 @@ class DistilBert(tf.Module):
         """As in `Bert`."""
         return True
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
-        """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
+    def __call__(
+        self,
+        input_ids: tf.Tensor,
+        attention_mask: tf.Tensor,
+        token_type_ids: tf.Tensor,
+        inputs: list[tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size].
+
+        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
+        """
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.word_embeddings(input_ids) + self.position_embeddings.weight[:length]
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
         bias = padding_bias(attention_mask)
         for layer in self.layers:
+            if inputs is not None:
+                inputs.append(x)
             x = layer(x, bias, batch, length)
         return tf.reshape(x, [batch, length, self.hidden_size])

@@ -33,6 +33,7 @@ class MPNet(tf.Module):
 
     config_class = MPNetConfig
     prefix = "mpnet"
+    collects_layers = True
     unused = (r"(.*\.)?embeddings\.position_ids", r"pooler\..*", r"lm_head\..*", r"classifier\..*", r"qa_outputs\..*")
 
     def __init__(self, file: ConfigFile, weights: Weights):
@@ -59,13 +60,24 @@ class MPNet(tf.Module):
         """As in `Bert`."""
         return pad_id != _PADDING_INDEX
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
-        """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
+    def __call__(
+        self,
+        input_ids: tf.Tensor,
+        attention_mask: tf.Tensor,
+        token_type_ids: tf.Tensor,
+        inputs: list[tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size].
+
+        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
+        """
         batch, length = tf.unstack(tf.shape(input_ids))
         positions = self.position_embeddings(positions_of_tokens(input_ids, _PADDING_INDEX))
         x = self.word_embeddings(input_ids) + positions
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
         bias = self.relative_attention_bias(length) + padding_bias(attention_mask)
         for layer in self.layers:
+            if inputs is not None:
+                inputs.append(x)
             x = layer(x, bias, batch, length)
         return tf.reshape(x, [batch, length, self.hidden_size])

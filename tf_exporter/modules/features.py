@@ -13,10 +13,15 @@ from tf_exporter.source import ConfigFile
 Features = dict[str, tf.Tensor]
 """`input_ids`, `attention_mask`, `token_type_ids` int32 [batch, length]; `prompt_length` int32 [];
 `token_embeddings` float32 [batch, length, hidden]; `sentence_embedding` float32 [batch, dim];
-`causal_logits` float32 [batch, 1, vocab]; `scores` float32 [batch, labels]."""
+`causal_logits` float32 [batch, 1, vocab]; `scores` float32 [batch, labels];
+of words also `sentence_lengths` int32 [batch], `token_weights_sum` float32 [batch];
+of an encoder that gives its layers, `all_layer_embeddings` float32 [layers, batch, length, hidden]."""
 
 Module = Callable[[Features], Features]
 
+NO_EMBEDDINGS = ("input_ids", "sentence_lengths", "cls_token_embeddings", "all_layer_embeddings")
+"""Features that modules ask for by the side: how many ids there may be; lengths in tokens; WordEmbeddings' empty place;
+how many layers an encoder gives, with what goes into the first."""
 EMBEDDINGS = ("sentence_embedding", "token_embeddings", "scores")
 """Features a module can be told to read or write."""
 
@@ -34,12 +39,17 @@ class Options:
 
 
 class Dimensions(dict[str, int]):
-    """The width of each embedding the modules before have made; a module reads and updates it when it is built."""
+    """The width of each embedding the modules before have made; a module reads and updates it when it is built.
+
+    Of `NO_EMBEDDINGS`: the number of ids, or of layers; else 0.
+    """
 
     def of(self, file: ConfigFile, key: str, name: str) -> int:
         """The width of feature `name`; refuses a feature no module before has made."""
-        if name not in self:
-            raise UnsupportedError(file.file, key, name, self.keys() or "nothing: no module before makes an embedding")
+        if name not in self or name in NO_EMBEDDINGS:
+            raise UnsupportedError(
+                file.file, key, name, self.keys() - {*NO_EMBEDDINGS} or "nothing: no module before makes an embedding"
+            )
         return self[name]
 
 
@@ -57,3 +67,12 @@ def check_width(file: ConfigFile, key: str, value: int, expected: int) -> None:
     """Refuses a width in a config that is not what the modules before make."""
     if value != expected:
         raise UnsupportedError(file.file, key, value, f"{expected}, the width of what comes in")
+
+
+def read_renamed_width(file: ConfigFile, key: str, old: str, dimensions: Dimensions) -> int:
+    """The width of `token_embeddings`, under today's key or its old one; the reference drops the old one beside today's."""
+    width = dimensions.of(file, "type", "token_embeddings")
+    asked = file.take(old, int)
+    asked = asked if key not in file and old in file else file.take(key, int, required=True)
+    check_width(file, key if key in file else old, asked, width)
+    return width

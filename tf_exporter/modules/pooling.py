@@ -19,12 +19,17 @@ def _first(mask: tf.Tensor) -> tf.Tensor:
     return tf.argmax(mask, axis=1, output_type=tf.int32)
 
 
-def _cls(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+def _cls(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor, weights_sum: tf.Tensor | None) -> tf.Tensor:
     return tf.gather(tokens, _first(mask), batch_dims=1)
 
 
-def _max(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+def _max(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor, weights_sum: tf.Tensor | None) -> tf.Tensor:
     return tf.reduce_max(tf.where(mask[:, :, tf.newaxis] > 0, tokens, float("-inf")), axis=1)
+
+
+def _denominator(count: tf.Tensor, weights_sum: tf.Tensor | None) -> tf.Tensor:
+    """float32 [batch, 1]: WordWeights' sum goes before the number of tokens, or of their weights by place."""
+    return tf.maximum(count if weights_sum is None else weights_sum[:, tf.newaxis], _SMALLEST_COUNT)
 
 
 def _sum_and_count(tokens: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -32,30 +37,30 @@ def _sum_and_count(tokens: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     return tf.reduce_sum(tokens * weights, axis=1), tf.maximum(tf.reduce_sum(weights, axis=1), _SMALLEST_COUNT)
 
 
-def _mean(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+def _mean(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor, weights_sum: tf.Tensor | None) -> tf.Tensor:
     total, count = _sum_and_count(tokens, mask)
-    return total / count
+    return total / _denominator(count, weights_sum)
 
 
-def _mean_sqrt_len(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+def _mean_sqrt_len(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor, weights_sum: tf.Tensor | None) -> tf.Tensor:
     total, count = _sum_and_count(tokens, mask)
-    return total / tf.sqrt(count)
+    return total / tf.sqrt(_denominator(count, weights_sum))
 
 
-def _weighted_mean(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+def _weighted_mean(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor, weights_sum: tf.Tensor | None) -> tf.Tensor:
     # Weights 1, 2, … from the first token, a prompt's tokens counted even where they are left out.
     place = tf.range(1, tf.shape(mask)[1] + 1)[tf.newaxis, :] - _first(original_mask)[:, tf.newaxis]
     weights = tf.cast(mask * place, tf.float32)[:, :, tf.newaxis]
-    return tf.reduce_sum(tokens * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), _SMALLEST_COUNT)
+    return tf.reduce_sum(tokens * weights, axis=1) / _denominator(tf.reduce_sum(weights, axis=1), weights_sum)
 
 
-def _last_token(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor) -> tf.Tensor:
+def _last_token(tokens: tf.Tensor, mask: tf.Tensor, original_mask: tf.Tensor, weights_sum: tf.Tensor | None) -> tf.Tensor:
     last = tf.shape(mask)[1] - 1 - tf.argmax(tf.reverse(mask, [1]), axis=1, output_type=tf.int32)
     present = tf.cast(tf.reduce_max(mask, axis=1), tf.float32)[:, tf.newaxis]
     return tf.gather(tokens, last, batch_dims=1) * present
 
 
-POOLING_MODES: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
+POOLING_MODES: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None], tf.Tensor]] = {
     "cls": _cls,
     "max": _max,
     "mean": _mean,
@@ -63,7 +68,8 @@ POOLING_MODES: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]]
     "weightedmean": _weighted_mean,
     "lasttoken": _last_token,
 }
-"""float32 tokens [batch, length, width], int32 mask, and the mask before a prompt was left out → [batch, width]."""
+"""float32 tokens [batch, length, width], int32 mask, the mask before a prompt was left out, and the sum of the words'
+weights [batch] behind WordWeights → [batch, width]."""
 
 _LEGACY_KEYS = {
     "pooling_mode_cls_token": "cls",
@@ -105,6 +111,9 @@ class Pooling:
         if key == "embedding_dimension" and "word_embedding_dimension" in file:
             check_width(file, "word_embedding_dimension", file.take("word_embedding_dimension", int), width)
         self.modes = _read_modes(file)
+        if "cls" in self.modes and "cls_token_embeddings" in dimensions:
+            # Where WordEmbeddings has nothing, and the reference fails.
+            raise UnsupportedError(file.file, "pooling_mode", "cls", "any other mode, behind WordEmbeddings")
         self.includes_prompt = file.take("include_prompt", bool, True)
         file.finish()
         dimensions["sentence_embedding"] = width * len(self.modes)
@@ -116,5 +125,6 @@ class Pooling:
         if not self.includes_prompt and "prompt_length" in features:
             place = tf.range(tf.shape(mask)[1])[tf.newaxis, :]
             mask *= tf.cast(place >= (_first(mask) + features["prompt_length"])[:, tf.newaxis], tf.int32)
-        pooled = [POOLING_MODES[mode](tokens, mask, original_mask) for mode in self.modes]
+        weights_sum = features.get("token_weights_sum")
+        pooled = [POOLING_MODES[mode](tokens, mask, original_mask, weights_sum) for mode in self.modes]
         return {**features, "sentence_embedding": tf.concat(pooled, axis=-1)}

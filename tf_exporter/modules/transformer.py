@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -41,7 +41,8 @@ class Transformer(tf.Module):
         weights = open_weights(source, spec.folder, shards=True).without_prefix(kind.prefix)
         with progress("weights", len(weights), options.quiet) as bar:
             weights.on_take = bar.update
-            self.encoder = kind(spec.encoder_config, weights)
+            config, self._collects = _collecting(kind, spec)
+            self.encoder: Any = kind(config, weights)
             head = HEADS[spec.task].get(spec.model_type)
             if head is None:
                 supported = f"{spec.task} for {', '.join(HEADS[spec.task])}"
@@ -62,11 +63,14 @@ class Transformer(tf.Module):
             raise UnsupportedError("tokenizer_config.json", "padding_side", "left", supported)
         self._check_padding(spec.encoder_config.file)
         pairs = spec.task in ("sequence-classification", "text-generation")
-        self._check_ids(self.tokenizer_spec, self.tokenizer_spec.pair if pairs else self.tokenizer_spec.single, spec)
+        template = self.tokenizer_spec.pair if pairs else self.tokenizer_spec.single
+        dimensions["input_ids"] = 1 + self._check_ids(self.tokenizer_spec, template, spec)
         self.hf_tokenizer = hf_tokenizer
         self.tokenizer = TokenizerGraph(self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops)
         self._output = spec.output
         dimensions[spec.output] = self.head.width
+        if self._collects:
+            dimensions["all_layer_embeddings"] = len(self.encoder.layers) + 1
         self.micro_batch_tokens = options.micro_batch_tokens
         most = max(1, _LARGEST_LOGITS // self.head.width)
         self.most_rows = most if spec.task == "text-generation" else None
@@ -103,8 +107,8 @@ class Transformer(tf.Module):
             raise UnsupportedError("sentence_bert_config.json", key, length, supported)
         return length
 
-    def _check_ids(self, tokenizer: TokenizerSpec, template: Template, spec: TransformerSpec) -> None:
-        """Refuses a tokenizer whose ids the encoder has no rows for."""
+    def _check_ids(self, tokenizer: TokenizerSpec, template: Template, spec: TransformerSpec) -> int:
+        """The highest id; refuses a tokenizer whose ids the encoder has no rows for."""
         file = spec.encoder_config.file
         ids = {*tokenizer.model.vocab.values(), tokenizer.pad_id, *(token.id for token in tokenizer.added_tokens)}
         highest = max({*ids, *template.special_ids})
@@ -117,6 +121,7 @@ class Transformer(tf.Module):
         if tokenizer.max_length is not None and tokenizer.max_length < template.added:
             supported = f"at least the {template.added} special tokens"
             raise UnsupportedError("sentence_bert_config.json", "max_seq_length", tokenizer.max_length, supported)
+        return highest
 
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids, mask and segments → `token_embeddings` [batch, length, hidden], or the head's output."""
@@ -124,5 +129,22 @@ class Transformer(tf.Module):
         if not self.tokenizer_spec.has_token_type_ids:
             types = tf.zeros_like(types)
         mask = features["attention_mask"]
-        tokens = self.encoder(features["input_ids"], mask, types)
+        if self._collects:
+            inputs: list[tf.Tensor] = []
+            tokens = self.encoder(features["input_ids"], mask, types, inputs)
+            layers = tf.stack([*(tf.reshape(x, tf.shape(tokens)) for x in inputs), tokens])
+            features = {**features, "all_layer_embeddings": layers}
+        else:
+            tokens = self.encoder(features["input_ids"], mask, types)
         return {**features, self._output: self.head(tokens, mask, features["input_ids"])}
+
+
+def _collecting(kind: Any, spec: TransformerSpec) -> tuple[ConfigFile, bool]:
+    """The encoder's config, and whether what goes into each layer is asked for, which is then no longer in the config."""
+    file = spec.encoder_config
+    if file.values.get("output_hidden_states") is not True:
+        return file, False
+    if not getattr(kind, "collects_layers", False) or spec.task != "feature-extraction":
+        supported = "False; layers are given of bert and its relatives without a head alone"
+        raise UnsupportedError(file.file, "output_hidden_states", True, supported)
+    return ConfigFile(file.file, {key: value for key, value in file.values.items() if key != "output_hidden_states"}), True

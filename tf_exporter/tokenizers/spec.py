@@ -113,7 +113,16 @@ class BPESpec:
     ignore_merges: bool
 
 
-ModelSpec = WordPieceSpec | WordLevelSpec | UnigramSpec | BPESpec
+@dataclass(frozen=True)
+class WordsSpec:
+    """sentence-transformers' WhitespaceTokenizer."""
+
+    vocab: dict[str, int]
+    stop_words: frozenset[str]
+    do_lower_case: bool
+
+
+ModelSpec = WordPieceSpec | WordLevelSpec | UnigramSpec | BPESpec | WordsSpec
 
 
 @dataclass(frozen=True)

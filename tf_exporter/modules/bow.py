@@ -1,0 +1,57 @@
+"""BoW: how often each word of a vocabulary is in a text, or whether it is, times its weight, as sentence-transformers 6.2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from tf_exporter.encoders.blocks import variable
+from tf_exporter.errors import UsageError
+from tf_exporter.modules.features import Dimensions, Features, Options
+from tf_exporter.modules.word_embeddings import TOKENS_AT_ONCE, check_ops
+from tf_exporter.modules.word_weights import read_vocab, read_word_weights
+from tf_exporter.source import ModelSource
+from tf_exporter.tokenizers.spec import WordsSpec
+from tf_exporter.tokenizers.words import ListTokenizer, WordTokenizer, word_ids, words_spec
+
+if TYPE_CHECKING:
+    from tf_exporter.spec import ModuleSpec
+
+_LARGEST_SLICE = 2**25
+"""Numbers that the embeddings of a slice of the batch may be."""
+
+
+class BoW(tf.Module):
+    """Texts → ids of words → `sentence_embedding` [batch, vocab]."""
+
+    takes_texts = True
+
+    def __init__(self, source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions):
+        super().__init__()
+        if options.max_seq_length is not None:
+            raise UsageError(f"--max-seq-length {options.max_seq_length}: a BoW model has no such limit")
+        check_ops(options)
+        file = spec.config
+        vocab = [*dict.fromkeys(read_vocab(file))]
+        self.weight = variable(read_word_weights(file, vocab, required=False), "weight")
+        self._counts = file.take("cumulative_term_frequency", bool, True)
+        file.finish()
+        words = WordsSpec({word: id for id, word in enumerate(vocab)}, frozenset(), False)
+        self.tokenizer_spec = words_spec(words, None)
+        self.tokenizer = WordTokenizer(self.tokenizer_spec, words)
+        self.hf_tokenizer = ListTokenizer(word_ids(words), None)
+        self.micro_batch_tokens = min(max(options.micro_batch_tokens, TOKENS_AT_ONCE), max(1, _LARGEST_SLICE // len(vocab)))
+        dimensions["sentence_embedding"] = len(vocab)
+
+    def __call__(self, features: Features) -> Features:
+        """int32 [batch, length] ids and mask → float32 [batch, vocab]."""
+        ids, mask = features["input_ids"], features["attention_mask"]
+        rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, tf.newaxis], tf.shape(ids))
+        places, shape = tf.stack([rows, ids], -1), tf.stack([tf.shape(ids)[0], self.weight.shape[0]])
+        if self._counts:
+            # One weight after the other, as the reference, so that sums are rounded alike.
+            embedding = tf.scatter_nd(places, tf.gather(self.weight, ids) * tf.cast(mask, tf.float32), shape)
+        else:
+            embedding = tf.where(tf.scatter_nd(places, mask, shape) > 0, self.weight, 0.0)
+        return {**features, "sentence_embedding": tf.ensure_shape(embedding, [None, self.weight.shape[0]])}

@@ -1,0 +1,87 @@
+"""LSTM: recurrent layers over the tokens (S. Hochreiter and J. Schmidhuber, 1997), as sentence-transformers 6.2."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.encoders.blocks import variable
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.modules.features import Dimensions, Features, read_renamed_width
+from tf_exporter.source import ConfigFile
+from tf_exporter.weights import Weights
+
+
+class _Layer(tf.Module):
+    """A layer of `torch.nn.LSTM` in one direction or two; the gates are i, f, g, o."""
+
+    def __init__(self, weights: Weights, index: int, features: int, hidden: int, directions: int):
+        super().__init__()
+        names = [f"l{index}{suffix}" for suffix in ("", "_reverse")[:directions]]
+        inputs = [weights.take(f"encoder.weight_ih_{name}", (4 * hidden, features)).T for name in names]
+        states = [weights.take(f"encoder.weight_hh_{name}", (4 * hidden, hidden)).T for name in names]
+        biases = [sum(weights.take(f"encoder.bias_{kind}_{name}", (4 * hidden,)) for kind in ("ih", "hh")) for name in names]
+        self.input = variable(np.stack(inputs), "input")
+        self.state = variable(np.stack(states), "state")
+        self.bias = variable(np.stack(biases)[:, np.newaxis], "bias")
+        self._hidden, self._directions = hidden, directions
+
+    def __call__(self, x: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+        """[batch, length, features] → [batch, length, directions · hidden]; the rest of a row is of no meaning."""
+        batch, length = tf.unstack(tf.shape(x)[:2])
+        both = [x, tf.reverse_sequence(x, lengths, seq_axis=1)][: self._directions]
+        flat = tf.reshape(tf.stack(both), [self._directions, batch * length, x.shape[-1]])
+        gates = tf.reshape(tf.matmul(flat, self.input) + self.bias, [self._directions, batch, length, 4 * self._hidden])
+        steps = tf.transpose(gates, [2, 0, 1, 3])
+        shape = tf.stack([self._directions, batch, self._hidden])
+        start = tf.ensure_shape(tf.zeros(shape), [self._directions, None, self._hidden])
+
+        def step(time: tf.Tensor, h: tf.Tensor, c: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+            i, f, g, o = tf.split(steps[time] + tf.matmul(h, self.state), 4, axis=-1)
+            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+            h = tf.sigmoid(o) * tf.tanh(c)
+            return time + 1, h, c, found.write(time, h)
+
+        *_, found = tf.while_loop(
+            lambda time, *_: time < length,
+            step,
+            (tf.constant(0), start, start, tf.TensorArray(tf.float32, length, element_shape=start.shape)),
+            parallel_iterations=1,
+        )
+        # [length, directions, batch, hidden] → one [batch, length, hidden] for each direction.
+        ways = tf.unstack(tf.transpose(found.stack(), [1, 2, 0, 3]), self._directions)
+        ways[1:] = [tf.reverse_sequence(way, lengths, seq_axis=1) for way in ways[1:]]
+        return tf.concat(ways, axis=-1)
+
+
+class LSTM(tf.Module):
+    """`token_embeddings` [batch, length, in] → [batch, length, hidden_dim], twice as wide in two directions."""
+
+    takes_texts, weighted = False, True
+
+    def __init__(self, file: ConfigFile, weights: Weights, dimensions: Dimensions):
+        super().__init__()
+        width = read_renamed_width(file, "embedding_dimension", "word_embedding_dimension", dimensions)
+        hidden, layers = file.take("hidden_dim", int, required=True), file.take("num_layers", int, 1)
+        for key, value in (("hidden_dim", hidden), ("num_layers", layers)):
+            if value < 1:
+                raise file.unsupported(key, "a positive number")
+        directions = 1 + file.take("bidirectional", bool, True)
+        file.take("dropout", (int, float))  # of training
+        file.finish()
+        if "sentence_lengths" not in dimensions:
+            raise UnsupportedError(file.file, "type", "LSTM", "it behind WordEmbeddings; the reference fails behind all others")
+        self.layers = []
+        for index in range(layers):
+            self.layers.append(_Layer(weights, index, width, hidden, directions))
+            width = hidden * directions
+        dimensions["token_embeddings"] = width
+
+    def __call__(self, features: Features) -> Features:
+        """As the class says; behind a text's end 0. A text of no words has one token, its padding."""
+        lengths = tf.maximum(features["sentence_lengths"], 1)
+        x = features["token_embeddings"]
+        for layer in self.layers:
+            x = layer(x, lengths)
+        present = tf.sequence_mask(lengths, tf.shape(x)[1])[:, :, tf.newaxis]
+        return {**features, "token_embeddings": tf.where(present, x, 0.0)}

@@ -1,0 +1,98 @@
+"""WordEmbeddings: a row of a table for each word, as sentence-transformers 6.2."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from tf_exporter.encoders.blocks import variable
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.modules.features import Dimensions, Features, Options
+from tf_exporter.routes import module_kind
+from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.tokenizers.loading import load_tokenizer
+from tf_exporter.tokenizers.pipeline import TokenizerGraph
+from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
+from tf_exporter.tokenizers.words import CutTokenizer, ListTokenizer, WordTokenizer, read_words, word_ids, words_spec
+from tf_exporter.weights import open_weights
+
+if TYPE_CHECKING:
+    from tf_exporter.spec import ModuleSpec
+
+TOKENS_AT_ONCE = 2**14
+"""At least; there is little to compute for a token."""
+_TOKENIZERS = ("WhitespaceTokenizer", "TransformersTokenizerWrapper")
+
+
+class WordEmbeddings(tf.Module):
+    """Texts → ids of words → `token_embeddings`."""
+
+    takes_texts = True
+    counts_prompt = False
+    """The reference leaves no prompt out of a pooling behind it."""
+    tokenizer: Any
+
+    def __init__(self, source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions):
+        super().__init__()
+        file = spec.config
+        kind = module_kind(file.file, "tokenizer_class", file.take("tokenizer_class", str, required=True))
+        if kind not in _TOKENIZERS:
+            raise file.unsupported("tokenizer_class", _TOKENIZERS)
+        file.take("update_embeddings", bool)  # of training
+        saved = _read_max_length(file)
+        max_length = saved if options.max_seq_length is None else options.max_seq_length
+        file.finish()
+        if kind == "WhitespaceTokenizer":
+            self._white_space(source, spec.folder, options, max_length)
+        else:
+            self._wrapped(source, spec.folder, options, max_length)
+        weights = open_weights(source, spec.folder)
+        table = weights.take_matrix("emb_layer.weight")
+        weights.finish()
+        if self._ids > len(table):
+            raise UnsupportedError(weights.file, "rows of emb_layer.weight", len(table), f"more than the id {self._ids - 1}")
+        self.weight = variable(table, "emb_layer")
+        self.micro_batch_tokens = max(options.micro_batch_tokens, TOKENS_AT_ONCE)
+        dimensions["token_embeddings"] = table.shape[1]
+        dimensions["input_ids"] = self._ids
+        dimensions["sentence_lengths"] = dimensions["cls_token_embeddings"] = 0
+
+    def _white_space(self, source: ModelSource, folder: str, options: Options, max_length: int | None) -> None:
+        check_ops(options)
+        words = read_words(source, folder)
+        self.tokenizer_spec: TokenizerSpec = words_spec(words, max_length)
+        self.tokenizer = WordTokenizer(self.tokenizer_spec, words)
+        self.hf_tokenizer = ListTokenizer(word_ids(words), max_length)
+        self._ids = 1 + max([0, *words.vocab.values()])
+
+    def _wrapped(self, source: ModelSource, folder: str, options: Options, max_length: int | None) -> None:
+        """A tokenizer of transformers, with its special tokens, cut and padded as lists of words are."""
+        tokenizer = load_tokenizer(source, folder)
+        read = replace(read_tokenizer(tokenizer, None), padding_side="right", pad_id=0)
+        graph = TokenizerGraph(read, tokenizer.backend_tokenizer, options.tokenizer_ops)
+        self.tokenizer = CutTokenizer(graph, read, max_length)
+        self.tokenizer_spec = replace(read, max_length=max_length)
+        self.hf_tokenizer = ListTokenizer(lambda text: list(tokenizer(text)["input_ids"]), max_length)
+        added = [token.id for token in read.added_tokens]
+        self._ids = 1 + max([0, *read.model.vocab.values(), *added, *read.single.special_ids])
+
+    def __call__(self, features: Features) -> Features:
+        """int32 [batch, length] ids → float32 [batch, length, dim]; `sentence_lengths` int32 [batch]."""
+        lengths = tf.reduce_sum(features["attention_mask"], axis=1)
+        return {**features, "token_embeddings": tf.gather(self.weight, features["input_ids"]), "sentence_lengths": lengths}
+
+
+def _read_max_length(file: ConfigFile) -> int | None:
+    length: int | None = file.take("max_seq_length", (int, type(None)), 1_000_000)
+    if length is not None and not 1 <= length < 2**31:
+        raise file.unsupported("max_seq_length", "a positive number below 2³¹")
+    return length
+
+
+def check_ops(options: Options) -> None:
+    """Refuses ops of tensorflow-text, which has none for words."""
+    if options.tokenizer_ops != "core":
+        supported = "core for a WhitespaceTokenizer: tensorflow-text has no op for it"
+        raise UnsupportedError("arguments", "--tokenizer-ops", options.tokenizer_ops, supported)

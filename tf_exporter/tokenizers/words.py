@@ -1,0 +1,228 @@
+"""Tokenizers of word embeddings: sentence-transformers' WhitespaceTokenizer, and how WordEmbeddings cuts and pads.
+
+As `sentence_transformers.sentence_transformer.modules.tokenizer` 6.2.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
+from tf_exporter.tokenizers.pipeline import TokenizerGraph
+from tf_exporter.tokenizers.post_processors import Encodings, Padded, Padding, Truncation
+from tf_exporter.tokenizers.python_text import LowerCase, punctuation, white_space
+from tf_exporter.tokenizers.spec import TokenizerSpec, WordsSpec
+from tf_exporter.tokenizers.stream import Stream, Tokens, count, decode, places, run_ends, shift_right
+from tf_exporter.tokenizers.strings import StringTable
+from tf_exporter.tokenizers.tables import CodePointTable
+from tf_exporter.tokenizers.templates import BARE
+
+_UNKNOWN, _STOP = -1, 0
+"""In the table of words, which else has id + 1."""
+
+
+def words_spec(model: WordsSpec, max_length: int | None) -> TokenizerSpec:
+    """A tokenizer of words, cut at `max_length` of them."""
+    return TokenizerSpec(
+        added_tokens=(),
+        encode_special_tokens=False,
+        normalizer=(),
+        pre_tokenizer=(),
+        model=model,
+        single=BARE[0],
+        pair=BARE[1],
+        max_length=max_length,
+        truncation_side="right",
+        padding_side="right",
+        pad_id=0,
+        pad_type_id=0,
+        has_token_type_ids=False,
+        special_ids=frozenset(),
+    )
+
+
+def read_words(source: ModelSource, folder: str) -> WordsSpec:
+    """The whitespacetokenizer_config.json of a folder; of words listed twice, the last counts."""
+    name = f"{folder}/whitespacetokenizer_config.json" if folder else "whitespacetokenizer_config.json"
+    file = ConfigFile(name, source.read_object(name, TOKENIZER_LIMIT))
+    vocab = read_strings(file, "vocab")
+    # Without the key the reference takes its own list of English words; it always saves them.
+    stop_words = read_strings(file, "stop_words")
+    spec = WordsSpec({word: id for id, word in enumerate(vocab)}, frozenset(stop_words), file.take("do_lower_case", bool, False))
+    file.finish()
+    return spec
+
+
+def read_strings(file: ConfigFile, key: str, kinds: type | tuple[type, ...] = list) -> list[str]:
+    """The list of strings of a key that has to be there."""
+    values = [*file.take(key, kinds, required=True)]
+    if not all(isinstance(value, str) for value in values):
+        raise UnsupportedError(file.file, key, next(value for value in values if not isinstance(value, str)), "strings")
+    return values
+
+
+class WordPadding:
+    """Pads with id 0 on the right, to one column at least."""
+
+    def __init__(self, spec: TokenizerSpec) -> None:
+        self._padding = Padding(spec)
+
+    def __call__(self, encodings: Encodings, rows: slice = slice(None)) -> Padded:
+        """As `Padding`."""
+        padded = self._padding(encodings, rows)
+        missing = tf.maximum(0, 1 - tf.shape(padded.input_ids)[1])
+        return Padded(*(tf.pad(matrix, [[0, 0], [0, missing]]) for matrix in padded))
+
+
+class Span(NamedTuple):
+    """Where words start and end among the codes; int32 [words] each."""
+
+    start: tf.Tensor
+    end: tf.Tensor
+
+
+class WordTokenizer:
+    """White space cuts words; each is looked up as it is, without punctuation around it, and then in lower case.
+
+    Whatever is a stop word in one of these forms, or unknown in all, is dropped.
+    """
+
+    def __init__(self, spec: TokenizerSpec, model: WordsSpec) -> None:
+        values = {word: id + 1 for word, id in model.vocab.items()} | dict.fromkeys(model.stop_words, _STOP)
+        self._table = StringTable(values, _UNKNOWN)
+        self._white_space = CodePointTable(white_space())
+        self._punctuation = CodePointTable(punctuation())
+        self._lower_case = LowerCase()
+        self._do_lower_case = model.do_lower_case
+        self._truncation = Truncation(spec)
+        self.padding = WordPadding(spec)
+
+    def __call__(self, texts: tf.Tensor) -> Encodings:
+        """Bytes [batch] → the ids of each text's words, truncated."""
+        with tf.device("/CPU:0"):
+            return self._truncation(self._tokens(texts))
+
+    def _tokens(self, texts: tf.Tensor) -> Tokens:
+        # A space behind each text, so that no word touches that of the next.
+        stream = decode(tf.strings.join([texts, " "]))
+        if self._do_lower_case:
+            codes = self._lower_case.final_sigmas(stream.codes, tf.ones_like(stream.codes, tf.bool))
+            stream = self._lower_case(stream._replace(codes=codes))
+        in_word = self._white_space(stream.codes) == 0
+        start = places(in_word & ~shift_right(in_word, first=False))
+        span = Span(start, tf.gather(run_ends(in_word), start))
+        found = self._table(_strings(*_pieces(stream.codes, span)))
+        rest = places(found == _UNKNOWN)
+        others = self._stripped(stream.codes, Span(tf.gather(span.start, rest), tf.gather(span.end, rest)))
+        found = tf.tensor_scatter_nd_update(found, rest[:, tf.newaxis], others)
+        kept = places(found > _STOP)
+        return Tokens(tf.gather(found, kept) - 1, tf.searchsorted(tf.gather(start, kept), stream.row_splits))
+
+    def _stripped(self, codes: tf.Tensor, span: Span) -> tf.Tensor:
+        """int32 [words]: what is found of words that are not known as they are."""
+        span = self._strip(codes, span)
+        found = self._table(_strings(*_pieces(codes, span)))
+        edges = tf.concat(span, 0)[:, tf.newaxis]
+        steps = tf.scatter_nd(edges, tf.repeat([1, -1], [count(span.start)] * 2), [count(codes)])
+        codes = self._lower_case.final_sigmas(codes, tf.cumsum(steps) > 0)
+        lowered = self._lower_case(Stream(*_pieces(codes, span)))
+        return tf.where(found == _UNKNOWN, self._table(_strings(*lowered)), found)
+
+    def _strip(self, codes: tf.Tensor, span: Span) -> Span:
+        """Without punctuation at either end; of nothing else, the empty word at its end."""
+        marks = self._punctuation(codes) > 0
+        start = tf.minimum(tf.gather(run_ends(marks), span.start), span.end)
+        size = count(codes)
+        backwards = tf.gather(run_ends(tf.reverse(marks, [0])), size - span.end)
+        return Span(start, tf.maximum(size - backwards, start))
+
+
+def _pieces(codes: tf.Tensor, span: Span) -> tuple[tf.Tensor, tf.Tensor]:
+    """The codes of the words, one word after the other, and where each starts; int32 [N] and [words + 1]."""
+    splits, chosen = tf.raw_ops.RaggedRange(starts=span.start, limits=span.end, deltas=tf.constant(1), Tsplits=tf.int32)
+    return tf.gather(codes, chosen), splits
+
+
+def _strings(codes: tf.Tensor, splits: tf.Tensor) -> tf.Tensor:
+    """Bytes [words]"""
+    return tf.raw_ops.UnicodeEncode(input_values=codes, input_splits=splits, output_encoding="UTF-8", errors="replace")
+
+
+class CutTokenizer:
+    """A tokenizer of `tokenizers` whose ids are cut with the special tokens among them, as a list is."""
+
+    def __init__(self, tokenizer: TokenizerGraph, spec: TokenizerSpec, max_length: int | None) -> None:
+        """`spec`, and `tokenizer`: those of texts that are not cut."""
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self.padding = WordPadding(spec)
+
+    def __call__(self, texts: tf.Tensor) -> Encodings:
+        """Bytes [batch] → the token ids of each text."""
+        encodings = self._tokenizer(texts)
+        if self._max_length is None:
+            return encodings
+        return encodings._replace(lengths=tf.minimum(encodings.lengths, self._max_length))
+
+
+class ListTokenizer:
+    """A function of a text that gives its ids, with what is asked of a transformers tokenizer."""
+
+    def __init__(self, ids: Callable[[str], list[int]], max_length: int | None) -> None:
+        self._ids = ids
+        self._max_length = max_length
+
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        """`input_ids` and `attention_mask`, filled up to the longest and to one at least."""
+        rows = [self._ids(text)[: self._max_length] for text in texts]
+        longest = max([1, *map(len, rows)])
+        return {
+            "input_ids": [row + [0] * (longest - len(row)) for row in rows],
+            "attention_mask": [[1] * len(row) + [0] * (longest - len(row)) for row in rows],
+        }
+
+    @property
+    def backend_tokenizer(self) -> ListTokenizer:
+        """Itself."""
+        return self
+
+    def no_padding(self) -> None:
+        """Nothing is padded."""
+
+    def no_truncation(self) -> None:
+        """Texts are always cut at the same length."""
+
+    def enable_truncation(self, max_length: int, **options: Any) -> None:
+        """As `no_truncation`."""
+
+    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[_Ids]:
+        """The ids of each text."""
+        return [_Ids(self._ids(text)[: self._max_length]) for text in texts]
+
+
+class _Ids(NamedTuple):
+    ids: list[int]
+
+
+def word_ids(spec: WordsSpec) -> Callable[[str], list[int]]:
+    """What `WordTokenizer` is in plain Python: a text → its ids."""
+
+    def word_id(word: str) -> int | None:
+        bare = word.strip(string.punctuation)
+        for form in (word, bare, bare.lower()):
+            if form in spec.stop_words:
+                return None
+            if form in spec.vocab:
+                return spec.vocab[form]
+        return None
+
+    def ids(text: str) -> list[int]:
+        words = (text.lower() if spec.do_lower_case else text).split()
+        return [id for id in map(word_id, words) if id is not None]
+
+    return ids
