@@ -11,7 +11,7 @@ from tf_exporter.errors import UnsupportedError
 from tf_exporter.heads import HEADS
 from tf_exporter.modules.features import Dimensions, Features, Options
 from tf_exporter.progress import progress
-from tf_exporter.source import ModelSource
+from tf_exporter.source import ConfigFile, ModelSource
 from tf_exporter.tokenizers.loading import UNLIMITED, load_tokenizer
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
