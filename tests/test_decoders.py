@@ -112,7 +112,7 @@ def test_window_is_halved_once(tmp_path: Path) -> None:
         folder = models.write_model(tmp_path / f"{raw}", "gemma3_text", sliding_window=raw)
         assert json.loads((folder / "config.json").read_text())["sliding_window"] == stored
         assert reference(folder)[0].auto_model.config.sliding_window == raw // 2 + 1
-        encoder = build(folder).transformer.encoder
+        encoder = build(folder).first.encoder
         assert encoder._window == raw // 2
         assert difference(folder, TEXTS) <= ATOL
 
@@ -146,7 +146,7 @@ def test_length_limit_of_positions(tmp_path: Path, rope: dict[str, Any]) -> None
     rewrite(folder / "sentence_bert_config.json", max_seq_length=limit + 1)
     with pytest.raises(UnsupportedError, match=f"at most {limit}"):
         build(folder)
-    assert build(folder, max_seq_length=limit).transformer.max_length == limit
+    assert build(folder, max_seq_length=limit).first.max_length == limit
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.reference import Job, answer, load
 from tf_exporter.spec import CROSS_ENCODER
 
+pytestmark = pytest.mark.long
+
 
 def check(folder: Path) -> None:
     """As a conversion verifies scores or sparse embeddings, of fewer texts and without saving the graph."""

@@ -23,6 +23,8 @@ from tf_exporter.spec import read_model
 from tf_exporter.verify import BATCH, compare
 from tf_exporter.weights import open_weights
 
+pytestmark = pytest.mark.long
+
 ATOL = 1e-5
 
 

@@ -15,6 +15,8 @@ from tests.refusals import refused
 from tf_exporter import UnsupportedError
 from tf_exporter.reference import Job, answer, load
 
+pytestmark = pytest.mark.long
+
 ATOL = 1e-5
 TEXTS = [*models.texts(5, 30), "Ünïcödé façade ﬁ ½", "don't 1234 \n x", "世界 こんにちは", "👩‍👧 ok"]
 PAIRS = [*reversed(TEXTS)]

@@ -20,6 +20,8 @@ from tf_exporter.modules import bow, lstm, pooling, weighted_layer_pooling, word
 from tf_exporter.modules import word_embeddings as embeddings
 from tf_exporter.tokenizers import python_text, words
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
