@@ -15,7 +15,7 @@ demo: .venv/verify
 test: .venv/test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
-# Deliberate mistakes in every architecture, and small models put together as the popular ones are.
+# Every key of every architecture, deliberate mistakes in each, and small models put together as the popular ones are.
 test-long: .venv/test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
 

@@ -21,6 +21,9 @@ from tests.test_parity import ATOL, TEXTS, rewrite
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.modules.pooling import POOLING_MODES
 
+pytestmark = pytest.mark.long
+
+
 HEADS = {
     "eurobert": ("EuroBertForMaskedLM", "EuroBertForSequenceClassification", "EuroBertForTokenClassification"),
     "gemma3_text": ("Gemma3ForCausalLM", "Gemma3TextForSequenceClassification"),

@@ -20,6 +20,9 @@ from tf_exporter.encoders.deberta_v2 import distance_rows, sheared
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.reference import Job
 
+pytestmark = pytest.mark.long
+
+
 CONFIG_CHANGES: dict[str, list[dict[str, Any]]] = {
     "deberta-v2": [
         {"relative_attention": False, "pos_att_type": ["c2p"], "embedding_size": 32, "type_vocab_size": 0, "conv_kernel_size": 0},

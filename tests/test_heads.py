@@ -29,6 +29,9 @@ from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
 from tf_exporter.heads.classification import LastTokenHead
 from tf_exporter.reference import Job, answer, load
 
+pytestmark = pytest.mark.long
+
+
 LAST_TOKEN = ("gemma3_text", "qwen2", "qwen3")
 
 

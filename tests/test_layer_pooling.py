@@ -19,6 +19,8 @@ from tf_exporter import UnsupportedError
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.errors import WeightsError
 
+pytestmark = pytest.mark.long
+
 
 def test_weighted_layer_pooling(tmp_path: Path) -> None:
     """Does nothing in the reference where the encoder gives its last layer alone."""

@@ -23,6 +23,9 @@ from tf_exporter.encoders.rotary import Rotary, read_flat_rope
 from tf_exporter.published import native_view, translated
 from tf_exporter.source import ConfigFile
 
+pytestmark = pytest.mark.long
+
+
 ATOL = 1e-5
 TEXTS = models.texts(0, 33)
 SIZES = {"vocab_size": len(models.VOCAB), "type_vocab_size": 2}

@@ -39,6 +39,8 @@ PARAMETERS: list[dict[str, Any]] = [
 ]
 SHARED = {"head_dim": 16, "max_position_embeddings": 1200, "hidden_size": 64, "num_attention_heads": 4}
 
+pytestmark = pytest.mark.long
+
 
 def read(values: dict[str, Any], positions: int = 1200) -> rotary.Rope:
     return read_flat_rope(ConfigFile("config.json", values), 10_000.0, positions)

@@ -14,6 +14,9 @@ from tests.helpers import build, difference
 from tests.refusals import edit
 from tf_exporter.errors import UnsupportedError, WeightsError
 
+pytestmark = pytest.mark.long
+
+
 ATOL = 1e-5
 TEXTS = models.texts(0, 64)
 

@@ -22,6 +22,8 @@ from tests.words import ATOL, MEANS, MODES, TEXTS, WEIGHTS, to_old_names, word_d
 from tf_exporter import convert, reference
 from tf_exporter.reference import load
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("mode", [*MODES, MODES])
 def test_word_embeddings(tmp_path: Path, mode: Any) -> None:

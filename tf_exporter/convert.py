@@ -17,8 +17,6 @@ from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
 from tf_exporter.source import ModelSource, open_model
 
 if TYPE_CHECKING:
-    from tf_exporter.description import Description
-    from tf_exporter.modules.features import Options
     from tf_exporter.reference import Reference
     from tf_exporter.spec import ModelSpec
 
@@ -104,6 +102,7 @@ def convert(
     with silenced_stderr():
         import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
     hide_triton()
+    from tf_exporter.graph import Exported, TextModel
     from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
     from tf_exporter.modules.features import Options
     from tf_exporter.published import note
@@ -119,7 +118,13 @@ def convert(
     with running as reference, publication:
         logger.info("building the graph")
         options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops)
-        description = build_and_save(source, spec, options, publication.partial)
+        text_model = TextModel(source, spec, options)
+        logger.info("saving")
+        save(Exported(text_model), publication.partial)
+        description = text_model.describe()
+        # What is saved is loaded again; the weights are not needed twice.
+        del text_model
+        gc.collect()
         report = None
         if verify != "off":
             logger.info("verifying (%s)", verify)
@@ -191,19 +196,6 @@ def _reference(source: ModelSource, spec: ModelSpec, max_seq_length: int | None,
         # Of large models, one at a time is in memory: ours, the reference's, and then what was saved.
         waits = source.weight_bytes() > _LARGE
         yield stack.enter_context(closing(reference.Reference(folder, spec.kind, max_seq_length, truncate_dim, waits)))
-
-
-def build_and_save(source: ModelSource, spec: ModelSpec, options: Options, folder: Path) -> Description:
-    """Writes the SavedModel; the weights are gone from memory afterwards."""
-    from tf_exporter.graph import Exported, TextModel
-
-    model = TextModel(source, spec, options)
-    logger.info("saving")
-    save(Exported(model), folder)
-    description = model.describe()
-    del model
-    gc.collect()
-    return description
 
 
 def save(exported: Any, folder: Path) -> None:
