@@ -22,6 +22,8 @@ from tf_exporter.errors import InputError, WeightsError
 from tf_exporter.reference import load
 from tf_exporter.verify import compare
 
+pytestmark = pytest.mark.long
+
 
 def test_infinities_are_compared() -> None:
     ours, texts = np.array([[-np.inf, 1.0], [1.0, 2.0]], np.float32), ["a", "b"]

@@ -15,6 +15,9 @@ from tf_exporter.tokenizers.spec import WordsSpec
 from tf_exporter.tokenizers.strings import StringTable
 from tf_exporter.tokenizers.words import WordTokenizer, word_ids, words_spec
 
+pytestmark = pytest.mark.long
+
+
 VOCABULARY = [*WORDS, "", "σ", "ας", "ας'α", "ασ:β", "a", "b", "ab", "hello", "\ud7ff"]
 TOKENIZER_TEXTS = [
     "",

@@ -135,7 +135,9 @@ def check_padded_tokens(
 ) -> int:
     """Compares ids and masks of padded batches, as sentence-transformers asks its tokenizer for them."""
     limit = {"truncation": "longest_first", "max_length": spec.max_length} if spec.max_length else {}
-    slices = [slice(start, start + BATCH) for start in range(0, len(texts), BATCH)] + [slice(n, n + 1) for n in range(8)]
+    slices = [slice(start, start + BATCH) for start in range(0, len(texts), BATCH)] + [
+        slice(n, n + 1) for n in range(min(8, len(texts)))
+    ]
     for rows in slices:
         inputs = [texts[rows]] if pairs is None else [texts[rows], pairs[rows]]
         expected = hf_tokenizer(*([decoded(text) for text in batch] for batch in inputs), padding=True, **limit)
