@@ -157,6 +157,10 @@ def test_refusals(tmp_path: Path) -> None:
     text = router.read_text()
     router.write_text(text.replace("sentence_transformers.base.modules.transformer.Transformer", "evil.code.Transformer"))
     refused(folder, UnsupportedError, "router_config.json", "types.document_0_Transformer", "evil.code")
-    router.write_text(text.replace('"route_mappings": {}', '"route_mappings": {"__import__(1)": "query"}'))
-    refused(folder, UnsupportedError, "route_mappings")
+    for key in ("__import__(1)", "(('a', [1]), None)"):
+        router.write_text(text.replace('"route_mappings": {}', f'"route_mappings": {{"{key}": "query"}}'))
+        refused(folder, UnsupportedError, "route_mappings")
+    router.write_text(text)
+    rewrite(folder / "config_sentence_transformers.json", prompts={"sparse": "a"})
+    refused(folder, UnsupportedError, "prompts", "encode_sparse")
     router.write_text(text.replace("document_0_Transformer", "../outside"))

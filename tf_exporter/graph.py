@@ -182,10 +182,7 @@ def _used(of: dict[str, Signature]) -> list[str]:
 
 
 def _score_activation(spec: ModelSpec, labels: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    name = spec.activation_fn or ("Sigmoid" if labels == 1 else "Identity")
-    if name not in TORCH_ACTIVATIONS:
-        raise UnsupportedError("config_sentence_transformers.json", "activation_fn", name, sorted(TORCH_ACTIVATIONS))
-    return TORCH_ACTIVATIONS[name]
+    return TORCH_ACTIVATIONS[spec.activation_fn or ("Sigmoid" if labels == 1 else "Identity")]
 
 
 def _build(source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions) -> Any:

@@ -111,6 +111,12 @@ def _resolve(task: str, routes: list[str], mappings: dict[tuple[Any, Any], str])
     return next((name for name in (asked, _MODALITY) if name in routes), None)
 
 
+def _names(part: Any) -> bool:
+    """Whether half of a key is a name, several names, or None for any."""
+    names = part if isinstance(part, tuple) else (part,)
+    return part is None or all(isinstance(name, str) for name in names)
+
+
 def _read_mappings(file: ConfigFile, routes: list[str]) -> dict[tuple[Any, Any], str]:
     """`route_mappings`, whose keys are tuples of task and modality, written as Python has them."""
     mappings: dict[tuple[Any, Any], str] = {}
@@ -119,8 +125,7 @@ def _read_mappings(file: ConfigFile, routes: list[str]) -> dict[tuple[Any, Any],
             key = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             key = None
-        names = isinstance(key, tuple) and len(key) == 2 and all(isinstance(name, (str, tuple, type(None))) for name in key)
-        if not names or route not in routes:
+        if not (isinstance(key, tuple) and len(key) == 2 and all(map(_names, key))) or route not in routes:
             raise UnsupportedError(file.file, f"parameters.route_mappings.{text}", route, "(task, modality) → route")
         mappings[key] = route
     return mappings

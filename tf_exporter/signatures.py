@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tf_exporter.errors import UnsupportedError, UsageError
-from tf_exporter.spec import CROSS_ENCODER, ModelSpec
+from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER, ModelSpec
 
 DEFAULT = "serving_default"
 
@@ -48,6 +48,9 @@ def signatures(spec: ModelSpec, prompt_name: str | None) -> dict[str, Signature]
         if signature in found:
             raise UnsupportedError("config_sentence_transformers.json", f"prompts.{key}", prompt, "distinct names")
         found[signature] = Signature(prompt, task, spec.tasks[task])
+    if spec.kind == SPARSE_ENCODER:
+        for taken in found.keys() & {sparse_name(signature) for signature in found}:
+            raise UnsupportedError("config_sentence_transformers.json", "prompts", taken, "names that no sparse signature has")
     return found
 
 

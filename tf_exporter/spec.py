@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tf_exporter.activations import TORCH_MODULES
+from tf_exporter.activations import TORCH_ACTIVATIONS, TORCH_MODULES
 from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.modules import MODULES
 from tf_exporter.routes import ONE_ROUTE, ROUTERS, Routes, module_kind, read_routes
@@ -24,6 +24,7 @@ _TRANSFORMERS = {"Transformer": "feature-extraction", "MLMTransformer": "fill-ma
 _WITHOUT_CONFIG = ("Dropout", "Normalize")
 _VOCABULARIES = ("BoW", "WordWeights")
 """Modules whose config lists all words."""
+_MOST_LABELS = 100_000
 _FORWARD_KWARGS = {"Router": ["task", "modality"], "Asym": ["task", "modality"], "SparseAutoEncoder": ["max_active_dims"]}
 """`kwargs` of a module in modules.json: what may be passed to it, which only the caller of the reference decides."""
 
@@ -175,8 +176,8 @@ def _activation(file: ConfigFile, key: str) -> str | None:
     if path is None or not path.startswith("torch."):
         return None
     module, _, name = path.rpartition(".")
-    if module not in TORCH_MODULES:
-        raise file.unsupported(key, f"a class of {', '.join(TORCH_MODULES)}")
+    if module not in TORCH_MODULES or name not in TORCH_ACTIVATIONS:
+        raise file.unsupported(key, f"torch.nn's {', '.join(sorted(TORCH_ACTIVATIONS))}")
     return name
 
 
@@ -186,12 +187,14 @@ def _read_labels(modules: tuple[ModuleSpec, ...]) -> tuple[str, ...]:
     if transformer is None or transformer.task != "sequence-classification":
         return ()
     config = transformer.encoder_config
-    architectures = config.values.get("architectures") or []
+    architectures = config.take("architectures", (list, type(None))) or []
     id2label = config.take("id2label", (dict, type(None)))
     number = config.take("num_labels", (int, type(None)))
     if not any(str(name).endswith("ForSequenceClassification") for name in architectures):
         # The reference then makes a new head, of one label and random weights.
         raise config.unsupported("architectures", "a model for sequence classification")
+    if number is not None and not 1 <= number <= _MOST_LABELS:
+        raise config.unsupported("num_labels", f"a number of 1 to {_MOST_LABELS:,}")
     if id2label is None:
         return tuple(f"LABEL_{index}" for index in range(2 if number is None else number))
     if sorted(id2label) != sorted(map(str, range(len(id2label)))) or not id2label:
@@ -236,7 +239,10 @@ def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: st
     if kind == "StaticEmbedding" or (kind in _WITHOUT_CONFIG and not source.exists(name)):
         return ModuleSpec(kind, folder, ConfigFile(name, {}))
     limit = TOKENIZER_LIMIT if kind in _VOCABULARIES else CONFIG_LIMIT
-    return ModuleSpec(kind, folder, ConfigFile(name, source.read_object(name, limit)))
+    config = ConfigFile(name, source.read_object(name, limit))
+    if kind == "SparseAutoEncoder" and "max_active_dims" in config:
+        raise config.unsupported("max_active_dims", "it in config_sentence_transformers.json only")
+    return ModuleSpec(kind, folder, config)
 
 
 def _read_model_config(source: ModelSource) -> dict[str, Any]:
@@ -251,6 +257,8 @@ def _read_model_config(source: ModelSource) -> dict[str, Any]:
     file.require("keep_in_fp32_modules", (None, []))
     if kind != SPARSE_ENCODER:
         file.require("max_active_dims", (None,))
+    if kind != SENTENCE_TRANSFORMER:
+        file.require("truncate_dim", (None,))
     prompts = file.take("prompts", dict, {})
     for key, prompt in prompts.items():
         if not isinstance(prompt, (str, type(None))):

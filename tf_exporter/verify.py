@@ -217,7 +217,7 @@ def _jobs(texts: list[bytes], model: Description) -> list[tuple[str, Job]]:
 
 
 def _compute(loaded: Any, name: str, model: Description, job: Job, raw: list[bytes]) -> np.ndarray:
-    """float32 [texts, dim]: what the saved graph makes of a job; of a sparse model's two signatures, the second."""
+    """float32 [texts, dim]: what the saved graph makes of a job; a sparse model's other signature has to agree."""
     whole = len(job.texts) == len(raw)
     inputs = {INPUT: raw if whole else [text.encode() for text in job.texts]}
     if job.pairs is not None:
