@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,13 @@ def tokenizer_function(
         return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
 
     return tokenize, spec
+
+
+def check_refusal(result: subprocess.CompletedProcess[str], code: int, word: str) -> None:
+    """A command that ended with this exit code and one line that has the word."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("convert-hf-model: ")
+    assert word in last
+    assert "Traceback" not in result.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,3 @@ def refused(model: Path | str, kind: type[ConversionError], *words: str, **optio
     for word in words:
         assert word in message
     assert list(place.iterdir()) == []
-
-
-def edit(path: Path, **changes: Any) -> None:
-    values = json.loads(path.read_text())
-    values.update(changes)
-    path.write_text(json.dumps(values))

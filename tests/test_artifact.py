@@ -58,16 +58,16 @@ def long_texts() -> list[str]:
 
 
 def test_embeddings(encode: Callable[[Any], np.ndarray], minilm: Path) -> None:
-    """≤ 1e-6 from the reference on 500 texts, in batches of 64 mixed lengths and of 1; neighbours do not matter."""
+    """≤ 1e-6 from the reference on 500 texts, in batches of 64 mixed lengths, 100 also alone; neighbours do not matter."""
     texts = long_texts()
     model = reference(minilm)
     expected = model.encode(texts, batch_size=64)
     mixed = np.concatenate([encode(texts[start : start + 64]) for start in range(0, len(texts), 64)])
-    alone = np.concatenate([encode([text]) for text in texts])
+    alone = np.concatenate([encode([text]) for text in texts[::5]])
     figures = {
         "mixed": float(np.abs(mixed - expected).max()),
-        "alone": float(np.abs(alone - expected).max()),
-        "neighbours": float(np.abs(alone - mixed).max()),
+        "alone": float(np.abs(alone - expected[::5]).max()),
+        "neighbours": float(np.abs(alone - mixed[::5]).max()),
     }
     print(figures)
     assert max(figures.values()) <= 1e-6, figures

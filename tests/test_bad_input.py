@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from fixtures import models
-from tests.refusals import edit, refused
+from fixtures.models import rewrite
+from tests.refusals import refused
 from tf_exporter import ConversionError, InputError, UnsupportedError, UsageError, convert
 from tf_exporter.source import CONFIG_LIMIT
 
@@ -69,52 +70,52 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "code in the model": (lambda m: edit_modules(m, 0, type="modeling_custom.Transformer"), "modeling_custom"),
     "first module": (lambda m: edit_modules(m, 0, type="sentence_transformers.models.Pooling"), "[0].type"),
     "module key": (lambda m: edit_modules(m, 1, surprise=1), "surprise"),
-    "architecture": (lambda m: edit(m / "config.json", model_type="gpt2"), "gpt2"),
-    "remote code": (lambda m: edit(m / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map"),
-    "tokenizer code": (lambda m: edit(m / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}), "auto_map"),
-    "position type": (lambda m: edit(m / "config.json", position_embedding_type="relative_key"), "relative_key"),
-    "ALiBi": (lambda m: edit(m / "config.json", position_embedding_type="alibi"), "alibi"),
-    "decoder": (lambda m: edit(m / "config.json", is_decoder=True), "is_decoder"),
-    "config key": (lambda m: edit(m / "config.json", rope_theta=10000.0), "rope_theta"),
-    "config type": (lambda m: edit(m / "config.json", hidden_size="32"), "hidden_size"),
-    "negative size": (lambda m: edit(m / "config.json", num_hidden_layers=-1), "num_hidden_layers"),
-    "heads": (lambda m: edit(m / "config.json", num_attention_heads=5), "num_attention_heads"),
-    "activation": (lambda m: edit(m / "config.json", hidden_act="xielu"), "xielu"),
-    "pooling mode": (lambda m: edit(m / "1_Pooling/config.json", pooling_mode="median"), "median"),
-    "pooling modes": (lambda m: edit(m / "1_Pooling/config.json", pooling_mode=[]), "pooling_mode"),
-    "pooling key": (lambda m: edit(m / "1_Pooling/config.json", temperature=2), "temperature"),
-    "pooling width": (lambda m: edit(m / "1_Pooling/config.json", embedding_dimension=33), "33"),
-    "dense activation": (lambda m: edit(m / "2_Dense/config.json", activation_function="torch.nn.Softmax"), "Softmax"),
-    "dense function": (lambda m: edit(m / "2_Dense/config.json", activation_function="torch.load"), "torch.load"),
-    "dense input": (lambda m: edit(m / "2_Dense/config.json", module_input_name="image"), "image"),
-    "dense key": (lambda m: edit(m / "2_Dense/config.json", temperature=2), "temperature"),
-    "dense width": (lambda m: edit(m / "2_Dense/config.json", in_features=31), "31"),
-    "task": (lambda m: edit(m / "sentence_bert_config.json", transformer_task="any-to-any"), "any-to-any"),
-    "modality": (lambda m: edit(m / "sentence_bert_config.json", modality_config={"image": {}}), "image"),
-    "query expansion": (lambda m: edit(m / "sentence_bert_config.json", query_expansion={"length": 32}), "query_exp"),
-    "model kwargs": (lambda m: edit(m / "sentence_bert_config.json", model_args={"adapter": "x"}), "adapter"),
-    "length": (lambda m: edit(m / "sentence_bert_config.json", max_seq_length=49), "--max-seq-length"),
-    "length zero": (lambda m: edit(m / "sentence_bert_config.json", max_seq_length=0), "max_seq_length"),
-    "length one": (lambda m: edit(m / "sentence_bert_config.json", max_seq_length=1), "special tokens"),
-    "model kind": (lambda m: edit(m / "config_sentence_transformers.json", model_type="MultiVectorEncoder"), "MultiVector"),
-    "prompt": (lambda m: edit(m / "config_sentence_transformers.json", prompts={"query": 5}), "prompts.query"),
-    "default prompt": (lambda m: edit(m / "config_sentence_transformers.json", default_prompt_name="x"), "'x'"),
-    "prompt names": (lambda m: edit(m / "config_sentence_transformers.json", prompts={"a b": "", "a_b": ""}), "a_b"),
-    "padding side": (lambda m: edit(m / "tokenizer_config.json", padding_side="left"), "padding_side"),
-    "no mask": (lambda m: edit(m / "tokenizer_config.json", model_input_names=["input_ids"]), "model_input_names"),
-    "tokenizer key": (lambda m: edit(m / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.1.json"]), "fast_tok"),
-    "tokenizer vocab": (lambda m: edit(m / "tokenizer_config.json", vocab="/etc/hostname"), "vocab"),
-    "length of a list": (lambda m: edit(m / "tokenizer_config.json", model_max_length=[1]), "model_max_length"),
-    "length of text": (lambda m: edit(m / "tokenizer_config.json", model_max_length="16"), "model_max_length"),
-    "endless length": (lambda m: edit(m / "tokenizer_config.json", model_max_length=float("inf")), "model_max_length"),
-    "no length": (lambda m: edit(m / "tokenizer_config.json", model_max_length=float("nan")), "model_max_length"),
+    "architecture": (lambda m: rewrite(m / "config.json", model_type="gpt2"), "gpt2"),
+    "remote code": (lambda m: rewrite(m / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map"),
+    "tokenizer code": (lambda m: rewrite(m / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}), "auto_map"),
+    "position type": (lambda m: rewrite(m / "config.json", position_embedding_type="relative_key"), "relative_key"),
+    "ALiBi": (lambda m: rewrite(m / "config.json", position_embedding_type="alibi"), "alibi"),
+    "decoder": (lambda m: rewrite(m / "config.json", is_decoder=True), "is_decoder"),
+    "config key": (lambda m: rewrite(m / "config.json", rope_theta=10000.0), "rope_theta"),
+    "config type": (lambda m: rewrite(m / "config.json", hidden_size="32"), "hidden_size"),
+    "negative size": (lambda m: rewrite(m / "config.json", num_hidden_layers=-1), "num_hidden_layers"),
+    "heads": (lambda m: rewrite(m / "config.json", num_attention_heads=5), "num_attention_heads"),
+    "activation": (lambda m: rewrite(m / "config.json", hidden_act="xielu"), "xielu"),
+    "pooling mode": (lambda m: rewrite(m / "1_Pooling/config.json", pooling_mode="median"), "median"),
+    "pooling modes": (lambda m: rewrite(m / "1_Pooling/config.json", pooling_mode=[]), "pooling_mode"),
+    "pooling key": (lambda m: rewrite(m / "1_Pooling/config.json", temperature=2), "temperature"),
+    "pooling width": (lambda m: rewrite(m / "1_Pooling/config.json", embedding_dimension=33), "33"),
+    "dense activation": (lambda m: rewrite(m / "2_Dense/config.json", activation_function="torch.nn.Softmax"), "Softmax"),
+    "dense function": (lambda m: rewrite(m / "2_Dense/config.json", activation_function="torch.load"), "torch.load"),
+    "dense input": (lambda m: rewrite(m / "2_Dense/config.json", module_input_name="image"), "image"),
+    "dense key": (lambda m: rewrite(m / "2_Dense/config.json", temperature=2), "temperature"),
+    "dense width": (lambda m: rewrite(m / "2_Dense/config.json", in_features=31), "31"),
+    "task": (lambda m: rewrite(m / "sentence_bert_config.json", transformer_task="any-to-any"), "any-to-any"),
+    "modality": (lambda m: rewrite(m / "sentence_bert_config.json", modality_config={"image": {}}), "image"),
+    "query expansion": (lambda m: rewrite(m / "sentence_bert_config.json", query_expansion={"length": 32}), "query_exp"),
+    "model kwargs": (lambda m: rewrite(m / "sentence_bert_config.json", model_args={"adapter": "x"}), "adapter"),
+    "length": (lambda m: rewrite(m / "sentence_bert_config.json", max_seq_length=49), "--max-seq-length"),
+    "length zero": (lambda m: rewrite(m / "sentence_bert_config.json", max_seq_length=0), "max_seq_length"),
+    "length one": (lambda m: rewrite(m / "sentence_bert_config.json", max_seq_length=1), "special tokens"),
+    "model kind": (lambda m: rewrite(m / "config_sentence_transformers.json", model_type="MultiVectorEncoder"), "MultiVector"),
+    "prompt": (lambda m: rewrite(m / "config_sentence_transformers.json", prompts={"query": 5}), "prompts.query"),
+    "default prompt": (lambda m: rewrite(m / "config_sentence_transformers.json", default_prompt_name="x"), "'x'"),
+    "prompt names": (lambda m: rewrite(m / "config_sentence_transformers.json", prompts={"a b": "", "a_b": ""}), "a_b"),
+    "padding side": (lambda m: rewrite(m / "tokenizer_config.json", padding_side="left"), "padding_side"),
+    "no mask": (lambda m: rewrite(m / "tokenizer_config.json", model_input_names=["input_ids"]), "model_input_names"),
+    "tokenizer key": (lambda m: rewrite(m / "tokenizer_config.json", fast_tokenizer_files=["tokenizer.1.json"]), "fast_tok"),
+    "tokenizer vocab": (lambda m: rewrite(m / "tokenizer_config.json", vocab="/etc/hostname"), "vocab"),
+    "length of a list": (lambda m: rewrite(m / "tokenizer_config.json", model_max_length=[1]), "model_max_length"),
+    "length of text": (lambda m: rewrite(m / "tokenizer_config.json", model_max_length="16"), "model_max_length"),
+    "endless length": (lambda m: rewrite(m / "tokenizer_config.json", model_max_length=float("inf")), "model_max_length"),
+    "no length": (lambda m: rewrite(m / "tokenizer_config.json", model_max_length=float("nan")), "model_max_length"),
     "old and new kwargs": (
-        lambda m: edit(m / "sentence_bert_config.json", tokenizer_args={"model_max_length": 9}, processor_kwargs={}),
+        lambda m: rewrite(m / "sentence_bert_config.json", tokenizer_args={"model_max_length": 9}, processor_kwargs={}),
         "not both",
     ),
     "adapter": (lambda m: (m / "adapter_config.json").write_text("{}"), "adapter"),
-    "long added token": (lambda m: edit(m / "tokenizer_config.json", extra_special_tokens=["x" * 5000]), "4096"),
-    "rows for ids": (lambda m: edit(m / "tokenizer_config.json", extra_special_tokens=["[NEW]"]), "vocab_size"),
+    "long added token": (lambda m: rewrite(m / "tokenizer_config.json", extra_special_tokens=["x" * 5000]), "4096"),
+    "rows for ids": (lambda m: rewrite(m / "tokenizer_config.json", extra_special_tokens=["[NEW]"]), "vocab_size"),
 }  # fmt: skip
 
 
@@ -201,9 +202,9 @@ TOKENIZER_STEPS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", TOKENIZER_STEPS)
 def test_tokenizer_step(model: Path, name: str) -> None:
     """Of a tokenizer that is used as its JSON stands."""
-    edit(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    rewrite(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     changes, word = TOKENIZER_STEPS[name]
-    edit(model / "tokenizer.json", **changes)
+    rewrite(model / "tokenizer.json", **changes)
     refused(model, UnsupportedError, "tokenizer.json", word)
 
 
@@ -222,13 +223,13 @@ DAMAGED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_tokenizer(model: Path, name: str) -> None:
-    edit(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
-    edit(model / "tokenizer.json", **DAMAGED[name])
+    rewrite(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    rewrite(model / "tokenizer.json", **DAMAGED[name])
     refused(model, InputError)
 
 
 def test_deep_and_truncated_tokenizers(model: Path) -> None:
-    edit(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    rewrite(model / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
     whole = (model / "tokenizer.json").read_text()
     for text in (whole[: len(whole) // 2], '{"normalizer": ' + '{"type": "Sequence", "normalizers": [' * 100_000, "[" * 100_000):
         (model / "tokenizer.json").write_text(text)
@@ -251,9 +252,9 @@ def test_unigram_under_bert_tokenizer(model: Path) -> None:
     # Files of years ago, the real ones among them, do not name the kind of their model.
     untyped = {key: value for key, value in typed.items() if key != "type"}
     for stored in (typed, untyped):
-        edit(model / "tokenizer.json", model=stored)
+        rewrite(model / "tokenizer.json", model=stored)
         for tokenizer_class in ("BertTokenizer", None):
-            edit(model / "tokenizer_config.json", tokenizer_class=tokenizer_class)
+            rewrite(model / "tokenizer_config.json", tokenizer_class=tokenizer_class)
             refused(model, UnsupportedError, "tokenizer_class", "Unigram", "unknown")
 
 
@@ -261,9 +262,9 @@ def test_unigram_under_bert_tokenizer(model: Path) -> None:
 def test_plain_folders_that_are_not_reproduced(model: Path, place: str) -> None:
     (model / "modules.json").unlink()
     if place == "architectures":
-        edit(model / "config.json", architectures="BertForCausalLM")
+        rewrite(model / "config.json", architectures="BertForCausalLM")
     elif place == "template key":
-        edit(model / "tokenizer_config.json", chat_template="{{ messages }}")
+        rewrite(model / "tokenizer_config.json", chat_template="{{ messages }}")
     else:
         (model / "chat_template.jinja").write_text("{{ messages }}")
     refused(model, UnsupportedError)
@@ -271,22 +272,22 @@ def test_plain_folders_that_are_not_reproduced(model: Path, place: str) -> None:
 
 def test_alias_says_something_else(tmp_path: Path) -> None:
     folder = models.write_model(tmp_path / "model", "distilbert")
-    edit(folder / "config.json", num_attention_heads=2)
+    rewrite(folder / "config.json", num_attention_heads=2)
     refused(folder, UnsupportedError, "n_heads")
 
 
 def test_tokenizer_files_elsewhere(model: Path) -> None:
     (model / "tokenizer.json").rename(model.parent / "tokenizer.json")
     (model / "vocab.txt").write_text("\n".join(models.VOCAB))
-    edit(model / "tokenizer_config.json", tokenizer_file=str(model.parent / "tokenizer.json"))
+    rewrite(model / "tokenizer_config.json", tokenizer_file=str(model.parent / "tokenizer.json"))
     refused(model, UnsupportedError, "tokenizer_file")
-    edit(model / "tokenizer_config.json", tokenizer_file=None)
+    rewrite(model / "tokenizer_config.json", tokenizer_file=None)
     (model / "chat_template.jinja").symlink_to("/etc/hostname")
     refused(model, InputError, "link")
 
 
 def test_text_that_is_no_text(model: Path) -> None:
-    edit(model / "config_sentence_transformers.json", prompts={"query": "\ud800"})
+    rewrite(model / "config_sentence_transformers.json", prompts={"query": "\ud800"})
     refused(model, InputError, "config_sentence_transformers.json")
 
 

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fixtures import models
-from tests.refusals import edit, refused
+from fixtures.models import rewrite
+from tests.refusals import refused
 from tf_exporter import ConversionError, InputError, WeightsError, convert
 
 
@@ -143,14 +144,14 @@ def test_modules_have_no_shards(model: Path) -> None:
 
 def test_tokenizer_that_panics(model: Path) -> None:
     """White space that one token strips and another is."""
-    edit(model / "config.json", vocab_size=119)
+    rewrite(model / "config.json", vocab_size=119)
     change_weights(model, lambda tensors: tensors.update({WORDS: torch.cat([tensors[WORDS], tensors[WORDS][:2]])}))
     tokens = {
         str(len(models.VOCAB) + number): {"content": content, "special": False, "normalized": False, "lstrip": lstrip,
                                           "rstrip": not lstrip, "single_word": False}
         for number, (content, lstrip) in enumerate([("  ", False), ("\n", True)])
     }  # fmt: skip
-    edit(model / "tokenizer_config.json", added_tokens_decoder=tokens)
+    rewrite(model / "tokenizer_config.json", added_tokens_decoder=tokens)
     place = model.parent / "place"
     place.mkdir()
     with pytest.raises(ConversionError, match="AddedVocabulary bad split"):

@@ -13,7 +13,7 @@ from sentence_transformers.base.modules import Dense
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from fixtures import heads, models
-from fixtures.heads import rewrite
+from fixtures.models import rewrite
 from tests.helpers import InProcessReference, build
 from tests.refusals import refused
 from tf_exporter import UnsupportedError, convert, reference
@@ -121,8 +121,9 @@ def test_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(columns, rows)
     nothing = tf.constant([], tf.string)
     assert score(input_sequence=nothing, pair_sequence=nothing)["scores"].shape == (0, 3)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same length"):
-        score(input_sequence=tf.constant(["a", "b"]), pair_sequence=tf.constant(["a"]))
+    for function in (score, graph.signatures["tokenize"]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same length"):
+            function(input_sequence=tf.constant(["a", "b"]), pair_sequence=tf.constant(["a"]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="pair_sequence must have shape"):
         score(input_sequence=tf.constant(["a"]), pair_sequence=tf.constant([["a", "b"]]))
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from fixtures import models
-from fixtures.models import Normalize, Pooling
+from fixtures.models import Normalize, Pooling, rewrite
 from tests.helpers import build, difference, embed, reference
-from tests.test_parity import ATOL, TEXTS, rewrite
+from tests.test_parity import ATOL, TEXTS
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.modules.pooling import POOLING_MODES
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from fixtures import heads
-from fixtures.heads import rewrite
+from fixtures.models import rewrite
 from tests.helpers import build
 from tests.test_cross_encoders import ATOL, PAIRS, TEXTS
 from tf_exporter import verify

@@ -16,8 +16,7 @@ from sentence_transformers.cross_encoder.modules import LogitScore
 from transformers import AutoModelForCausalLM
 
 from fixtures import heads
-from fixtures.heads import rewrite
-from fixtures.models import MPNET_VOCAB, VOCAB
+from fixtures.models import MPNET_VOCAB, VOCAB, rewrite
 from tests.helpers import InProcessReference, build
 from tests.refusals import refused
 from tests.test_cross_encoders import ATOL, PAIRS, TEXTS, score_difference

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from fixtures import models
 from fixtures.hub import COMMIT, serve_hub
 from fixtures.models import Dense, Pooling
+from tests.helpers import check_refusal
 
 REPOSITORY = "someone/some-model"
 
@@ -70,25 +71,19 @@ def test_revision(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     endpoint, _ = hub
     assert run(endpoint, tmp_path, REPOSITORY, tmp_path / "out", "--revision", "v1").returncode == 0
     result = run(endpoint, tmp_path, REPOSITORY, tmp_path / "other", "--revision", "nonsense")
-    check_refusal(result, "nonsense")
-
-
-def check_refusal(result: subprocess.CompletedProcess[str], word: str) -> None:
-    assert result.returncode == 5, result.stderr
-    assert word in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr
+    check_refusal(result, 5, "nonsense")
 
 
 def test_no_such_repository(hub: tuple[str, list[str]], tmp_path: Path) -> None:
-    check_refusal(run(hub[0], tmp_path, "someone/nothing", tmp_path / "out"), "someone/nothing")
+    check_refusal(run(hub[0], tmp_path, "someone/nothing", tmp_path / "out"), 5, "someone/nothing")
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
-    check_refusal(run("http://127.0.0.1:9", tmp_path, REPOSITORY, tmp_path / "out"), REPOSITORY)
+    check_refusal(run("http://127.0.0.1:9", tmp_path, REPOSITORY, tmp_path / "out"), 5, REPOSITORY)
 
 
 def test_not_in_the_cache(hub: tuple[str, list[str]], tmp_path: Path) -> None:
-    check_refusal(run(hub[0], tmp_path, REPOSITORY, tmp_path / "out", "--local-files-only"), REPOSITORY)
+    check_refusal(run(hub[0], tmp_path, REPOSITORY, tmp_path / "out", "--local-files-only"), 5, REPOSITORY)
 
 
 @pytest.mark.parametrize("part", ["", "2_Dense"])

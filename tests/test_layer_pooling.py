@@ -10,8 +10,8 @@ import pytest
 from sentence_transformers.sentence_transformer.modules import WeightedLayerPooling
 
 from fixtures import models
-from fixtures.heads import rewrite, write_sparse_encoder
-from fixtures.models import CONFIGS, Pooling
+from fixtures.heads import write_sparse_encoder
+from fixtures.models import CONFIGS, Pooling, rewrite
 from tests.helpers import LEAKING
 from tests.refusals import refused
 from tests.words import ATOL, word_difference

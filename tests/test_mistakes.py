@@ -10,10 +10,9 @@ import pytest
 import tensorflow as tf
 
 from fixtures import models
-from fixtures.models import Normalize, Pooling
+from fixtures.models import Normalize, Pooling, rewrite
 from tests.helpers import build
 from tests.mistakes import MISTAKES
-from tests.test_parity import rewrite
 from tf_exporter import VerificationError
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.reference import Job, answer, load

@@ -18,6 +18,8 @@ from tf_exporter.encoders import bert, config, mpnet
 from tf_exporter.modules import dense, pooling
 from tf_exporter.tokenizers import code_points, post_processors
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:

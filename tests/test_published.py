@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from fixtures import models
 from fixtures.jina_bert import CONFIG, slope, write_jina_bert
 from fixtures.jina_bert import embeddings as jina_bert_embeddings
+from fixtures.models import rewrite
 from tests.helpers import build, embed, reference
-from tests.refusals import edit, refused
+from tests.refusals import refused
 from tf_exporter import InputError, UnsupportedError, convert
 from tf_exporter.encoders.jina_bert import slopes
 from tf_exporter.encoders.rotary import Rotary, read_flat_rope
@@ -217,10 +218,10 @@ def test_conversion(tmp_path: Path, part: str) -> None:
         (folder / "modules.json").write_text(json.dumps(entries))
     for name in ("configuration.py", "modeling.py"):
         (folder / part / name).write_text(code)
-    edit(folder / part / "config.json", auto_map={"AutoConfig": "configuration.NewConfig", "AutoModel": "modeling.NewModel"})
+    rewrite(folder / part / "config.json", auto_map={"AutoConfig": "configuration.NewConfig", "AutoModel": "modeling.NewModel"})
     # Asking for trust does not help: sentence-transformers does not listen to a model either.
     trust = {key: {"trust_remote_code": True} for key in ("model_args", "tokenizer_args", "config_args")}
-    edit(folder / part / "sentence_bert_config.json", **trust)
+    rewrite(folder / part / "sentence_bert_config.json", **trust)
     conversion = convert(folder, tmp_path / "out")
     assert conversion.verification["max_abs_difference"] <= ATOL
     assert "transformers' own `gte`" in conversion.verification["note"]

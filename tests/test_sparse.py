@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder, SpladePooling
 
 from fixtures import heads, models
-from fixtures.heads import rewrite
+from fixtures.models import rewrite
 from tests.helpers import InProcessReference, build
 from tests.refusals import refused
 from tf_exporter import UnsupportedError, convert, reference

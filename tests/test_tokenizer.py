@@ -194,6 +194,7 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_mutations_are_noticed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one of these steps ids differ, so the tests above reach it."""

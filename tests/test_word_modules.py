@@ -14,8 +14,7 @@ from sentence_transformers.sentence_transformer.modules import CNN, LSTM, BoW, W
 from transformers import AutoTokenizer
 
 from fixtures import models
-from fixtures.heads import rewrite
-from fixtures.models import Dense, Normalize, Pooling
+from fixtures.models import Dense, Normalize, Pooling, rewrite
 from fixtures.word_models import WORDS, word_embeddings, write_word_model
 from tests.helpers import InProcessReference, build
 from tests.words import ATOL, MEANS, MODES, TEXTS, WEIGHTS, to_old_names, word_difference

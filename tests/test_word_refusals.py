@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers.sentence_transformer.modules import CNN, LSTM, BoW, WordWeights
 
 from fixtures import models
-from fixtures.heads import rewrite
-from fixtures.models import Pooling
+from fixtures.models import Pooling, rewrite
 from fixtures.word_models import WORDS, word_embeddings, write_word_model
 from tests.refusals import refused
 from tests.words import ATOL, WEIGHTS

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from tf_exporter._version import __version__
 from tf_exporter.errors import ConversionError
@@ -46,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = vars(parser().parse_args(arguments))
+    _end_when_interrupted()
     _set_up_libraries()
     quiet = options["quiet"]
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.ERROR)
@@ -57,12 +60,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConversionError as error:
         print(f"convert-hf-model: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("convert-hf-model: interrupted; nothing was written", file=sys.stderr)
-        return _INTERRUPTED
     if not quiet:
         print("\n".join([*conversion.summary, f"Saved to {conversion.output_dir}"]))
     return 0
+
+
+def _end_when_interrupted() -> None:
+    """Makes SIGINT end the process there and then; what is half-written goes as after any other death (`publish.py`).
+
+    An exception may be lost on its way through native code, and in `exec` it changes the exit code even where it is caught.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return  # ignored, as in the background of a shell
+    # Standard error itself may be turned away from the user at that moment.
+    stderr = os.dup(2)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os.write(stderr, b"convert-hf-model: interrupted\n")
+        os._exit(_INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)
 
 
 def _set_up_libraries() -> None:

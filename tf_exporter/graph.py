@@ -145,8 +145,7 @@ class TextModel(tf.Module):
     def tokenize(self, texts: tf.Tensor, pairs: tf.Tensor | None = None, name: str = "tokenize") -> dict[str, tf.Tensor]:
         """Bytes [batch] or [batch, 1] → `input_ids`, `attention_mask` int32 [batch, longest], without a prompt."""
         tokenizer = self.pipelines[self.tokenize_signatures[name]].first.tokenizer
-        texts = flatten(texts, INPUT)
-        encodings = tokenizer(texts) if pairs is None else tokenizer.pairs(texts, flatten(pairs, PAIR))
+        encodings = tokenizer(flatten(texts, INPUT)) if pairs is None else tokenizer.pairs(*paired(texts, pairs))
         padded = tokenizer.padding(encodings)
         return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
 
@@ -165,14 +164,9 @@ class TextModel(tf.Module):
         The prompt is put before the first text of each pair.
         """
         pipeline = self.pipelines[signature.route]
-        texts, pairs = flatten(texts, INPUT), flatten(pairs, PAIR)
-        same = tf.debugging.Assert(
-            tf.equal(tf.size(texts), tf.size(pairs)),
-            [f"{INPUT} and {PAIR} must have the same length; got", tf.size(texts), tf.size(pairs)],
-        )
-        with tf.control_dependencies([same]):
-            texts = behind(signature.prompt, texts)
-        scores = self._activation(pipeline(pipeline.first.tokenizer.pairs(texts, pairs), None))
+        texts, pairs = paired(texts, pairs)
+        encodings = pipeline.first.tokenizer.pairs(behind(signature.prompt, texts), pairs)
+        scores = self._activation(pipeline(encodings, None))
         return tf.squeeze(scores, 1) if self.dim == 1 else scores
 
 
@@ -214,6 +208,16 @@ def flatten(texts: tf.Tensor, name: str) -> tf.Tensor:
     message = f"{name} must have shape [batch] or [batch, 1]; got shape"
     with tf.control_dependencies([tf.debugging.Assert(fits, [message, shape])]):
         return tf.reshape(texts, [-1])
+
+
+def paired(texts: tf.Tensor, pairs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both flattened; numbers of texts that differ are an error that says so when the graph runs."""
+    texts, pairs = flatten(texts, INPUT), flatten(pairs, PAIR)
+    sizes = [tf.size(texts), tf.size(pairs)]
+    message = f"{INPUT} and {PAIR} must have the same length; got"
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(*sizes), [message, *sizes])]):
+        # Without an op of their own they would not wait, and what comes after might fail first, in other words.
+        return tf.identity(texts), tf.identity(pairs)
 
 
 class Exported(tf.Module):
