@@ -131,9 +131,17 @@ def test_file_size_limit(model: Path, place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["reading", "building", "saving", "verifying"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
-def test_interrupted(model: Path, place: Path, stage: str, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "stage"),
+    [
+        (signal.SIGINT, "reading"),
+        (signal.SIGINT, "building"),
+        (signal.SIGKILL, "saving"),
+        (signal.SIGINT, "saving"),
+        (signal.SIGKILL, "verifying"),
+    ],
+)
+def test_interrupted(model: Path, place: Path, number: signal.Signals, stage: str) -> None:
     finished(place / "out")
     command = [*COMMAND, str(model), str(place / "out"), "--force"]
     # Where the tests run in the background of a shell, they ignore this signal, and so would the command.
