@@ -73,9 +73,14 @@ def sweep_table() -> str:
 
 def parity_table() -> str:
     """Markdown rows of what `make sweep-models` last compared."""
-    lines = ["| architecture | models | embeddings | largest difference |", "|---|---|---|---|"]
+    lines = [
+        "| architecture | models | embeddings | largest difference | models with a head of transformers | largest difference |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, found in sorted(json.loads(PARITY.read_text(encoding="utf-8")).items()):
-        lines.append(f"| `{name}` | {found['models']} | {found['embeddings']:,} | {found['max_abs_difference']:.1e} |")
+        pooled = f"{found['models']} | {found['embeddings']:,} | {found['max_abs_difference']:.1e}"
+        headed = f"{found['head_models']} | {found['head_max_abs_difference']:.1e}" if found["head_models"] else "none | "
+        lines.append(f"| `{name}` | {pooled} | {headed} |")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,20 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import sentence_transformers  # noqa: F401  # before TensorFlow, see conftest.py
 
 from docs.support import PARITY, RATCHET, README, TRAINED, updated
+from fixtures import heads
 from fixtures.large import large_tokenizer
 from fixtures.real import REAL_TOKENIZERS, SHARED, real_tokenizer
 from fixtures.tokenizers import random_texts, random_tokenizer
 from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
 from tests.helpers import SINGLES, tokenizer_function
-from tests.test_parity import POOLINGS, TEXTS, check_combination
+from tests.test_cross_encoders import score_difference
+from tests.test_parity import ATOL, POOLINGS, TEXTS, combination_difference
+from tests.test_sparse import sparse_difference
 from tests.test_tokenizer import read_texts
 from tf_exporter.encoders import ENCODERS
+from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
+from tf_exporter.heads.classification import CLASSIFICATION_HEADS
+from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.progress import progress
 from tf_exporter.samples import CONTEXTS, code_point_texts, generated_texts
 from tf_exporter.verify import token_mismatches
@@ -109,32 +115,59 @@ def sweep_tokenizers() -> dict[str, dict[str, int]]:
     return {row: rows[row] for row in dict.fromkeys(name if ops == "core" else f"{name}, {ops}" for name, ops, _ in todo)}
 
 
-def compare_models(model_type: str) -> tuple[str, int, float, list[str]]:
-    """Every pooling and head on one architecture, in the new and, where it can say the same, the old layout."""
-    worst, count, failures = 0.0, 0, []
+def _head_models(model_type: str) -> Iterator[tuple[str, Callable[[Path], float]]]:
+    """What each head an architecture has is called, and the difference a random model with it makes in a folder."""
+
+    def of(difference_of: Callable[[Path], float], write: Callable[..., Path], **options: Any) -> Callable[[Path], float]:
+        return lambda folder: difference_of(write(folder, model_type, **options))
+
+    for seed in SEEDS:
+        if model_type in CLASSIFICATION_HEADS:
+            yield f"one label, seed {seed}", of(score_difference, heads.write_cross_encoder, seed=seed)
+            yield f"3 labels, seed {seed}", of(score_difference, heads.write_saved_cross_encoder, labels=3, seed=seed)
+        if model_type in MASKED_LM_HEADS:
+            yield f"masked language model, seed {seed}", of(sparse_difference, heads.write_sparse_encoder, seed=seed)
+        if model_type in CAUSAL_LM_HEADS:
+            yield f"causal language model, seed {seed}", of(score_difference, heads.write_logit_score, seed=seed)
+
+
+def _pooled_models(model_type: str) -> Iterator[tuple[str, Callable[[Path], float]]]:
+    """Every pooling, and what may follow it, in the new and, where it can say the same, the old layout."""
+
+    def of(pooling: Any, kind: int) -> Callable[[Path], float]:
+        return lambda folder: combination_difference(folder, model_type, pooling, kind, seed=kind + 1)
+
     for pooling in POOLINGS:
-        for kind in range(HEADS):
+        yield from ((f"{pooling} heads {kind}", of(pooling, kind)) for kind in range(HEADS))
+
+
+def compare_models(model_type: str) -> tuple[str, dict[str, Any], list[str]]:
+    """Counts and largest differences of an architecture's models, by themselves and with heads; and those that differ more."""
+    found: dict[str, Any] = {}
+    failures = []
+    for prefix, made in (("", _pooled_models(model_type)), ("head_", _head_models(model_type))):
+        differences = []
+        for name, difference_in in made:
             with tempfile.TemporaryDirectory() as folder:
-                try:
-                    worst = max(worst, check_combination(Path(folder), model_type, pooling, kind, seed=kind + 1))
-                except AssertionError as error:
-                    failures.append(f"{model_type} {pooling} heads {kind}: {error}")
-            count += 1
-    return model_type, count, worst, failures
+                differences.append(difference_in(Path(folder) / "model"))
+            if not differences[-1] <= ATOL:
+                failures.append(f"{model_type} {name}: {differences[-1]:.1e}")
+        found |= {f"{prefix}models": len(differences), f"{prefix}max_abs_difference": max(differences, default=0.0)}
+    found["embeddings"] = found["models"] * (len(TEXTS) + SINGLES)
+    return model_type, found, failures
 
 
 def sweep_models() -> int:
     """All architectures; writes the table of the README and gives the number of failures."""
-    found, failed = {}, 0
+    rows, failed = {}, 0
     with get_context("spawn").Pool(2, maxtasksperchild=1) as pool, progress("models", len(ENCODERS), quiet=False) as bar:
-        for model_type, count, worst, failures in pool.imap_unordered(compare_models, ENCODERS):
-            embeddings = count * (len(TEXTS) + SINGLES)
-            found[model_type] = {"models": count, "embeddings": embeddings, "max_abs_difference": worst}
+        for model_type, found, failures in pool.imap_unordered(compare_models, ENCODERS):
+            rows[model_type] = found
             failed += len(failures)
-            print("\n".join([*failures, f"{model_type:20} {count} models, max abs difference {worst:.1e}"]), flush=True)
+            print("\n".join([*failures, f"{model_type:20} {found}"]), flush=True)
             bar.update(1)
     if not failed:
-        PARITY.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n", encoding="utf-8")
+        PARITY.write_text(json.dumps(dict(sorted(rows.items())), indent=1) + "\n", encoding="utf-8")
         README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
     return failed
 

@@ -48,20 +48,19 @@ COMBINATIONS = [("bert", pooling, kind % 6) for kind, pooling in enumerate(POOLI
 
 @pytest.mark.parametrize(("model_type", "pooling", "kind"), COMBINATIONS)
 def test_architecture_pooling_head(tmp_path: Path, model_type: str, pooling: Any, kind: int) -> None:
-    check_combination(tmp_path, model_type, pooling, kind, seed=kind)
+    assert combination_difference(tmp_path / "model", model_type, pooling, kind, seed=kind) <= ATOL
 
 
-def check_combination(tmp_path: Path, model_type: str, pooling: Any, kind: int, seed: int) -> float:
+def combination_difference(folder: Path, model_type: str, pooling: Any, kind: int, seed: int) -> float:
+    """Models of odd seeds are in the old layout, where it can say the same."""
     width = 32 * (1 if isinstance(pooling, str) else len(pooling))
     modules = [Pooling(32, pooling), *heads(kind, width)]
-    folder = models.write_model(tmp_path / "model", model_type, modules, seed=seed)
+    models.write_model(folder, model_type, modules, seed=seed)
     if seed % 2:
         modes = [pooling] if isinstance(pooling, str) else pooling
         if [mode for mode in POOLING_MODES if mode in modes] == modes:
             models.to_old_layout(folder, max_seq_length=32)
-    found = difference(folder, TEXTS)
-    assert found <= ATOL
-    return found
+    return difference(folder, TEXTS)
 
 
 @pytest.mark.parametrize(("buckets", "farthest"), [(32, 128), (12, 20), (33, 9), (64, 1000), (4, 2), (32, 129), (128, 4096)])

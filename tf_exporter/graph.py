@@ -101,19 +101,10 @@ class TextModel(tf.Module):
         self.max_active_dims = spec.max_active_dims
         self.signatures = signatures(spec, options.prompt_name)
         self.tokenize_signatures = {tokenize_name(route, spec): route for route in _used(self.signatures)}
-        built: dict[tuple[int, Any], tuple[Any, Dimensions]] = {}
+        made: dict[tuple[int, Any], tuple[Any, Dimensions]] = {}
         self.pipelines = {}
         for route in _used(self.signatures):
-            dimensions = Dimensions()
-            modules = []
-            for module in spec.pipelines[route]:
-                # Modules that routes share are built once.
-                key = (id(module), tuple(sorted(dimensions.items())))
-                if key not in built:
-                    made = _build(source, module, options, dimensions)
-                    built[key] = (made, Dimensions(dimensions))
-                module_, dimensions = built[key][0], Dimensions(built[key][1])
-                modules.append(module_)
+            modules, dimensions = _build_all(source, spec.pipelines[route], options, made)
             if self.output not in dimensions:
                 kinds = [module.kind for module in spec.pipelines[route]]
                 raise UnsupportedError("modules.json", "type", kinds, _FEATURE_CONFIGS[self.output])
@@ -177,6 +168,20 @@ def _used(of: dict[str, Signature]) -> list[str]:
 
 def _score_activation(spec: ModelSpec, labels: int) -> Callable[[tf.Tensor], tf.Tensor]:
     return TORCH_ACTIVATIONS[spec.activation_fn or ("Sigmoid" if labels == 1 else "Identity")]
+
+
+def _build_all(
+    source: ModelSource, specs: tuple[ModuleSpec, ...], options: Options, made: dict[tuple[int, Any], tuple[Any, Dimensions]]
+) -> tuple[list[Any], Dimensions]:
+    """The modules of a route, and the features behind them. `made`: those of earlier routes; what they share is built once."""
+    modules, dimensions = [], Dimensions()
+    for spec in specs:
+        key = (id(spec), tuple(sorted(dimensions.items())))
+        if key not in made:
+            made[key] = (_build(source, spec, options, dimensions), Dimensions(dimensions))
+        module, dimensions = made[key][0], Dimensions(made[key][1])
+        modules.append(module)
+    return modules, dimensions
 
 
 def _build(source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions) -> Any:

@@ -68,7 +68,7 @@ def verification_lines(verification: Verification | None, atol: float) -> list[s
     """The outcome of verification in plain words."""
     if verification is None:
         return ["Not verified: verification was turned off."]
-    lines = [f"Token ids: equal to Hugging Face tokenizers for {verification.token_texts:,} texts."]
+    lines = [f"Token ids: equal to the model's own tokenizer for {verification.token_texts:,} texts."]
     if verification.not_checked:
         lines.append(f"Not checked: {verification.not_checked}.")
     else:

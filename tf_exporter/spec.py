@@ -78,11 +78,24 @@ def read_model(source: ModelSource) -> ModelSpec:
     """
     if not source.exists("modules.json"):
         return _read_plain(source)
-    entries = _read_entries(source)
     settings = _read_model_config(source)
+    pipelines, tasks = _read_pipelines(source, settings["max_active_dims"])
+    for modules in pipelines.values():
+        _check_order(modules)
+    first = next(iter(pipelines.values()))
+    if settings["kind"] == CROSS_ENCODER and any(modules[0].transformer is None for modules in pipelines.values()):
+        raise UnsupportedError("modules.json", "[0].type", first[0].kind, "Transformer, where pairs of texts are scored")
+    labels = _read_labels(first)
+    if settings["kind"] == CROSS_ENCODER and settings["activation_fn"] is None and first[0].transformer is not None:
+        settings["activation_fn"] = _plain_activation(first[0].transformer.encoder_config)
+    return ModelSpec(pipelines=pipelines, tasks=tasks, labels=labels, **settings)
+
+
+def _read_pipelines(source: ModelSource, max_active_dims: int | None) -> tuple[dict[str, tuple[ModuleSpec, ...]], dict[str, str]]:
+    """Modules of each route, those around a Router included, and the route of each task."""
     modules: list[ModuleSpec] = []
     routes: Routes | None = None
-    for index, (kind, folder) in enumerate(entries):
+    for index, (kind, folder) in enumerate(_read_entries(source)):
         if kind in ROUTERS:
             if routes is not None:
                 raise UnsupportedError("modules.json", f"[{index}].type", kind, "one Router")
@@ -90,32 +103,21 @@ def read_model(source: ModelSource) -> ModelSpec:
             behind = len(modules)
         else:
             module = _read_module(source, f"[{index}].type", "modules.json", kind, folder)
-            if kind == "SparseAutoEncoder" and settings["max_active_dims"] is not None:
+            if kind == "SparseAutoEncoder" and max_active_dims is not None:
                 # The reference hands its own limit on to the modules of modules.json, though not to those of a Router.
-                values = {**module.config.values, "max_active_dims": settings["max_active_dims"]}
+                values = {**module.config.values, "max_active_dims": max_active_dims}
                 module = replace(module, config=ConfigFile(module.config.file, values))
             modules.append(module)
     if routes is None:
-        pipelines, tasks = {"": tuple(modules)}, ONE_ROUTE
-    else:
-        routed = {
-            name: _read_module(source, f"types.{name}", routes.file, kind, folder)
-            for name, (kind, folder) in routes.modules.items()
-        }
-        pipelines = {
-            route: (*modules[:behind], *(routed[name] for name in names), *modules[behind:])
-            for route, names in routes.structure.items()
-        }
-        tasks = routes.tasks
-    for modules_ in pipelines.values():
-        _check_order(modules_)
-    first = next(iter(pipelines.values()))
-    if settings["kind"] == CROSS_ENCODER and any(modules_[0].transformer is None for modules_ in pipelines.values()):
-        raise UnsupportedError("modules.json", "[0].type", first[0].kind, "Transformer, where pairs of texts are scored")
-    labels = _read_labels(first)
-    if settings["kind"] == CROSS_ENCODER and settings["activation_fn"] is None and first[0].transformer is not None:
-        settings["activation_fn"] = _plain_activation(first[0].transformer.encoder_config)
-    return ModelSpec(pipelines=pipelines, tasks=tasks, labels=labels, **settings)
+        return {"": tuple(modules)}, ONE_ROUTE
+    routed = {
+        name: _read_module(source, f"types.{name}", routes.file, kind, folder) for name, (kind, folder) in routes.modules.items()
+    }
+    pipelines = {
+        route: (*modules[:behind], *(routed[name] for name in names), *modules[behind:])
+        for route, names in routes.structure.items()
+    }
+    return pipelines, routes.tasks
 
 
 def _check_order(modules: tuple[ModuleSpec, ...]) -> None:
