@@ -6,9 +6,10 @@ import json
 import re
 from pathlib import Path
 
-from docs.support import RATCHET, README, TRAINED, updated
+from docs.support import PARITY, RATCHET, README, TRAINED, updated
 from fixtures.real import REAL_TOKENIZERS
 from fixtures.trained import RECIPES
+from tf_exporter.encoders import ENCODERS
 
 
 def test_support_table_is_up_to_date() -> None:
@@ -33,6 +34,10 @@ def test_smallest_architecture_is_as_shown() -> None:
 def test_files_are_short() -> None:
     for path in Path(README.parent).glob("[tfbde]*/**/*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_every_architecture_was_swept() -> None:
+    assert json.loads(PARITY.read_text(encoding="utf-8")).keys() == ENCODERS.keys(), "run make sweep-models"
 
 
 def test_sweep_found_everything_equal() -> None:
