@@ -78,7 +78,8 @@ def parity_table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, found in sorted(json.loads(PARITY.read_text(encoding="utf-8")).items()):
-        pooled = f"{found['models']} | {found['embeddings']:,} | {found['max_abs_difference']:.1e}"
+        over = f" ({found['over']} over 1e-5)" if found["over"] else ""
+        pooled = f"{found['models']} | {found['embeddings']:,} | {found['max_abs_difference']:.1e}{over}"
         headed = f"{found['head_models']} | {found['head_max_abs_difference']:.1e}" if found["head_models"] else "none | "
         lines.append(f"| `{name}` | {pooled} | {headed} |")
     return "\n".join(lines)

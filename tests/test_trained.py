@@ -42,13 +42,16 @@ def graph_ops(tokenize: Any) -> set[str]:
 
 @pytest.mark.parametrize(
     ("name", "side"),
-    [("bert", "left"), ("bert", "right"), ("roberta", "left"), ("t5 never", "right"), ("gpt2", "right")],
+    [
+        *[("bert", "left"), ("bert", "right"), ("roberta", "left"), ("t5 never", "right"), ("gpt2", "right")],
+        pytest.param("llama", "right", marks=pytest.mark.long),
+    ],
 )
 def test_pairs(name: str, side: str) -> None:
     hf_tokenizer = trained_tokenizer(name, seed=1)
     hf_tokenizer.truncation_side = side
     random_ = random.Random(1)
-    texts = trained_texts(1, 100, [])
+    texts = trained_texts(1, 200, [])
     pairs = [(text, random_.choice(texts)) for text in texts] + [("", "a b"), ("a", ""), ("", "")]
     first, second = zip(*pairs)
     for max_length in (None, 9):
