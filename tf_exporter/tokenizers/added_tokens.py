@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_exporter.tokenizers.double_arrays import Trie
 from tf_exporter.tokenizers.probing import probe_word_and_space
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, rarely, reachable
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Stream, count, offsets, places, rarely, reachable, select, shift_right
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _WORD, _SPACE = 1, 2
@@ -90,7 +90,7 @@ class AddedTokenSplitter:
         limit = tf.gather(stream.row_splits, tf.gather(row, start) + 1)
 
         def one(step: tf.Tensor, state: tf.Tensor, deepest: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            symbol = tf.gather(symbols, tf.where(start + step < limit, start + step, length))
+            symbol = tf.gather(symbols, select(start + step < limit, start + step, length))
             return step + 1, *self._trie.deeper(state, deepest, symbol)
 
         *_, deepest = tf.while_loop(
@@ -138,11 +138,11 @@ class AddedTokenSplitter:
         before = offsets(tf.cast(solid, tf.int32))
         if "rstrip" in self._flags:
             stripped = tf.minimum(tf.gather(place, tf.gather(before, end) + 1), limits[1])
-            end = tf.where(tf.gather(self._flags["rstrip"], pattern), stripped, end)
+            end = select(tf.gather(self._flags["rstrip"], pattern), stripped, end)
         if "lstrip" in self._flags:
             stripped = tf.maximum(tf.gather(place, tf.gather(before, start)) + 1, limits[0])
-            stripped = tf.maximum(stripped, tf.concat([[0], end[:-1]], 0)[: count(start)])
-            start = tf.where(tf.gather(self._flags["lstrip"], pattern), stripped, start)
+            stripped = tf.maximum(stripped, shift_right(end, first=0)[: count(start)])
+            start = select(tf.gather(self._flags["lstrip"], pattern), stripped, start)
         return start, end
 
     def _replace(self, stream: Stream, start: tf.Tensor, end: tf.Tensor, number: tf.Tensor) -> Stream:

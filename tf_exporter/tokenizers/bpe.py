@@ -23,6 +23,9 @@ from tf_exporter.tokenizers.stream import (
     expand,
     offsets,
     places,
+    select,
+    shift_left,
+    shift_right,
     utf8_byte,
     utf8_length,
 )
@@ -108,7 +111,7 @@ class BPE:
         """Merges the characters of every word."""
         symbols, ids, first, row_splits = self._characters(words)
         place = tf.range(count(ids))
-        best = self._trie.longest(self._trie.start(symbols), tf.where(first, 0, symbols))
+        best = self._trie.longest(self._trie.start(symbols), select(first, 0, symbols))
         # A token that starts before a place reaches across it, unless it ends there at the latest.
         reach = place + tf.maximum(tf.gather(self._trie.depth, best), 1)
         ended = tf.scatter_nd(reach[:, tf.newaxis], tf.ones_like(reach), [count(ids) + 1])
@@ -124,7 +127,7 @@ class BPE:
         rest = places(~tf.gather(tf.gather(done, places(cut)), segment))
         merged, at = self._merges(tf.gather(ids, rest), tf.gather(segment, rest))
         # Every token at the place of its first character.
-        ids = tf.where(cut & done, tf.where(single, ids, tf.gather(self._trie.value, best)), -1)
+        ids = select(cut & done, select(single, ids, tf.gather(self._trie.value, best)), -1)
         ids = tf.tensor_scatter_nd_update(ids, tf.gather(rest, at)[:, tf.newaxis], merged)
         kept = places(ids >= 0)
         return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, row_splits))
@@ -138,10 +141,10 @@ class BPE:
         in_word = words.starts | words.inside
         known = self._initial[0](words.codes)
         if self._all_known:
-            ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), known - 1)
+            ids = select(added, added_token_ids(words.codes, self._added_token_ids), known - 1)
             return self._symbols(words.codes), ids, words.starts | added, words.row_splits
         if not self._plain:
-            last = ~tf.concat([words.inside[1:], [False]], 0)[: count(words.codes)]
+            last = ~shift_left(words.inside, last=False)
             variants = tf.stack([table(words.codes) for table in self._initial])
             variant = tf.cast(words.starts, tf.int32) + 2 * tf.cast(last, tf.int32)
             known = tf.gather(tf.reshape(variants, [-1]), variant * count(words.codes) + tf.range(count(words.codes)))
@@ -149,22 +152,22 @@ class BPE:
         unknown = in_word & (known == 0)
         lengths = tf.cast(in_word | added, tf.int32)
         if self._byte_ids is not None:
-            lengths = tf.where(unknown, utf8_length(words.codes), lengths)
+            lengths = select(unknown, utf8_length(words.codes), lengths)
         elif self._unk_id is None:
-            lengths = tf.where(unknown, 0, lengths)
+            lengths = select(unknown, 0, lengths)
         else:
-            ids = tf.where(unknown, self._unk_id, ids)
+            ids = select(unknown, self._unk_id, ids)
             if self._fuse_unk:
-                again = unknown & tf.concat([[False], unknown[:-1]], 0) & words.inside
-                lengths = tf.where(again, 0, lengths)
-        ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), ids)
-        symbols = tf.where(in_word & ~unknown, self._symbols(words.codes), 0)
+                again = unknown & shift_right(unknown, first=False) & words.inside
+                lengths = select(again, 0, lengths)
+        ids = select(added, added_token_ids(words.codes, self._added_token_ids), ids)
+        symbols = select(in_word & ~unknown, self._symbols(words.codes), 0)
         word = tf.cumsum(tf.cast(words.starts | added, tf.int32))
         owner, nth = expand(lengths)
         ids = tf.gather(ids, owner)
         if self._byte_ids is not None:
             byte = utf8_byte(tf.gather(words.codes, owner), tf.gather(lengths, owner), nth)
-            ids = tf.where(tf.gather(unknown, owner), tf.gather(self._byte_ids, byte), ids)
+            ids = select(tf.gather(unknown, owner), tf.gather(self._byte_ids, byte), ids)
         word = tf.gather(word, owner)
-        first = word != tf.concat([[0], word[:-1]], 0)
+        first = word != shift_right(word, first=0)
         return tf.gather(symbols, owner), ids, first, tf.gather(offsets(lengths), words.row_splits)

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.probing import NormalizerTables
-from tf_exporter.tokenizers.stream import Stream, expand, offsets, rarely, row_starts
+from tf_exporter.tokenizers.stream import Stream, expand, offsets, rarely, row_starts, select
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _SELF = -1
@@ -51,14 +51,24 @@ class CodePointNormalizer:
             self._breaking = CodePointTable(breaking)
 
     def __call__(self, stream: Stream) -> Stream:
-        """The normalized stream."""
-        bits, mask = self._length_bits, (1 << self._length_bits) - 1
+        """The normalized stream, cheap where each code becomes one and none is moved."""
         packed = self._packed(stream.codes)
+        one_each = tf.bitwise.bitwise_and(packed, (2 << self._length_bits) - 1) == 1 << 1
+        codes = self._replaced(stream.codes, tf.bitwise.right_shift(packed, self._length_bits + 1))
+        others = tf.reduce_any(~one_each)
+        return Stream(*rarely(others, lambda: tuple(self._general(stream, packed)), (codes, stream.row_splits)))
+
+    def _replaced(self, codes: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
+        """What stands at places of the pool, for these codes; int32 [N] each."""
+        replaced = tf.gather(self._pool, at)
+        return select(replaced == _SELF, codes, replaced)
+
+    def _general(self, stream: Stream, packed: tf.Tensor) -> Stream:
+        bits, mask = self._length_bits, (1 << self._length_bits) - 1
         lengths = tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed, 1), mask)
         owner, nth = expand(lengths, bits)
         start = tf.bitwise.right_shift(tf.gather(packed, owner), bits + 1)
-        replaced = tf.gather(self._pool, start + nth)
-        codes = tf.where(replaced == _SELF, tf.gather(stream.codes, owner), replaced)
+        codes = self._replaced(tf.gather(stream.codes, owner), start + nth)
         normalized = Stream(codes, tf.gather(offsets(lengths), stream.row_splits))
         if not self._reorders:
             return normalized

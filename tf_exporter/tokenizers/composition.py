@@ -23,6 +23,8 @@ from tf_exporter.tokenizers.stream import (
     rarely,
     row_starts,
     run_ends,
+    select,
+    shift_left,
     shift_right,
 )
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
@@ -38,8 +40,14 @@ class Composition:
         composed = probe_normalizer(normalizers.NFKC() if compatibility else normalizers.NFC())
         pairs = probe_compositions()
         self._decompose = CodePointNormalizer(decomposition, added_token_count)
-        self._pairs = PairTable(pairs, UNICODE_SIZE + added_token_count, default=-1)
         size = UNICODE_SIZE + added_token_count
+        # Few codes are ever composed: they are numbered from 1 on, all others are 0.
+        numbers = np.zeros(size, np.int32)
+        involved = sorted({code for pair in pairs for code in pair})
+        numbers[involved] = np.arange(1, len(involved) + 1)
+        self._numbers = CodePointTable(numbers)
+        numbered = {(int(numbers[first]), int(numbers[second])): code for (first, second), code in pairs.items()}
+        self._pairs = PairTable(numbered, len(involved) + 1, default=-1)
         ranks, kinds, changing = np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.int32)
         kinds[[second for _, second in pairs]] = _SECOND
         for code, rank in decomposition.ranks.items():
@@ -62,7 +70,7 @@ class Composition:
         kind = self._kinds(stream.codes)
         added = stream.codes >= ADDED_TOKEN_BASE
         heads = (kind == _STARTER) | row_starts(stream) | shift_right(added, first=False)
-        ends = run_ends(~tf.concat([heads[1:], [True]], 0)[: count(heads)]) + 1
+        ends = run_ends(~shift_left(heads, last=True)) + 1
         # A group without a starter begins with a mark, which nothing composes with.
         head = places(heads)
         end = tf.gather(ends, head)
@@ -114,15 +122,15 @@ class Composition:
         """
         code, rank = tf.gather(codes, at), tf.gather(ranks, at)
         # A mark is blocked by one of its own class, and a second starter by any mark.
-        composed = self._pairs(current, code, (last == 0) | (last < rank))
+        composed = self._pairs(self._numbers(current), self._numbers(code), (last == 0) | (last < rank))
         fits = composed >= 0
         fitting = places(fits)
         found = tuple(array.write(step, tf.gather(of, fitting)) for array, of in zip(found, (base, composed, at)))
         fresh = ~fits & (rank == 0)
-        base = tf.where(fresh, at, base)
-        current = tf.where(fits, composed, tf.where(fresh, code, current))
-        last = tf.where(fits, last, rank)
-        at = tf.where(fits | (rank == 0), at + 1, tf.gather(behind, at))
+        base = select(fresh, at, base)
+        current = select(fits, composed, select(fresh, code, current))
+        last = select(fits, last, rank)
+        at = select(fits | (rank == 0), at + 1, tf.gather(behind, at))
         going = places(at < end)
         return (step + 1, *(tf.gather(of, going) for of in (at, end, base, current, last)), *found)
 

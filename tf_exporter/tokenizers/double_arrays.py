@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.tokenizers.stream import count, places
+from tf_exporter.tokenizers.stream import count, places, select
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable, graph_constant
 
 _DENSE_STEPS = 4
 """Walks that outlive these steps are few: from there on only they are carried."""
+_STRIDE = 3
+"""Steps between two looks at whether any walk goes on, which cost as much as a step of few walks."""
 
 
 def _children(words: Mapping[tuple[int, ...], int]) -> tuple[list[dict[int, int]], list[int]]:
@@ -38,7 +40,7 @@ class _Slots:
 
     def __init__(self, size: int) -> None:
         self._free = np.ones(size, bool)
-        self._free[:2] = False  # ROOT and DEAD
+        self._free[:2] = False  # DEAD and ROOT
         self._start = 2
 
     def place(self, symbols: np.ndarray) -> int:
@@ -79,21 +81,21 @@ def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
 class Trie:
     """A double-array trie (J. Aoe, 1989) over symbols ≥ 1, walked for many positions at once.
 
-    A state is a slot; `ROOT` and `DEAD` are slots 0 and 1. Symbol 0 leads nowhere from everywhere.
+    A state is a slot; `DEAD` and `ROOT` are slots 0 and 1. Symbol 0 leads nowhere from everywhere.
 
     Of each state, int32: `value` of the word that ends there (−1: none), `depth` in symbols, and `longest_word`: the last
     state on the way to it from `ROOT` in which a word ends (`DEAD`: none).
     """
 
-    ROOT = 0
-    DEAD = 1
+    DEAD = 0
+    ROOT = 1
 
     def __init__(self, words: Mapping[tuple[int, ...], int], prefix: tuple[int, ...] = ()) -> None:
         """`words`: symbol sequences → values ≥ 0. `prefix`: symbols whose node can be started from as well."""
         children, values = _children(words)
         self.symbol_count = 1 + max((symbol for word in words for symbol in word), default=0)
         slots = _Slots(2 * len(children) + self.symbol_count)
-        slot = np.zeros(len(children), np.int64)
+        slot = np.full(len(children), self.ROOT, np.int64)
         base = np.zeros(len(children), np.int64)
         parents = np.array([node for node, following in enumerate(children) for _ in following], np.int64)
         nodes = np.array([child for following in children for child in following.values()], np.int64)
@@ -147,18 +149,18 @@ class Trie:
     def advance(self, state: tf.Tensor, symbol: tf.Tensor) -> tf.Tensor:
         """One step of every walk: the states after `symbol`; int32 [N] each."""
         following = tf.gather(self._bases, state) + symbol
-        return tf.where(tf.gather(self._checks, following) == state, following, self.DEAD)
+        return select(tf.gather(self._checks, following) == state, following, self.DEAD)
 
     def deeper(self, state: tf.Tensor, deepest: tf.Tensor, symbol: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """As `advance`, and where each walk came to in the end; int32 [N] each."""
         following = tf.gather(self._bases, state) + symbol
         goes_on = tf.gather(self._checks, following) == state
-        return tf.where(goes_on, following, self.DEAD), tf.where(goes_on, following, deepest)
+        return select(goes_on, following, self.DEAD), select(goes_on, following, deepest)
 
     def start(self, symbols: tf.Tensor) -> tf.Tensor:
         """The state after one symbol from `ROOT`; int32 [N] each."""
         following = int(self._base[self.ROOT]) + symbols
-        return tf.where((symbols > 0) & (tf.gather(self._checks, following) == self.ROOT), following, self.DEAD)
+        return select((symbols > 0) & (tf.gather(self._checks, following) == self.ROOT), following, self.DEAD)
 
     def longest(self, state: tf.Tensor, following: tf.Tensor) -> tf.Tensor:
         """int32 [N]: the last state in which a word ends on the way from `ROOT` over each place, `DEAD` where none does.
@@ -173,12 +175,16 @@ class Trie:
         if self.max_depth - 1 > _DENSE_STEPS:
             alive = places(state > self.DEAD)
             padded = padded[: length + 1]
+
+            def further(step: tf.Tensor, state: tf.Tensor, deepest: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                for ahead in range(_STRIDE):
+                    symbol = tf.gather(padded, tf.minimum(alive + (step + ahead), length))
+                    state, deepest = self.deeper(state, deepest, symbol)
+                return step + _STRIDE, state, deepest
+
             *_, found = tf.while_loop(
                 lambda step, state, _: (step < self.max_depth) & tf.reduce_any(state > self.DEAD),
-                lambda step, state, deepest: (
-                    step + 1,
-                    *self.deeper(state, deepest, tf.gather(padded, tf.minimum(alive + step, length))),
-                ),
+                further,
                 (tf.constant(_DENSE_STEPS + 1), tf.gather(state, alive), tf.gather(deepest, alive)),
                 parallel_iterations=1,
             )
@@ -219,11 +225,13 @@ class PairTable:
         owner = np.full(int(base.max()) + size, -1, np.int32)
         value = np.full(len(owner), default, np.int32)
         owner[place], value[place] = first, results
-        self._base, self._owner, self._value = map(graph_constant, (base.astype(np.int32), owner, value))
+        # One table less for the loops that go on with it.
+        self._base_and_owner = graph_constant(np.concatenate([base + size, owner]).astype(np.int32))
+        self._value = graph_constant(np.concatenate([np.full(size, default, np.int32), value]))
         self._default = default
 
-    def __call__(self, first: tf.Tensor, second: tf.Tensor, asked: tf.Tensor | None = None) -> tf.Tensor:
+    def __call__(self, first: tf.Tensor, second: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
         """int32 [N] each → int32 [N]; the default where `asked`, bool [N], is false."""
-        place = tf.gather(self._base, first) + second
-        known = tf.gather(self._owner, place) == first
-        return tf.where(known if asked is None else known & asked, tf.gather(self._value, place), self._default)
+        place = tf.gather(self._base_and_owner, first) + second
+        known = asked & (tf.gather(self._base_and_owner, place) == first)
+        return select(known, tf.gather(self._value, place), self._default)

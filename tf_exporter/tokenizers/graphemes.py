@@ -17,7 +17,7 @@ import tensorflow as tf
 from tokenizers import normalizers
 
 from tf_exporter.tokenizers.probing import distinct_code_points, spread
-from tf_exporter.tokenizers.stream import Stream, count, offsets, section_starts
+from tf_exporter.tokenizers.stream import Stream, count, offsets, section_starts, shift_right
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
 
 (
@@ -60,7 +60,7 @@ class Clusters:
     def joined(self, stream: Stream) -> tf.Tensor:
         """Bool [N]: whether a code is in the cluster of the code before it."""
         classes = self._classes(stream.codes)
-        before = tf.concat([[CONTROL], classes[:-1]], 0)
+        before = shift_right(classes, first=CONTROL)
 
         def now(bits: int) -> tf.Tensor:
             return tf.bitwise.bitwise_and(classes, bits) > 0

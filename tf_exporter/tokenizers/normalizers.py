@@ -26,6 +26,8 @@ from tf_exporter.tokenizers.stream import (
     reachable_ahead,
     run_ends,
     section_starts,
+    select,
+    shift_left,
 )
 from tf_exporter.tokenizers.tables import CodePointTable, graph_constant
 
@@ -51,7 +53,7 @@ class Strip:
         inside = (stream.codes < ADDED_TOKEN_BASE) & ~section_starts(stream)
         removed = tf.zeros_like(space)
         if self._right:
-            removed |= _to_the_end(space, tf.concat([inside[1:], [False]], 0)[: count(space)])
+            removed |= _to_the_end(space, shift_left(inside, last=False))
         if self._left:
             removed |= tf.reverse(_to_the_end(tf.reverse(space, [0]), tf.reverse(inside, [0])), [0])
         return _in_copies(stream, 1 - tf.cast(removed, tf.int32))[0]
@@ -75,7 +77,7 @@ class Prepend:
         bits = (1 + self._length).bit_length()
         longer, owner, nth = _in_copies(stream, 1 + first * self._length, bits)
         put = nth < tf.gather(first, owner) * self._length
-        codes = tf.where(put, tf.gather(self._text, tf.minimum(nth, self._length - 1)), longer.codes)
+        codes = select(put, tf.gather(self._text, tf.minimum(nth, self._length - 1)), longer.codes)
         return longer._replace(codes=codes)
 
 
@@ -93,16 +95,16 @@ class Replace:
     def _replace(self, stream: Stream) -> Stream:
         starts = section_starts(stream)
         inside = (stream.codes < ADDED_TOKEN_BASE) & ~starts
-        ends = run_ends(tf.concat([inside[1:], [False]], 0)[: count(inside)]) + 1
-        end = tf.where(stream.codes < ADDED_TOKEN_BASE, self._pattern(stream.codes, ends), -1)
-        following = tf.where(end >= 0, end, tf.range(count(stream.codes)) + 1)
+        ends = run_ends(shift_left(inside, last=False)) + 1
+        end = select(stream.codes < ADDED_TOKEN_BASE, self._pattern(stream.codes, ends), -1)
+        following = select(end >= 0, end, tf.range(count(stream.codes)) + 1)
         reached = reachable_ahead(starts, following, ends) & (stream.codes < ADDED_TOKEN_BASE)
         match = reached & (end >= 0)
         kept = (reached & ~match) | (stream.codes >= ADDED_TOKEN_BASE)
         lengths = tf.cast(kept, tf.int32) + tf.cast(match, tf.int32) * self._length
         bits = max(self._length, 1).bit_length()
         replaced, owner, nth = _in_copies(stream, lengths, bits)
-        return replaced._replace(codes=tf.where(tf.gather(match, owner), tf.gather(self._content, nth), replaced.codes))
+        return replaced._replace(codes=select(tf.gather(match, owner), tf.gather(self._content, nth), replaced.codes))
 
 
 def _in_copies(stream: Stream, lengths: tf.Tensor, bits: int = 3) -> tuple[Stream, tf.Tensor, tf.Tensor]:

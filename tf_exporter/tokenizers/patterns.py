@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_exporter.source import ConfigFile
 from tf_exporter.tokenizers.probing import probe_class
-from tf_exporter.tokenizers.stream import count, places, run_ends
+from tf_exporter.tokenizers.stream import count, places, run_ends, select
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
 
 FAILED = -1
@@ -50,7 +50,7 @@ class Scan:
         kinds = tf.bitwise.bitwise_and(self._classes, bits)
         ends = run_ends(tf.concat([kinds[1:] == kinds[:-1], [False]], 0)) + 1
         found = self.within(at) & (self.take(kinds, at) > 0)
-        return tf.where(found, tf.minimum(self.take(ends, at), self.ends[:-1]), FAILED)
+        return select(found, tf.minimum(self.take(ends, at), self.ends[:-1]), FAILED)
 
     def take(self, values: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
         """Element `at` of values [N + 1]."""
@@ -79,11 +79,11 @@ class Class(NamedTuple):
         bit = bits[self.name]
         if self.most == 1:
             found = scan.within(at) & scan.take(scan.belongs(bit), at)
-            return tf.where(found, at + 1, at if self.least == 0 else FAILED)
+            return select(found, at + 1, at if self.least == 0 else FAILED)
         end = tf.maximum(scan.run(bit, at), at)
         if self.most is not None:
             end = tf.minimum(end, at + self.most)
-        return tf.where((at >= 0) & (end - at >= self.least), end, FAILED)
+        return select((at >= 0) & (end - at >= self.least), end, FAILED)
 
     def classes(self) -> set[str]:
         """The classes that have to be known."""
@@ -103,7 +103,7 @@ class Text(NamedTuple):
             fits &= scan.within(there)
             there = there if index == 0 else tf.minimum(there, scan.size)
             fits &= scan.code(there) == ord(char)
-        return tf.where(fits, at + len(self.text), FAILED)
+        return select(fits, at + len(self.text), FAILED)
 
     def classes(self) -> set[str]:
         """As `Class.classes`."""
@@ -124,7 +124,7 @@ class Contraction(NamedTuple):
         long = scan.take(scan.belongs(double), second) & scan.take(scan.belongs(ends[0]), third)
         long |= scan.take(scan.belongs(ends[1]), second) & scan.take(scan.belongs(ends[1]), third)
         long &= scan.within(at + 2)
-        return tf.where(quote & (short | long), at + tf.where(short, 2, 3), FAILED)
+        return select(quote & (short | long), at + select(short, 2, 3), FAILED)
 
     def _names(self) -> list[str]:
         names = ("[stmd]", "[rv]", "e", "l")
@@ -155,7 +155,7 @@ class Spaces(NamedTuple):
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
         """As `Class.match`."""
         end = scan.run(bits[r"\s"], at)
-        return tf.where(end > at, tf.where(end == scan.ends[:-1], end, tf.maximum(end - 1, at + 1)), FAILED)
+        return select(end > at, select(end == scan.ends[:-1], end, tf.maximum(end - 1, at + 1)), FAILED)
 
     def classes(self) -> set[str]:
         """As `Class.classes`."""
@@ -176,8 +176,8 @@ class UpToLast(NamedTuple):
         run = tf.maximum(scan.run(bits[self.first], at), at)
         further = tf.maximum(scan.run(bits[self.then], run), run)
         last = scan.last(bits[self.then], run)
-        end = tf.where(further > run, further, tf.where(last >= at, last + 1, FAILED))
-        return tf.where(at >= 0, end, FAILED)
+        end = select(further > run, further, select(last >= at, last + 1, FAILED))
+        return select(at >= 0, end, FAILED)
 
     def classes(self) -> set[str]:
         """As `Class.classes`."""
@@ -194,7 +194,7 @@ class Maybe(NamedTuple):
         """As `Class.match`."""
         without = self.then.match(scan, bits, at)
         with_first = self.then.match(scan, bits, self.first.match(scan, bits, at))
-        return tf.where(with_first >= 0, with_first, without)
+        return select(with_first >= 0, with_first, without)
 
     def classes(self) -> set[str]:
         """As `Class.classes`."""
@@ -225,7 +225,7 @@ class Either(NamedTuple):
     def match(self, scan: Scan, bits: dict[str, int], at: tf.Tensor) -> tf.Tensor:
         """As `Class.match`."""
         ends = [alternative.match(scan, bits, at) for alternative in self.alternatives]
-        return reduce(lambda later, earlier: tf.where(earlier >= 0, earlier, later), reversed(ends))
+        return reduce(lambda later, earlier: select(earlier >= 0, earlier, later), reversed(ends))
 
     def classes(self) -> set[str]:
         """As `Class.classes`."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.spec import TokenizerSpec
-from tf_exporter.tokenizers.stream import Tokens, count
+from tf_exporter.tokenizers.stream import Tokens, count, select
 from tf_exporter.tokenizers.tables import graph_constant
 
 
@@ -57,13 +57,13 @@ class Truncation:
             limit = self._max_length - self._added[1]
             shorter = tf.reduce_min(lengths, 1)
             # As tokenizers' `truncate_encodings`: the longer gives way first, then both get half.
-            room = tf.where(shorter > limit, shorter, tf.maximum(shorter, limit - shorter))
+            room = select(shorter > limit, shorter, tf.maximum(shorter, limit - shorter))
             halved = shorter + room > limit
-            less, more = tf.where(halved, limit // 2, shorter), tf.where(halved, limit // 2 + limit % 2, room)
+            less, more = select(halved, limit // 2, shorter), select(halved, limit // 2 + limit % 2, room)
             first_longer = lengths[:, 0] > lengths[:, 1]
-            cut = tf.stack([tf.where(first_longer, more, less), tf.where(first_longer, less, more)], 1)
+            cut = tf.stack([select(first_longer, more, less), select(first_longer, less, more)], 1)
             fits = tf.reduce_sum(lengths, 1, keepdims=True) <= limit
-            kept = tf.where(fits, lengths, tf.minimum(lengths, cut))
+            kept = select(fits, lengths, tf.minimum(lengths, cut))
         return self._encodings(tokens, lengths, kept, self._added[1])
 
     def _encodings(self, tokens: Tokens, lengths: tf.Tensor, kept: tf.Tensor, added: int) -> Encodings:
@@ -93,7 +93,8 @@ class Padding:
             place -= longest - lengths
         # Gathered from the pool of [tokens, special tokens, padding].
         special = count(encodings.ids)
-        source, types = special + template.added, tf.constant(self._pad_type_id)
+        padding = special + template.added
+        parts = []
         behind: tf.Tensor = tf.constant(0)
         for piece in template.pieces:
             if piece.ids is None:
@@ -101,10 +102,17 @@ class Padding:
             else:
                 start, size = special, tf.constant(len(piece.ids))
                 special += len(piece.ids)
-            here = (place >= behind) & (place < behind + size)
-            source = tf.where(here, start + place - behind, source)
-            types = tf.where(here, piece.type_id, types)
+            parts.append((behind + size, start - behind, piece.type_id))
             behind += size
+        source, types = padding, tf.constant(self._pad_type_id)
+        same_type = {self._pad_type_id} == {piece.type_id for piece in template.pieces}
+        for end, shift, type_id in reversed(parts):
+            here = place < end
+            source = tf.where(here, place + shift, source)
+            types = types if same_type else tf.where(here, type_id, types)
+        present = place < lengths
+        if self._left:
+            source, types = tf.where(place < 0, padding, source), tf.where(place < 0, self._pad_type_id, types)
+            present &= place >= 0
         ids = tf.gather(tf.concat([encodings.ids, around], 0), source)
-        present = (place < lengths) & (place >= 0) if self._left else place < lengths
         return Padded(ids, tf.cast(present, tf.int32), tf.broadcast_to(types, tf.shape(ids)))

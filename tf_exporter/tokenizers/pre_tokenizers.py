@@ -24,6 +24,8 @@ from tf_exporter.tokenizers.stream import (
     row_starts,
     run_ends,
     section_starts,
+    select,
+    shift_left,
     shift_right,
     utf8_byte,
     utf8_length,
@@ -98,7 +100,7 @@ class Split:
         in_word = words.starts | words.inside
         ends = word_ends(words)
         end = self._pattern(words.codes, ends)
-        following = tf.where(end >= 0, end, tf.range(count(end)) + 1)
+        following = select(end >= 0, end, tf.range(count(end)) + 1)
         reached = reachable_ahead(words.starts, following, ends) & in_word
         # Places that no match covers are reached one by one.
         unmatched = reached & (end < 0)
@@ -119,7 +121,7 @@ class Runs:
         """The words cut."""
         kind = self._table(words.codes)
         in_word = (words.starts | words.inside) & (kind > 0)
-        first = words.starts | (kind != tf.concat([[0], kind[:-1]], 0))
+        first = words.starts | (kind != shift_right(kind, first=0))
         return words._replace(starts=in_word & first, inside=in_word & ~first)
 
 
@@ -139,7 +141,7 @@ class SplitByClass:
 
 def word_ends(words: Words) -> tf.Tensor:
     """int32 [N]: where the word that each code is in ends."""
-    return run_ends(tf.concat([words.inside[1:], [False]], 0)[: count(words.codes)]) + 1
+    return run_ends(shift_left(words.inside, last=False)) + 1
 
 
 def _cut(words: Words, cut: tf.Tensor, match: tf.Tensor, behavior: str) -> Words:
@@ -166,7 +168,7 @@ class Metaspace:
 
     def __call__(self, words: Words) -> Words:
         """The words in their new spelling."""
-        words = words._replace(codes=tf.where(words.codes == ord(" "), self._mark, words.codes))
+        words = words._replace(codes=select(words.codes == ord(" "), self._mark, words.codes))
         before = words.starts & (words.codes != self._mark)
         if self._scheme == "first":
             before &= row_starts(Stream(words.codes, words.row_splits))
@@ -188,16 +190,16 @@ class ByteLevel:
         """The words in their new spelling."""
         added = words.codes >= ADDED_TOKEN_BASE
         in_word = words.starts | words.inside
-        ascii_only = tf.reduce_all(tf.where(in_word, words.codes < 0x80, added))
-        chars = tf.where(added, words.codes, tf.gather(self._chars, tf.minimum(words.codes, 0x7F)))
+        ascii_only = tf.reduce_all(select(in_word, words.codes < 0x80, added))
+        chars = select(added, words.codes, tf.gather(self._chars, tf.minimum(words.codes, 0x7F)))
         return rarely(~ascii_only, lambda: self._bytes(words, added, in_word), words._replace(codes=chars))
 
     def _bytes(self, words: Words, added: tf.Tensor, in_word: tf.Tensor) -> Words:
-        lengths = tf.where(in_word, utf8_length(words.codes), tf.cast(added, tf.int32))
+        lengths = select(in_word, utf8_length(words.codes), tf.cast(added, tf.int32))
         owner, nth = expand(lengths)
         code, length = tf.gather(words.codes, owner), tf.gather(lengths, owner)
         byte = utf8_byte(code, length, nth)
-        codes = tf.where(code < ADDED_TOKEN_BASE, tf.gather(self._chars, tf.minimum(byte, 255)), code)
+        codes = select(code < ADDED_TOKEN_BASE, tf.gather(self._chars, tf.minimum(byte, 255)), code)
         first = nth == 0
         starts = tf.gather(words.starts, owner)
         inside = (tf.gather(words.inside, owner) | starts) & ~(starts & first)
@@ -216,7 +218,7 @@ def prepend(words: Words, before: tf.Tensor, code: int) -> Words:
     owner, nth = expand(1 + tf.cast(before, tf.int32))
     put = tf.gather(before, owner) & (nth == 0)
     moved = tf.gather(before, owner) & (nth > 0)
-    codes = tf.where(put, code, tf.gather(words.codes, owner))
+    codes = select(put, code, tf.gather(words.codes, owner))
     starts = tf.gather(words.starts, owner) & ~moved
     inside = tf.gather(words.inside, owner) | moved
     return Words(codes, starts, inside, tf.gather(offsets(1 + tf.cast(before, tf.int32)), words.row_splits))

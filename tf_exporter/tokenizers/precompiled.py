@@ -20,7 +20,7 @@ from tf_exporter.tokenizers.code_points import CodePointNormalizer
 from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.graphemes import Clusters
 from tf_exporter.tokenizers.probing import NormalizerTables
-from tf_exporter.tokenizers.stream import Stream, count, offsets, places, rarely, run_ends, utf8_length
+from tf_exporter.tokenizers.stream import Stream, count, offsets, places, rarely, run_ends, select, shift_left, utf8_length
 from tf_exporter.tokenizers.tables import UNICODE_SIZE
 
 _LONGEST_CLUSTER = 5
@@ -96,7 +96,7 @@ class Precompiled:
         """Each short cluster that begins with something known, as the one code of its shortest known beginning."""
         joined = self._clusters.joined(stream)
         size = count(stream.codes)
-        ends = run_ends(tf.concat([joined[1:], [False]], 0)[:size]) + 1
+        ends = run_ends(shift_left(joined, last=False)) + 1
         before = offsets(utf8_length(stream.codes))
         short = tf.gather(before, ends) - before[:-1] <= _LONGEST_CLUSTER
         start = places(~joined & short & (ends > tf.range(size) + 1))
@@ -105,9 +105,9 @@ class Precompiled:
         state, found = tf.fill([count(start)], Trie.ROOT), tf.fill([count(start)], Trie.DEAD)
         # No cluster of so few bytes has more characters than these.
         for step in range(_MOST_CHARACTERS):
-            at = tf.where(start + step < end, start + step, size)
+            at = select(start + step < end, start + step, size)
             state = self._trie.advance(state, tf.gather(symbols, at))
-            found = tf.where((found == Trie.DEAD) & self._trie.ends_word(state), state, found)
+            found = select((found == Trie.DEAD) & self._trie.ends_word(state), state, found)
         known = places(found > Trie.DEAD)
         start, end, found = (tf.gather(of, known) for of in (start, end, found))
         codes = tf.tensor_scatter_nd_update(stream.codes, start[:, tf.newaxis], tf.gather(self._trie.value, found))

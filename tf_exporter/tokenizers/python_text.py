@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_exporter.tokenizers.code_points import CodePointNormalizer
 from tf_exporter.tokenizers.probing import NormalizerTables, code_points
-from tf_exporter.tokenizers.stream import Stream, count, rarely, run_ends
+from tf_exporter.tokenizers.stream import Stream, count, rarely, run_ends, select
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable
 
 _SIGMA, _FINAL_SIGMA = 0x3A3, 0x3C2
@@ -74,11 +74,11 @@ class LowerCase:
         sigmas = inside & (codes == _SIGMA)
 
         def replace() -> tf.Tensor:
-            classes = tf.where(inside, self._table(codes), 0)
+            classes = select(inside, self._table(codes), 0)
             # What is next behind and next before each place that is not ignored.
             behind = _class_at_or_behind(classes)[1:]
             before = tf.reverse(_class_at_or_behind(tf.reverse(classes, [0]))[1:], [0])
-            return tf.where(sigmas & (before == _CASED) & (behind != _CASED), _FINAL_SIGMA, codes)
+            return select(sigmas & (before == _CASED) & (behind != _CASED), _FINAL_SIGMA, codes)
 
         return rarely(tf.reduce_any(sigmas), replace, codes)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from tf_exporter.tokenizers.stream import select
 from tf_exporter.tokenizers.tables import graph_constant
 
 
@@ -36,7 +37,7 @@ class StringTable:
             at = tf.minimum(place, tf.size(self._values) - 1)
             equal = (place < end) & (tf.gather(self._words, at) == strings)
             # Where the string was found, its search is over.
-            return tf.where(equal, end, place + 1), tf.where(equal, tf.gather(self._values, at), found)
+            return select(equal, end, place + 1), select(equal, tf.gather(self._values, at), found)
 
         _, found = tf.while_loop(
             lambda place, _: tf.reduce_any(place < end),

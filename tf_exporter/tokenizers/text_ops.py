@@ -14,7 +14,7 @@ import tensorflow as tf
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import BPESpec, ModelSpec, UnigramSpec, WordPieceSpec
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, offsets, places
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, offsets, places, select
 from tf_exporter.tokenizers.tables import graph_constant
 
 TEXT_OPS = ("FastWordpieceTokenizeWithOffsets",)
@@ -73,14 +73,14 @@ class FastWordPiece:
             input_values=tf.gather(words.codes, in_word), input_splits=splits, output_encoding="UTF-8", errors="replace"
         )
         # Words that are too long are unknown; they are not even looked at.
-        found = self._tokenizer.tokenize(tf.where(too_long, "", texts))
+        found = self._tokenizer.tokenize(select(too_long, "", texts))
         pieces, first = found.values, tf.cast(found.row_splits, tf.int32)
         added = places(words.codes >= ADDED_TOKEN_BASE)
         pool = tf.concat([pieces, [self._unk_id], added_token_ids(tf.gather(words.codes, added), self._added_token_ids)], 0)
         # Words and added tokens, by their places in the text.
         order = tf.argsort(tf.concat([start, added], 0))
-        lengths = tf.concat([tf.where(too_long, 1, first[1:] - first[:-1]), tf.ones_like(added)], 0)
-        begin = tf.concat([tf.where(too_long, count(pieces), first[:-1]), count(pieces) + 1 + tf.range(count(added))], 0)
+        lengths = tf.concat([select(too_long, 1, first[1:] - first[:-1]), tf.ones_like(added)], 0)
+        begin = tf.concat([select(too_long, count(pieces), first[:-1]), count(pieces) + 1 + tf.range(count(added))], 0)
         lengths, begin = tf.gather(lengths, order), tf.gather(begin, order)
         _, chosen = tf.raw_ops.RaggedRange(starts=begin, limits=begin + lengths, deltas=tf.constant(1), Tsplits=tf.int32)
         before = tf.searchsorted(tf.sort(tf.concat([start, added], 0)), words.row_splits)

@@ -24,6 +24,9 @@ from tf_exporter.tokenizers.stream import (
     offsets,
     places,
     reachable,
+    select,
+    shift_left,
+    shift_right,
     utf8_byte,
     utf8_length,
 )
@@ -62,10 +65,10 @@ class Unigram:
     def _pieces(self, words: Words) -> _Pieces:
         """All pieces that match anywhere, and the unknown characters."""
         in_word = words.starts | words.inside
-        symbols = tf.where(in_word, self._symbols(words.codes), 0)
+        symbols = select(in_word, self._symbols(words.codes), 0)
         size = count(symbols)
         # Words end where another starts, too.
-        following = tf.pad(tf.where(words.inside, symbols, 0), [[0, max(self._trie.max_depth, _DENSE_STEPS)]])
+        following = tf.pad(select(words.inside, symbols, 0), [[0, max(self._trie.max_depth, _DENSE_STEPS)]])
 
         def longer(step: tf.Tensor, state: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, ...]:
             state = self._trie.advance(state, following[step : step + size])
@@ -88,7 +91,7 @@ class Unigram:
         unknown = places(in_word & ~ends[:size])
         piece = tf.concat([piece, unknown], 0)
         ids = tf.concat([ids, tf.fill([count(unknown)], -1)], 0)
-        scores = tf.gather(self._scores, tf.where(ids >= 0, ids, count(self._scores) - 1))
+        scores = tf.gather(self._scores, select(ids >= 0, ids, count(self._scores) - 1))
         start, more = piece % size, piece // size
         return _Pieces(start, start + more, ids, scores, longest)
 
@@ -122,7 +125,7 @@ class Unigram:
                 found.append(tf.reduce_max(window + candidates, 1, keepdims=True))
                 window = tf.concat([window[:, 1:], found[-1]], 1)
             # Past its end a word has no scores.
-            place = tf.reshape(tf.where(ahead < length[:going], end, size), [-1])
+            place = tf.reshape(select(ahead < length[:going], end, size), [-1])
             scores = tf.reshape(tf.transpose(tf.concat(found, 1)), [-1])
             return step + 1, done + width, window, ends.write(step, place), best.write(step, scores)
 
@@ -145,7 +148,7 @@ class Unigram:
     def _follow(self, words: Words, pieces: _Pieces, best: tf.Tensor) -> Tokens:
         """Goes back from the end of each word, piece by piece, and gives the pieces' ids."""
         size = count(words.codes)
-        before = tf.where(words.starts, tf.constant(0, tf.float64), tf.pad(best, [[1, 0]])[:size])
+        before = select(words.starts, tf.constant(0, tf.float64), tf.pad(best, [[1, 0]])[:size])
         good = places(tf.gather(before, pieces.start) + pieces.scores == tf.gather(best, pieces.end))
         good_start, good_end = tf.gather(pieces.start, good), tf.gather(pieces.end, good)
         # Of equally good ones the longest.
@@ -154,12 +157,12 @@ class Unigram:
         good = tf.gather(good, chosen)
         ids = tf.scatter_nd(tf.gather(pieces.end, good)[:, tf.newaxis], tf.gather(pieces.ids, good), [size])
         in_word = words.starts | words.inside
-        start = tf.where(in_word, start, 0)
-        last = in_word & ~tf.concat([words.inside[1:], [False]], 0)[:size]
+        start = select(in_word, start, 0)
+        last = in_word & ~shift_left(words.inside, last=False)
         at_word_start = tf.gather(words.starts, start)
-        reached = reachable(last, tf.where(in_word & ~at_word_start, start - 1, size))
+        reached = reachable(last, select(in_word & ~at_word_start, start - 1, size))
         added = words.codes >= ADDED_TOKEN_BASE
-        ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), ids)
+        ids = select(added, added_token_ids(words.codes, self._added_token_ids), ids)
         unknown = in_word & ((ids < 0) | (ids == self._unk_id))
         tokens = _Chosen(places(reached | added), start, ids, unknown, at_word_start)
         return self._emit_bytes(words, tokens) if self._byte_ids is not None else self._emit(words, tokens)
@@ -168,8 +171,8 @@ class Unigram:
         """Neighbouring unknown pieces of a word become one token."""
         end = chosen.end
         unknown = tf.gather(chosen.unknown, end)
-        ids = tf.where(unknown, self._unk_id, tf.gather(chosen.ids, end))
-        again = unknown & tf.concat([[False], unknown[:-1]], 0) & ~tf.gather(chosen.at_word_start, end)
+        ids = select(unknown, self._unk_id, tf.gather(chosen.ids, end))
+        again = unknown & shift_right(unknown, first=False) & ~tf.gather(chosen.at_word_start, end)
         kept = places(~again)
         return Tokens(tf.gather(ids, kept), tf.searchsorted(tf.gather(end, kept), words.row_splits))
 
@@ -177,22 +180,22 @@ class Unigram:
         """Neighbouring unknown pieces become their bytes, unless they are just the text of the unknown piece."""
         end = chosen.end
         unknown = tf.gather(chosen.unknown, end)
-        before = unknown & tf.concat([[False], unknown[:-1]], 0) & ~tf.gather(chosen.at_word_start, end)
-        after = tf.concat([before[1:], [False]], 0)[: count(before)]
+        before = unknown & shift_right(unknown, first=False) & ~tf.gather(chosen.at_word_start, end)
+        after = shift_left(before, last=False)
         alone = unknown & ~before & ~after & (tf.gather(chosen.ids, end) == self._unk_id)
         in_bytes = unknown & ~alone
         # The token that each code belongs to: of codes in no word, any.
         size = count(words.codes)
-        start = tf.where(tf.gather(words.codes, end) >= ADDED_TOKEN_BASE, end, tf.gather(chosen.start, end))
+        start = select(tf.gather(words.codes, end) >= ADDED_TOKEN_BASE, end, tf.gather(chosen.start, end))
         token = tf.cumsum(tf.scatter_nd(start[:, tf.newaxis], tf.ones_like(start), [size])) - 1
         token = tf.maximum(token, 0)
         is_end = tf.scatter_nd(end[:, tf.newaxis], tf.ones_like(end), [size])
         in_word = words.starts | words.inside
         bytes_here = in_word & tf.gather(tf.concat([in_bytes, [False]], 0), token)
-        lengths = tf.where(bytes_here, utf8_length(words.codes), is_end)
+        lengths = select(bytes_here, utf8_length(words.codes), is_end)
         owner, nth = expand(lengths)
         byte = utf8_byte(tf.gather(words.codes, owner), tf.gather(lengths, owner), nth)
-        ids = tf.where(
+        ids = select(
             tf.gather(bytes_here, owner),
             tf.gather(self._byte_ids, tf.minimum(byte, 255)),
             tf.gather(chosen.ids, owner),

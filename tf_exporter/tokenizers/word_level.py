@@ -8,7 +8,7 @@ import tensorflow as tf
 from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import WordLevelSpec
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, places
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, places, select
 from tf_exporter.tokenizers.tables import graph_constant
 
 
@@ -34,7 +34,7 @@ class WordLevel:
             parallel_iterations=1,
         )
         ids = tf.gather(self._trie.value, state)
-        ids = tf.where(ids >= 0, ids, self._unk_id)
+        ids = select(ids >= 0, ids, self._unk_id)
         added = places(words.codes >= ADDED_TOKEN_BASE)
         ids = tf.concat([ids, added_token_ids(tf.gather(words.codes, added), self._added_token_ids)], 0)
         place = tf.concat([start, added], 0)
@@ -43,4 +43,4 @@ class WordLevel:
 
     def _walk(self, state: tf.Tensor, symbols: tf.Tensor, at: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
         following = self._trie.advance(state, tf.gather(symbols, tf.minimum(at, count(symbols) - 1)))
-        return tf.where(at < end, following, state)
+        return select(at < end, following, state)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import WordPieceSpec
-from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, places
+from tf_exporter.tokenizers.stream import ADDED_TOKEN_BASE, Tokens, added_token_ids, count, places, rarely, select
 from tf_exporter.tokenizers.tables import graph_constant
 
 
@@ -38,30 +38,39 @@ class WordPiece:
         start = places(words.starts)
         best = self._longest_pieces(words)
         # The trie counts the prefix's characters too, which a continuing piece does not consume.
-        length = tf.gather(self._trie.depth, best) - tf.where(words.starts, 0, self._prefix_length)
-        reached, unknown = self._follow(start, words.inside, best, length)
-        too_long = tf.gather(word_ends(words), start) - start > self.max_input_chars_per_word
-        unknown = tf.concat([[False], unknown | too_long], 0)
+        length = tf.gather(self._trie.depth, best) - select(words.starts, 0, self._prefix_length)
+        reached, unknown = self._follow(start, words, best, length)
+        limit = self.max_input_chars_per_word
+        # None of a few characters is too long.
+        unknown = rarely(
+            count(words.codes) > limit, lambda: unknown | (tf.gather(word_ends(words), start) - start > limit), unknown
+        )
+        unknown = tf.concat([[False], unknown], 0)
         in_unknown = tf.gather(unknown, tf.cumsum(tf.cast(words.starts, tf.int32)))
         added = words.codes >= ADDED_TOKEN_BASE
         emitted = (reached & ~in_unknown) | (words.starts & in_unknown) | added
         kept = places(emitted)
-        ids = tf.where(in_unknown, self.unk_id, tf.gather(self._trie.value, best))
-        ids = tf.where(added, added_token_ids(words.codes, self._added_token_ids), ids)
+        ids = select(in_unknown, self.unk_id, tf.gather(self._trie.value, best))
+        ids = select(added, added_token_ids(words.codes, self._added_token_ids), ids)
         return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, words.row_splits))
 
     def _longest_pieces(self, words: Words) -> tf.Tensor:
         """int32 [N]: the trie state of the longest piece that starts at each position, `DEAD` where there is none."""
         symbols = self._symbols(words.codes)
-        going = tf.where(words.inside, symbols, 0)
-        state = tf.gather(self._first, tf.where(words.starts, symbols * 2 + 1, going * 2))
+        going = select(words.inside, symbols, 0)
+        state = tf.gather(self._first, select(words.starts, symbols * 2 + 1, going * 2))
         return self._trie.longest(state, going)
 
-    def _follow(self, start: tf.Tensor, inside: tf.Tensor, best: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _follow(self, start: tf.Tensor, words: Words, best: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Follows the pieces from each word's start: (bool [N] a piece starts here, bool [W] the word is unknown)."""
         size = count(best)
-        word_count = count(start)
-        inside = tf.concat([inside, [False]], 0)
+        inside = tf.concat([words.inside, [False]], 0)
+
+        def next_piece(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            """Whether there is a piece at each position, and where it ends."""
+            pieces = tf.gather(length, position)
+            matched = pieces > 0
+            return matched, select(matched, position + pieces, size)
 
         def more(step: tf.Tensor, position: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
             return (count(position) > 0) & (step < self.max_input_chars_per_word)
@@ -70,18 +79,18 @@ class WordPiece:
             step: tf.Tensor, position: tf.Tensor, word: tf.Tensor, reached: tf.Tensor, unknown: tf.Tensor
         ) -> tuple[tf.Tensor, ...]:
             reached = tf.tensor_scatter_nd_update(reached, position[:, tf.newaxis], tf.ones_like(position, tf.bool))
-            matched = tf.gather(length, position) > 0
+            matched, end = next_piece(position)
             unknown = tf.tensor_scatter_nd_update(unknown, word[:, tf.newaxis], ~matched)
-            position = tf.where(matched, position + tf.gather(length, position), size)
-            going = tf.gather(inside, position)
-            kept = places(going)
-            return step + 1, tf.gather(position, kept), tf.gather(word, kept), reached, unknown
+            kept = places(tf.gather(inside, end))
+            return step + 1, tf.gather(end, kept), tf.gather(word, kept), reached, unknown
 
-        unmarked = tf.zeros([size], tf.bool), tf.zeros([word_count], tf.bool)
+        # The first pieces, which are the last of most words, are those of all words.
+        matched, end = next_piece(start)
+        word = places(tf.gather(inside, end))
         *_, reached, unknown = tf.while_loop(
             more,
             one_piece,
-            (tf.constant(0), start, tf.range(word_count), *unmarked),
+            (tf.constant(1), tf.gather(end, word), word, words.starts, ~matched),
             shape_invariants=tuple(tf.TensorShape(shape) for shape in ([], [None], [None], [None], [None])),
             parallel_iterations=1,
         )

@@ -17,7 +17,7 @@ from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.post_processors import Encodings, Padded, Padding, Truncation
 from tf_exporter.tokenizers.python_text import LowerCase, punctuation, white_space
 from tf_exporter.tokenizers.spec import TokenizerSpec, WordsSpec
-from tf_exporter.tokenizers.stream import Stream, Tokens, count, decode, places, run_ends, shift_right
+from tf_exporter.tokenizers.stream import Stream, Tokens, count, decode, places, run_ends, select, shift_right
 from tf_exporter.tokenizers.strings import StringTable
 from tf_exporter.tokenizers.tables import CodePointTable
 from tf_exporter.tokenizers.templates import BARE
@@ -131,7 +131,7 @@ class WordTokenizer:
         steps = tf.scatter_nd(edges, tf.repeat([1, -1], [count(span.start)] * 2), [count(codes)])
         codes = self._lower_case.final_sigmas(codes, tf.cumsum(steps) > 0)
         lowered = self._lower_case(Stream(*_pieces(codes, span)))
-        return tf.where(found == _UNKNOWN, self._table(_strings(*lowered)), found)
+        return select(found == _UNKNOWN, self._table(_strings(*lowered)), found)
 
     def _strip(self, codes: tf.Tensor, span: Span) -> Span:
         """Without punctuation at either end; of nothing else, the empty word at its end."""
