@@ -356,7 +356,7 @@ OPTIONS: list[tuple[dict[str, Any], type[ConversionError], str]] = [
     ({"atol": 0}, UsageError, "atol"),
     ({"prompt_name": "nope"}, UsageError, "nope"),
     ({"revision": "main"}, UsageError, "revision"),
-    ({"precision": "bfloat16"}, UnsupportedError, "bfloat16"),
+    ({"precision": "int8"}, UnsupportedError, "bfloat16"),
     ({"tokenizer_ops": "onnx"}, UnsupportedError, "tensorflow-text"),
 ]
 

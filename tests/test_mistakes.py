@@ -17,6 +17,7 @@ from tests.helpers import build
 from tests.mistakes import MISTAKES
 from tf_exporter import VerificationError
 from tf_exporter.encoders import ENCODERS, UNVERIFIED
+from tf_exporter.limits import limits
 from tf_exporter.reference import Job, answer, load
 from tf_exporter.samples import decoded, quick_texts
 from tf_exporter.source import ModelSource
@@ -64,7 +65,7 @@ def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
 
     def check() -> None:
         found = np.concatenate([pipeline._compute(padded, None).numpy() for padded in batches])
-        compare(found, expected, texts, ATOL, "serving_default")
+        compare(found, expected, texts, limits("float32", ATOL), "serving_default")
 
     rebuild()
     check()

@@ -18,6 +18,7 @@ from tests.refusals import refused
 from tests.words import ATOL, WEIGHTS
 from tf_exporter import UnsupportedError, UsageError, VerificationError
 from tf_exporter.errors import InputError, WeightsError
+from tf_exporter.limits import limits
 from tf_exporter.reference import load
 from tf_exporter.verify import compare
 
@@ -26,11 +27,11 @@ pytestmark = pytest.mark.long
 
 def test_infinities_are_compared() -> None:
     ours, texts = np.array([[-np.inf, 1.0], [1.0, 2.0]], np.float32), ["a", "b"]
-    assert compare(ours, ours, texts, ATOL, "x")[0] == 0
+    assert compare(ours, ours, texts, limits("float32", ATOL), "x")[0] == 0
     for wrong in (0.0, np.inf, np.nan):
         theirs = np.array([[wrong, 1.0], [1.0, 2.0]], np.float32)
         with pytest.raises(VerificationError):
-            compare(ours, theirs, texts, ATOL, "x")
+            compare(ours, theirs, texts, limits("float32", ATOL), "x")
 
 
 def test_refusals_of_word_embeddings(tmp_path: Path) -> None:

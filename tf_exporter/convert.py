@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_exporter.errors import InputError, UnsupportedError, UsageError, one_line
+from tf_exporter.limits import PRECISIONS, limits
 from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
 from tf_exporter.source import ModelSource, open_model
 
@@ -24,7 +25,6 @@ logger = logging.getLogger("tf_exporter")
 
 _LARGE = 2**30
 """Bytes of weights from which on memory counts for more than time."""
-PRECISIONS = ("float32",)
 TOKENIZER_OPS = ("core", "tensorflow-text")
 LEVELS = ("quick", "full", "off")
 
@@ -85,10 +85,12 @@ def convert(
         prompt_name: the prompt of `serving_default`, in place of the model's default.
         tokenizer_ops: "core" (stock TensorFlow ops) or "tensorflow-text" (its matching op: faster for large batches, but a
             server then needs the op library of tensorflow-text; WordPiece only).
-        precision: "float32".
+        precision: "float32", "bfloat16" (matrix products in it; fast on CPUs and GPUs that have it in hardware, slow on others)
+            or "float16" (weights stored in half the space, computed in float32).
         micro_batch_tokens: about how many tokens are computed at a time.
         verify: "quick" (seconds), "full" (minutes: every code point) or "off".
-        atol: largest absolute difference to the reference's embeddings.
+        atol: largest absolute difference to the reference's embeddings, in float32; a reduced precision has limits of its own,
+            a cosine for embeddings and a difference for scores.
         force: replace an earlier conversion at `output_dir`.
         quiet: no progress bars.
 
@@ -96,6 +98,7 @@ def convert(
         ConversionError: see `tf_exporter.errors`. Nothing is left at `output_dir` then.
     """
     _check_options(max_seq_length, truncate_dim, tokenizer_ops, precision, micro_batch_tokens, verify, atol)
+    allowed = limits(precision, atol)
     publication = Publication(output_dir, force)
     logger.info("reading %s", model)
     source = open_model(os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet)
@@ -117,7 +120,7 @@ def convert(
     running = nullcontext() if no_reference else _reference(source, spec, max_seq_length, truncate_dim)
     with running as reference, publication:
         logger.info("building the graph")
-        options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops)
+        options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops, precision)
         text_model = TextModel(source, spec, options)
         logger.info("saving")
         save(Exported(text_model), publication.partial)
@@ -134,12 +137,12 @@ def convert(
                 description,
                 reference,
                 level=verify,
-                atol=atol,
+                limits=allowed,
                 quiet=quiet,
                 not_checked=not_checked,
                 note="; ".join(notes) or None,
             )
-        lines = verification_lines(report, atol)
+        lines = verification_lines(report, allowed)
         choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}
         values = manifest(source, spec, description, report, graph_ops(publication.partial), choices)
         write_files(publication.partial, {MANIFEST: as_json(values), "README.md": model_card(values, lines)})

@@ -14,6 +14,7 @@ from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.features import Dimensions, Features, Module, Options
 from tf_exporter.modules.pooling import Pooling
+from tf_exporter.precision import reduce_precision
 from tf_exporter.signatures import DEFAULT, Signature, signatures, sparse_name, tokenize_name
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import CROSS_ENCODER, SENTENCE_TRANSFORMER, SPARSE_ENCODER, ModelSpec, ModuleSpec
@@ -110,6 +111,7 @@ class TextModel(tf.Module):
                 raise UnsupportedError("modules.json", "type", kinds, _FEATURE_CONFIGS[self.output])
             dim = dimensions[self.output]
             self.pipelines[route] = Pipeline(modules, self.output, min(dim, truncate_dim or dim))
+        reduce_precision(self, options.precision)
         self.dim = self.pipelines[self.signatures[DEFAULT].route].dim
         self._activation = _score_activation(spec, self.dim)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tf_exporter.description import Description
 from tf_exporter.graph import INPUT, PAIR, SCORES
+from tf_exporter.limits import Limits
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import SPARSE_ENCODER, ModelSpec
 from tf_exporter.tokenizers.text_ops import TEXT_OPS
@@ -64,7 +65,7 @@ def as_json(values: dict[str, Any]) -> str:
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def verification_lines(verification: Verification | None, atol: float) -> list[str]:
+def verification_lines(verification: Verification | None, limits: Limits) -> list[str]:
     """The outcome of verification in plain words."""
     if verification is None:
         return ["Not verified: verification was turned off."]
@@ -74,10 +75,12 @@ def verification_lines(verification: Verification | None, atol: float) -> list[s
     else:
         versions = " ".join(f"{name} {number}" for name, number in verification.reference_versions.items())
         scores = verification.min_cosine is None
-        cosine = "" if scores else f"min cosine {verification.min_cosine:.7f}, "
+        cosine = "" if scores else f"min cosine {verification.min_cosine:.7f} (allowed {limits.min_cosine}), "
+        most = limits.score_difference if scores else limits.difference
+        allowed = f" (allowed {most:.0e})" if most < float("inf") else ""
         lines.append(
-            f"{'Scores' if scores else 'Embeddings'}: max abs difference {verification.max_abs_difference:.1e} "
-            f"(allowed {atol:.0e}), {cosine}over {verification.embedding_texts:,} {'pairs' if scores else 'embeddings'}; "
+            f"{'Scores' if scores else 'Embeddings'}: max abs difference {verification.max_abs_difference:.1e}"
+            f"{allowed}, {cosine}over {verification.embedding_texts:,} {'pairs' if scores else 'embeddings'}; "
             f"reference {versions}."
         )
     if verification.note:

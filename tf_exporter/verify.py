@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_exporter.description import Description
 from tf_exporter.errors import VerificationError, shortened
 from tf_exporter.graph import INDICES, INPUT, OUTPUT, PAIR, WEIGHTS
+from tf_exporter.limits import Limits
 from tf_exporter.progress import progress
 from tf_exporter.reference import Job, Reference
 from tf_exporter.samples import CONTEXTS, code_point_texts, decoded, generated_texts, quick_texts
@@ -22,7 +23,6 @@ from tf_exporter.sparse import UNUSED_INDEX
 from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER
 from tf_exporter.tokenizers.spec import TokenizerSpec
 
-MIN_COSINE = 0.99999
 BATCH = 32
 _GENERATED = 100_000
 _CHUNK = 4096
@@ -56,7 +56,7 @@ def verify(
     reference: Reference | None,
     *,
     level: str,
-    atol: float,
+    limits: Limits,
     quiet: bool,
     not_checked: str | None = None,
     note: str | None = None,
@@ -68,7 +68,7 @@ def verify(
         model: what it was made of.
         reference: None where there is none.
         level: "quick" or "full".
-        atol: largest absolute difference of an embedding's component, or of a score.
+        limits: how far embeddings and scores may be from the reference's.
         quiet: no progress bars.
         not_checked: where there is no reference, what is not verified and why.
         note: what the reference was, where it was not the model's folder as it is.
@@ -91,7 +91,7 @@ def verify(
     expected, versions = answers or reference.answers()
     differences, cosines, count = [0.0], [1.0], 0
     for (name, job), answer in zip(jobs, expected):
-        difference, cosine = compare(_compute(loaded, name, model, job, texts), answer, job.texts, atol, name)
+        difference, cosine = compare(_compute(loaded, name, model, job, texts), answer, job.texts, limits, name)
         differences.append(difference)
         cosines.append(cosine)
         count += len(job.texts)
@@ -243,7 +243,7 @@ def _check_sparse(found: dict[str, tf.Tensor], dense: np.ndarray, name: str) -> 
         raise VerificationError(f"{sparse_name(name)}: indices and weights are not those of {name}")
 
 
-def compare(found: np.ndarray, expected: np.ndarray, texts: Sequence[str], atol: float, name: str) -> tuple[float, float]:
+def compare(found: np.ndarray, expected: np.ndarray, texts: Sequence[str], limits: Limits, name: str) -> tuple[float, float]:
     """The largest absolute difference and the smallest cosine of two [texts, dim]; of scores, [texts], no cosine counts.
 
     Raises:
@@ -264,11 +264,12 @@ def compare(found: np.ndarray, expected: np.ndarray, texts: Sequence[str], atol:
         products = (found * expected).sum(axis=1)
         # Two zero vectors are equal; a zero vector and another one are not.
         cosine = np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1.0), difference == 0)
-    fine = (difference <= atol) & (scores | (cosine >= MIN_COSINE))
+    allowed = limits.score_difference if scores else limits.difference
+    fine = (difference <= allowed) & (scores | (cosine >= limits.min_cosine))
     if not fine.all():
         row = int(fine.argmin())
         raise VerificationError(
             f"{name}: what is computed of {shortened(texts[row], 60)} differs from the reference by "
-            f"{difference[row]:.2e} (allowed {atol:.0e}), cosine {cosine[row]:.6f} (allowed {MIN_COSINE})"
+            f"{difference[row]:.2e} (allowed {allowed:.0e}), cosine {cosine[row]:.6f} (allowed {limits.min_cosine})"
         )
     return float(difference.max(initial=0.0)), float(cosine.min(initial=1.0))

@@ -84,7 +84,7 @@ class Bert(tf.Module):
 
     def positions(self, input_ids: tf.Tensor) -> tf.Tensor:
         """int32 ids [batch, length] → the embeddings of their positions, float32 [length, width] or with a batch."""
-        return self.position_embeddings.weight[: tf.shape(input_ids)[1]]
+        return self.position_embeddings.first(tf.shape(input_ids)[1])
 
     def embedded(self, input_ids: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each → what the layers get, float32 [batch · length, hidden_size]."""

@@ -17,6 +17,18 @@ def variable(values: np.ndarray, name: str) -> tf.Variable:
     return tf.Variable(values, trainable=False, name=name)
 
 
+def product(x: tf.Tensor, matrix: tf.Variable, transpose_b: bool = False) -> tf.Tensor:
+    """float32 [rows, in] and a matrix of any precision → float32 [rows, out]; computed in bfloat16 if that is the matrix's."""
+    if matrix.dtype == tf.bfloat16:
+        return tf.cast(tf.matmul(tf.cast(x, tf.bfloat16), matrix, transpose_b=transpose_b), tf.float32)
+    return tf.matmul(x, tf.cast(matrix, tf.float32), transpose_b=transpose_b)
+
+
+def rows(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
+    """A table of any precision and int32 ids of any shape → float32 [..., features]"""
+    return tf.cast(tf.gather(table, ids), tf.float32)
+
+
 class Linear(tf.Module):
     """x·W + b; several torch layers over one input can be joined into one product."""
 
@@ -38,8 +50,8 @@ class Linear(tf.Module):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, in] → [rows, out]"""
-        product = tf.matmul(x, self.weight)
-        return product if self.bias is None else tf.nn.bias_add(product, self.bias)
+        y = product(x, self.weight)
+        return y if self.bias is None else tf.nn.bias_add(y, self.bias)
 
 
 def inverse_root(x: tf.Tensor) -> tf.Tensor:
@@ -73,7 +85,11 @@ class Embedding(tf.Module):
 
     def __call__(self, ids: tf.Tensor) -> tf.Tensor:
         """int32 ids of any shape → [..., features]"""
-        return tf.gather(self.weight, ids)
+        return rows(self.weight, ids)
+
+    def first(self, count: tf.Tensor) -> tf.Tensor:
+        """The first rows, float32 [count, features]"""
+        return tf.cast(self.weight[:count], tf.float32)
 
 
 class RMSNorm(tf.Module):

@@ -136,7 +136,7 @@ class DebertaV2(tf.Module):
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.word_embeddings(input_ids)
         if self.position_embeddings is not None:
-            x += self.position_embeddings.weight[:length]
+            x += self.position_embeddings.first(length)
         if self.token_type_embeddings is not None:
             x += self.token_type_embeddings(token_type_ids)
         x = tf.reshape(x, [batch * length, x.shape[-1]])

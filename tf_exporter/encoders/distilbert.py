@@ -83,7 +83,7 @@ class DistilBert(tf.Module):
         `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
         """
         batch, length = tf.unstack(tf.shape(input_ids))
-        x = self.word_embeddings(input_ids) + self.position_embeddings.weight[:length]
+        x = self.word_embeddings(input_ids) + self.position_embeddings.first(length)
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
         bias = padding_bias(attention_mask)
         for layer in self.layers:

@@ -98,7 +98,7 @@ class MobileBert(tf.Module):
         if self.embedding_transformation is not None:
             x = self.embedding_transformation(x)
         x = tf.reshape(x, [batch, length, self.hidden_size])
-        x += self.position_embeddings.weight[:length] + self.token_type_embeddings(token_type_ids)
+        x += self.position_embeddings.first(length) + self.token_type_embeddings(token_type_ids)
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
         bias = padding_bias(attention_mask)
         for layer in self.layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.encoders.blocks import Embedding, variable
+from tf_exporter.encoders.blocks import Embedding, product, variable
 from tf_exporter.errors import WeightsError
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
@@ -26,7 +26,7 @@ class VocabularyHead(tf.Module):
 
     def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
         """As the class says."""
-        logits = tf.matmul(tf.reshape(tokens, [-1, tokens.shape[-1]]), self.decoder, transpose_b=True)
+        logits = product(tf.reshape(tokens, [-1, tokens.shape[-1]]), self.decoder, transpose_b=True)
         if self.bias is not None:
             logits = tf.nn.bias_add(logits, self.bias)
         return tf.reshape(logits, [*tf.unstack(tf.shape(tokens))[:2], self.width])

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS, Activation
-from tf_exporter.encoders.blocks import Embedding, LayerNorm, Linear, variable
+from tf_exporter.encoders.blocks import Embedding, LayerNorm, Linear, product, variable
 from tf_exporter.encoders.config import activation
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.heads.decoder import VocabularyHead, decoder_matrix
@@ -66,7 +66,7 @@ class MaskedLMHead(tf.Module):
     def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
         """As the class says."""
         flat = self.norm(self._act(self.dense(tf.reshape(tokens, [-1, tokens.shape[-1]]))))
-        logits = tf.matmul(flat, self.decoder, transpose_b=True)
+        logits = product(flat, self.decoder, transpose_b=True)
         if self.bias is not None:
             logits = tf.nn.bias_add(logits, self.bias)
         return tf.reshape(logits, [*tf.unstack(tf.shape(tokens))[:2], self.width])

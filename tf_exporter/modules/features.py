@@ -36,6 +36,7 @@ class Options:
     micro_batch_tokens: int = 1024
     quiet: bool = True
     tokenizer_ops: str = "core"
+    precision: str = "float32"
 
 
 class Dimensions(dict[str, int]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.encoders.blocks import variable
+from tf_exporter.encoders.blocks import rows, variable
 from tf_exporter.errors import UnsupportedError, UsageError, WeightsError
 from tf_exporter.modules.features import Dimensions, Features, Options
 from tf_exporter.source import ModelSource
@@ -51,9 +51,9 @@ class StaticEmbedding(tf.Module):
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids and mask → `sentence_embedding` float32 [batch, dim]."""
         mask = tf.cast(features["attention_mask"], tf.float32)
-        rows = tf.gather(self.embedding, features["input_ids"]) * mask[:, :, tf.newaxis]
+        found = rows(self.embedding, features["input_ids"]) * mask[:, :, tf.newaxis]
         count = tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
-        return {**features, "sentence_embedding": tf.reduce_sum(rows, axis=1) / count}
+        return {**features, "sentence_embedding": tf.reduce_sum(found, axis=1) / count}
 
 
 def _table(weights: Weights) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from tf_exporter.encoders.blocks import variable
+from tf_exporter.encoders.blocks import rows, variable
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.modules.features import Dimensions, Features, Options
 from tf_exporter.routes import module_kind
@@ -81,7 +81,7 @@ class WordEmbeddings(tf.Module):
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids → float32 [batch, length, dim]; `sentence_lengths` int32 [batch]."""
         lengths = tf.reduce_sum(features["attention_mask"], axis=1)
-        return {**features, "token_embeddings": tf.gather(self.weight, features["input_ids"]), "sentence_lengths": lengths}
+        return {**features, "token_embeddings": rows(self.weight, features["input_ids"]), "sentence_lengths": lengths}
 
 
 def _read_max_length(file: ConfigFile) -> int | None:

@@ -1,0 +1,149 @@
+"""From strings to embeddings: our artifact against what else serves such models on a CPU: `python -m benchmarks.embeddings`.
+
+Every engine runs in a process of its own, with its fastest tokenizer and on the same two cores. Bursts of calls alternate, as
+engines that alternate call by call evict each other's weights. Prints medians (and minima) in ms, how many times faster we
+are, what the model's matrix products alone take, and memory; writes all of it, and a plot, into docs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import numpy as np
+
+from benchmarks.engines import E5, ENGINES, MAX_LENGTH, MINILM, MPNET, export_onnx
+from benchmarks.report import OURS, Result, table, write
+from benchmarks.workers import FLOOR, Worker
+
+BURST_MS, BURSTS, CASE_S = 200.0, 9, 20.0
+"""Calls of a burst take about so long; so many bursts a case, unless that takes longer."""
+UNREPEATED_S = 30.0
+"""Where one call takes longer, the first is the only one."""
+MIXED = (4, 200)
+"""Words of a text, where lengths are mixed."""
+FLOOR_TOKENS = 20_000
+
+
+def cases(tokens: Callable[[str], int]) -> dict[str, list[str]]:
+    """Name → texts. `tokens` counts those of a text."""
+    from tf_exporter.samples import words
+
+    random_ = random.Random(0)
+
+    def of(length: int) -> str:
+        while True:
+            text = words(random_, length)
+            while tokens(text) > length:
+                text = text[: text.rindex(" ")]
+            if tokens(text) == length:
+                return text
+
+    mixed = [words(random_, random_.randint(*MIXED)) for _ in range(1024)]
+    return {
+        "1 × 16 tokens": [of(16)],
+        "1 × 128 tokens": [of(128)],
+        "32 × 32 tokens": (uniform := [of(32) for _ in range(64)])[:32],
+        "64 × 32 tokens": uniform,
+        "32 mixed": mixed[:32],
+        "128 mixed": mixed[:128],
+        "256 mixed": mixed[:256],
+        "1,024 mixed": mixed,
+        "1 × 10,000 characters": [words(random_, 3000)[:10_000]],
+    }
+
+
+def measure(workers: list[Worker], argument: Any) -> dict[str, list[float]]:
+    """Engine → ms of every call."""
+    times: dict[str, list[float]] = {worker.engine: [] for worker in workers}
+    calls: dict[str, int] = {}
+    for worker in workers:
+        first = worker.times(argument, 1)
+        if first[0] > UNREPEATED_S * 1e3:
+            times[worker.engine] = first
+            continue
+        calls[worker.engine] = max(1, min(15, int(BURST_MS / worker.times(argument, 1)[0])))
+    started = time.monotonic()
+    for burst in range(BURSTS):
+        for worker in workers:
+            # A slow engine is not asked as often.
+            spent = sum(times[worker.engine]) / 1e3
+            if worker.engine in calls and (burst < 2 or spent < CASE_S):
+                if calls[worker.engine] > 1:
+                    worker.times(argument, 1)
+                times[worker.engine] += worker.times(argument, calls[worker.engine])
+        if time.monotonic() - started > CASE_S * len(workers):
+            break
+    return times
+
+
+def check(workers: list[Worker], texts: list[str]) -> dict[str, float]:
+    """Engine → its largest difference from ours: that all of them compute the same."""
+    embeddings = {worker.engine: worker.embeddings(texts) for worker in workers}
+    return {engine: float(np.abs(found - embeddings[OURS]).max()) for engine, found in embeddings.items()}
+
+
+def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Result:
+    """All cases of a model."""
+    from tokenizers import Tokenizer
+
+    from tf_exporter import convert
+
+    artifact = folder.with_name(f"{folder.name}-artifact")
+    convert(folder, artifact)
+    print(f"{name}: the optimizer of ONNX Runtime fused {export_onnx(folder)}", flush=True)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_LENGTH)
+    texts = cases(lambda text: len(tokenizer.encode(text).ids))
+    workers = [Worker(engine, artifact if engine == OURS else folder) for engine in engines]
+    floor = Worker(FLOOR, folder)
+    size = sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file())
+    result = Result(name, size, (folder / "model.safetensors").stat().st_size)
+    result.differences = check(workers, texts["32 mixed"])
+    print({engine: f"{difference:.1e}" for engine, difference in result.differences.items()}, flush=True)
+    for case in wanted or texts:
+        counts = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts[case])]
+        result.tokens[case] = sum(counts)
+        result.times[case] = measure(workers, texts[case])
+        if sum(counts) <= FLOOR_TOKENS:
+            result.times[case] |= measure([floor], sum(counts))
+        print(f"{name}, {case}: {table([result], [case])}", flush=True)
+    for worker in workers:
+        result.memory[worker.engine] = {**worker.loading, "peak_bytes": worker.peak_bytes()}
+    for worker in (*workers, floor):
+        worker.close()
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="*", default=[MINILM, MPNET, E5], choices=[MINILM, MPNET, E5])
+    parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=list(ENGINES))
+    parser.add_argument("--cases", nargs="*", default=[])
+    parser.add_argument("--output", type=Path, help="folder for the table, the plot and all figures")
+    options = parser.parse_args()
+    # Not at the top: what is imported there, every engine's process has in memory.
+    from benchmarks.models import write_models
+
+    with tempfile.TemporaryDirectory() as place:
+        folders = write_models(Path(place), options.models)
+        results = [run(name, folder, options.engines, options.cases) for name, folder in folders.items()]
+    print(json.dumps([result.figures() for result in results]))
+    if options.output:
+        write(results, options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,154 @@
+"""What is compared: each engine as a function of texts, with its fastest tokenizer, on `THREADS` threads."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+THREADS = 2
+MAX_LENGTH = 256
+MINILM, MPNET, E5 = "all-MiniLM-L6-v2", "mpnet-base", "multilingual-e5-small"
+Encode = Callable[[list[str]], np.ndarray]
+
+
+def tf_exporter(folder: Path) -> Encode:
+    """Our artifact, as `serving_default`."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    loaded = tf.saved_model.load(str(folder))
+    serve = loaded.signatures["serving_default"]
+
+    def encode(texts: list[str]) -> np.ndarray:
+        embeddings: np.ndarray = serve(input_sequence=tf.constant(texts))["sentence_embedding"].numpy()
+        return embeddings
+
+    encode.keep = loaded  # type: ignore[attr-defined]
+    return encode
+
+
+def sentence_transformers(folder: Path) -> Encode:
+    """torch; `encode` sorts by length and takes 32 texts at a time."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(THREADS)
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
+    return lambda texts: model.encode(texts, show_progress_bar=False)
+
+
+def onnxruntime(folder: Path) -> Encode:
+    """The export that onnxruntime's own optimizer has fused; one padded batch."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
+    session = ort.InferenceSession(str(folder / "optimized.onnx"), options, providers=["CPUExecutionProvider"])
+    return _with_tokenizers(folder, lambda inputs: session.run(None, inputs)[0])
+
+
+def openvino(folder: Path, precision: str = "f32") -> Encode:
+    """OpenVINO's conversion of the same export; one padded batch."""
+    import openvino as ov
+
+    hints = {"INFERENCE_NUM_THREADS": THREADS, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    compiled = ov.Core().compile_model(str(folder / "plain.onnx"), "CPU", hints)
+    request = compiled.create_infer_request()
+    return _with_tokenizers(folder, lambda inputs: request.infer(inputs)[0])
+
+
+def _with_tokenizers(folder: Path, run: Callable[[dict[str, np.ndarray]], Any]) -> Encode:
+    """Hugging Face `tokenizers`, in Rust and on all threads, in front of a model of ids and mask."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_LENGTH)
+    pad = tokenizer.token_to_id("[PAD]")
+    pad = tokenizer.token_to_id("<pad>") if pad is None else pad
+    tokenizer.enable_padding(pad_id=pad)
+
+    def encode(texts: list[str]) -> np.ndarray:
+        encodings = tokenizer.encode_batch_fast(texts)
+        ids = np.array([encoding.ids for encoding in encodings], np.int64)
+        mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
+        return np.array(run({"input_ids": ids, "attention_mask": mask}))
+
+    return encode
+
+
+def export_onnx(folder: Path) -> dict[str, int]:
+    """Writes `plain.onnx` and `optimized.onnx` into a model's folder, from ids and mask to embeddings; what was fused."""
+    import torch
+    from onnxruntime.transformers import optimizer
+    from transformers import AutoModel
+
+    class Embeddings(torch.nn.Module):
+        def __init__(self, transformer: torch.nn.Module):
+            super().__init__()
+            self.transformer = transformer
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            tokens = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
+            return torch.nn.functional.normalize((tokens * weights).sum(1) / weights.sum(1).clamp(min=1e-9), dim=1)
+
+    # The optimizer knows this form of attention.
+    transformer = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    ids = torch.ones(2, 16, dtype=torch.int64)
+    axes = {name: {0: "batch", 1: "length"} for name in ("input_ids", "attention_mask")}
+    with warnings.catch_warnings():
+        # The optimizer does not know what the newer exporter makes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Embeddings(transformer),
+            (ids, ids),
+            str(folder / "plain.onnx"),
+            input_names=list(axes),
+            output_names=["embedding"],
+            dynamic_axes={**axes, "embedding": {0: "batch"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    config = transformer.config
+    fused = optimizer.optimize_model(
+        str(folder / "plain.onnx"), model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size
+    )
+    fused.save_model_to_file(str(folder / "optimized.onnx"))
+    return {name: count for name, count in fused.get_fused_operator_statistics().items() if count}
+
+
+def floor(folder: Path) -> Callable[[int], None]:
+    """The model's matrix products alone, of as many rows as asked for: layers · (q·k·v, output, up, down), as one function."""
+    import json
+
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    config = json.loads((folder / "config.json").read_text())
+    hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
+    weights = [[tf.Variable(tf.random.normal(shape) * 0.02) for shape in shapes] for _ in range(layers)]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, hidden])], autograph=False)
+    def products(x: tf.Tensor) -> tf.Tensor:
+        for joined, output, up, down in weights:
+            x = tf.matmul(tf.matmul(x, joined)[:, :hidden], output)
+            x = tf.matmul(tf.matmul(x, up), down)
+        return x
+
+    return lambda rows: products(tf.ones([rows, hidden])).numpy()
+
+
+ENGINES: dict[str, Callable[[Path], Encode]] = {
+    "tf-exporter": tf_exporter,
+    "sentence-transformers": sentence_transformers,
+    "ONNX Runtime": onnxruntime,
+    "OpenVINO": openvino,
+    "OpenVINO, bf16": lambda folder: openvino(folder, "bf16"),
+}

@@ -1,0 +1,102 @@
+"""What the embeddings benchmark found: as tables, as a plot and as figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.workers import FLOOR
+
+OURS = "tf-exporter"
+
+
+@dataclass
+class Result:
+    """All that was measured with one model."""
+
+    model: str
+    artifact_bytes: int
+    weight_bytes: int
+    times: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Case → engine → ms of every call."""
+    tokens: dict[str, int] = field(default_factory=dict)
+    differences: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def median(self, case: str, engine: str) -> float | None:
+        """ms; None where the engine did not run the case."""
+        times = self.times[case].get(engine)
+        return float(np.median(times)) if times else None
+
+    def figures(self) -> dict[str, Any]:
+        """Medians, minima and the rest, for json."""
+        times = {
+            case: {engine: {"median": float(np.median(of)), "minimum": min(of), "calls": len(of)} for engine, of in found.items()}
+            for case, found in self.times.items()
+        }
+        return {**vars(self), "times": times}
+
+
+def table(results: list[Result], cases: list[str] | None = None) -> str:
+    """Markdown: medians in ms, and in brackets how many times as long as ours."""
+    lines = []
+    for result in results:
+        engines = list(dict.fromkeys(engine for found in result.times.values() for engine in found))
+        lines += [f"| {result.model}, ms | " + " | ".join(engines) + " |", "|---|" + "---|" * len(engines)]
+        for case in cases or result.times:
+            ours = result.median(case, OURS)
+            cells = []
+            for engine in engines:
+                median = result.median(case, engine)
+                ratio = "" if engine in (OURS,) or median is None or not ours else f" ({median / ours:.2f})"
+                cells.append("–" if median is None else f"{median:,.{1 if median < 100 else 0}f}{ratio}")
+            lines.append(f"| {case} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def memory_table(results: list[Result]) -> str:
+    """Markdown: load time, what loading adds to the process, and its peak."""
+    lines = ["| | load, s | resident after load, MB more | peak, MB |", "|---|---|---|---|"]
+    for result in results:
+        for engine, found in result.memory.items():
+            added, peak = found["loaded_bytes"] / 1e6, found["peak_bytes"] / 1e6
+            lines.append(f"| {result.model}, {engine} | {found['load_s']:.1f} | {added:,.0f} | {peak:,.0f} |")
+    return "\n".join(lines)
+
+
+def plot(results: list[Result], path: Path) -> None:
+    """One panel a model: how many times as long as ours each engine takes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(len(results), 1, figsize=(10, 3.4 * len(results)), squeeze=False, layout="constrained")
+    for panel, result in zip(panels[:, 0], results):
+        engines = [engine for engine in next(iter(result.times.values())) if engine not in (OURS, FLOOR)]
+        cases = list(result.times)
+        for number, engine in enumerate(engines):
+            ratios = [(result.median(case, engine) or np.nan) / (result.median(case, OURS) or np.nan) for case in cases]
+            places = np.arange(len(cases)) + (number - (len(engines) - 1) / 2) * 0.8 / len(engines)
+            panel.bar(places, ratios, 0.8 / len(engines), label=engine)
+        panel.axhline(1, color="black", linewidth=0.8)
+        panel.set_yscale("log")
+        panel.set_yticks([0.5, 1, 2, 4, 8], ["½", "1", "2", "4", "8"])
+        panel.set_xticks(range(len(cases)), cases, fontsize=8)
+        panel.set_ylabel("time / tf-exporter's")
+        panel.set_title(result.model)
+        panel.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def write(results: list[Result], folder: Path) -> None:
+    """`embeddings.md`, `embeddings.json` and `embeddings.png`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "embeddings.md").write_text(f"{table(results)}\n{memory_table(results)}\n")
+    (folder / "embeddings.json").write_text(json.dumps([result.figures() for result in results], indent=1) + "\n")
+    plot(results, folder / "embeddings.png")

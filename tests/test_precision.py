@@ -1,0 +1,87 @@
+"""Weights of half the size: how far the embeddings are from float32's, and what of the model they reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from safetensors.torch import load_file, save_file
+
+from fixtures import heads, models
+from fixtures.models import Normalize, Pooling
+from tests.helpers import build, embed, reference
+from tf_exporter import WeightsError, convert
+from tf_exporter.encoders import ENCODERS
+from tf_exporter.limits import limits
+from tf_exporter.verify import compare
+
+TEXTS = models.texts(0, 64)
+REDUCED = ("bfloat16", "float16")
+HALF = {"bfloat16": tf.bfloat16, "float16": tf.float16}
+FEW = ("bert", "t5", "modernbert", "qwen3")
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+@pytest.mark.parametrize(
+    "model_type", [*FEW, *(pytest.param(name, marks=pytest.mark.long) for name in ENCODERS if name not in FEW)]
+)
+def test_near_the_reference(model_type: str, precision: str, tmp_path: Path) -> None:
+    folder = models.write_model(tmp_path / "model", model_type, [Pooling(32, "mean"), Normalize()])
+    found = embed(build(folder, precision=precision), TEXTS)
+    expected = reference(folder).encode(TEXTS, batch_size=1)
+    compare(found, expected, TEXTS, limits(precision, 1e-5), "serving_default")
+    # If this were as near as float32, nothing would have been rounded.
+    assert np.abs(found - expected).max() > 1e-5
+
+
+def _dtypes(model: tf.Module) -> dict[tf.DType, int]:
+    """Bytes of the variables of each type."""
+    sizes: dict[tf.DType, int] = {}
+    for variable in model.variables:
+        sizes[variable.dtype] = sizes.get(variable.dtype, 0) + variable.dtype.size * int(np.prod(variable.shape))
+    return sizes
+
+
+def test_what_is_rounded(tmp_path: Path) -> None:
+    """Of matrices nothing stays behind in float32; tables do in bfloat16."""
+    folder = models.write_model(tmp_path / "model")
+    whole = _dtypes(build(folder))[tf.float32]
+    half = _dtypes(build(folder, precision="float16"))
+    assert half[tf.float32] < 0.1 * whole
+    assert half[tf.float16] > 0.45 * whole
+    products = _dtypes(build(folder, precision="bfloat16"))
+    # All but three tables, and vectors.
+    assert products[tf.bfloat16] > 0.5 * half[tf.float16]
+    assert products[tf.float32] > half[tf.float32]
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_shared_matrices_stay_shared(precision: str, tmp_path: Path) -> None:
+    """A masked language model's decoder is its table of embeddings."""
+    model = build(heads.write_sparse_encoder(tmp_path / "model"), precision=precision)
+    transformer = model.first
+    assert transformer.head.decoder.dtype == HALF[precision]
+    if precision == "float16":
+        assert transformer.head.decoder is transformer.encoder.word_embeddings.weight
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_converted(precision: str, tmp_path: Path) -> None:
+    """Scores of pairs, verified against float32's; the manifest says what was chosen."""
+    folder = heads.write_saved_cross_encoder(tmp_path / "model")
+    conversion = convert(folder, tmp_path / "out", precision=precision)
+    assert conversion.manifest["precision"] == precision
+    assert 0 < conversion.verification["max_abs_difference"] <= limits(precision, 1e-5).score_difference
+
+
+def test_too_large(tmp_path: Path) -> None:
+    """What float16 cannot hold is refused, and fits bfloat16."""
+    folder = models.write_model(tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["encoder.layer.1.output.dense.weight"] *= 1e6
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    build(folder, precision="bfloat16")
+    with pytest.raises(WeightsError, match="float16"):
+        build(folder, precision="float16")
