@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_exporter import sparse
 from tf_exporter.activations import TORCH_ACTIVATIONS
 from tf_exporter.description import Description
+from tf_exporter.encoders.few import FEW_TOKENS, computed_for_few
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.features import Dimensions, Features, Module, Options
@@ -19,6 +20,7 @@ from tf_exporter.signatures import DEFAULT, Signature, signatures, sparse_name, 
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import CROSS_ENCODER, SENTENCE_TRANSFORMER, SPARSE_ENCODER, ModelSpec, ModuleSpec
 from tf_exporter.tokenizers.post_processors import Encodings, Padded
+from tf_exporter.tokenizers.stream import not_inlined
 from tf_exporter.weights import open_weights
 
 INPUT, PAIR, OUTPUT, SCORES = "input_sequence", "pair_sequence", "sentence_embedding", "scores"
@@ -43,6 +45,22 @@ class Pipeline(tf.Module):
         )
 
     def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
+        """float32 [batch, dim]: a few tokens at once, more of them in slices."""
+        batch, longest = tf.size(encodings.lengths), tf.reduce_max(tf.concat([encodings.lengths, [1]], 0))
+        are_few = tf.cast(batch, tf.int64) * tf.cast(longest, tf.int64) <= min(FEW_TOKENS, self.first.micro_batch_tokens)
+
+        def at_once() -> tf.Tensor:
+            return self._compute(self.first.tokenizer.padding(encodings), prompt_length)
+
+        # Not inlined: of an inlined branch every op is visited, whether it is taken or not.
+        results = tf.cond(
+            are_few,
+            not_inlined(lambda: computed_for_few(at_once)),
+            not_inlined(lambda: self._in_slices(encodings, prompt_length)),
+        )
+        return tf.ensure_shape(results, [None, self.dim])
+
+    def _in_slices(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """Rows in order of length, some thousand tokens at a time, each slice padded to its own longest: float32 [batch, dim].
 
         So the cost follows the tokens there are, and memory does not grow with the batch.

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, RMSNorm
+from tf_exporter.encoders.few import attend, few
 from tf_exporter.encoders.grouped_attention import GroupedAttention
 from tf_exporter.encoders.rotary import Angles, rotated
 from tf_exporter.tokenizers.tables import graph_constant
@@ -52,14 +53,22 @@ class SelfAttention(tf.Module):
 
         `angles`: those of `Rotary`, by which query and key are turned.
         """
-        joined = tf.reshape(self.query_key_value(x), [batch, length, 3, self._heads, self._size])
-        query, key, value = tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4]), num=3)
+        joined = self.query_key_value(x)
+        if few():
+            # Heads before the batch: then nothing has to be transposed.
+            pieces = tf.stack(tf.split(joined, 3 * self._heads, axis=-1))
+            by_head = tf.reshape(pieces, [3, self._heads, batch, length, self._size])
+            bias = tf.squeeze(bias, 1)[tf.newaxis] if bias.shape[1] == 1 else tf.transpose(bias, [1, 0, 2, 3])
+        else:
+            by_head = tf.transpose(tf.reshape(joined, [batch, length, 3, self._heads, self._size]), [2, 0, 3, 1, 4])
+        query, key, value = tf.unstack(by_head, num=3)
         if angles is not None:
             query, key = rotated(query, angles), rotated(key, angles)
-        scores = tf.matmul(query, key, transpose_b=True) * self._scale + bias
-        mixed = tf.matmul(tf.nn.softmax(scores), value)
-        flat = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * length, self._heads * self._size])
-        return self.output(flat)
+        mixed = attend(query, key, value, bias, self._scale)
+        if few():
+            mixed = tf.reshape(mixed, [self._heads, batch * length, self._size])
+            return self.output(tf.concat(tf.unstack(mixed, num=self._heads), -1))
+        return self.output(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * length, self._heads * self._size]))
 
 
 class PostNormLayer(tf.Module):

@@ -13,6 +13,7 @@ from tf_exporter.encoders.attention import padding_bias
 from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
 from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear, variable
 from tf_exporter.encoders.config import read_config
+from tf_exporter.encoders.few import attend
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
@@ -135,8 +136,8 @@ class MixedAttention(tf.Module):
         def by_head(x: tf.Tensor) -> tf.Tensor:
             return tf.transpose(tf.reshape(x, [batch, length, self._heads, self._size]), [0, 2, 1, 3])
 
-        scores = tf.matmul(by_head(query), by_head(key), transpose_b=True) * self._size**-0.5 + bias
-        attended = tf.transpose(tf.matmul(tf.nn.softmax(scores), by_head(value)), [0, 2, 1, 3])
+        attended = attend(by_head(query), by_head(key), by_head(value), bias, self._size**-0.5)
+        attended = tf.transpose(attended, [0, 2, 1, 3])
         return self.output(tf.reshape(tf.concat([attended, convolved], 2), tf.shape(x)))
 
     def _convolved(self, x: tf.Tensor, kernel: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ from tf_exporter.encoders.attention import padding_bias
 from tf_exporter.encoders.bert import UNUSED, BertConfig
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, variable
 from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.few import attend
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
@@ -154,8 +155,7 @@ class MobileBertLayer(tf.Module):
         joined = tf.reshape(self.query_key(x), [batch, length, 2, heads, size])
         query, key = tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4]), num=2)
         value = tf.transpose(tf.reshape(self.value(values), [batch, length, heads, size]), [0, 2, 1, 3])
-        scores = tf.matmul(query, key, transpose_b=True) * size**-0.5 + bias
-        mixed = tf.transpose(tf.matmul(tf.nn.softmax(scores), value), [0, 2, 1, 3])
+        mixed = tf.transpose(attend(query, key, value, bias, size**-0.5), [0, 2, 1, 3])
         return self.output(tf.reshape(mixed, [batch * length, width]))
 
 
