@@ -47,7 +47,9 @@ class Pipeline(tf.Module):
     def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """float32 [batch, dim]: a few tokens at once, more of them in slices."""
         batch, longest = tf.size(encodings.lengths), tf.reduce_max(tf.concat([encodings.lengths, [1]], 0))
-        are_few = tf.cast(batch, tf.int64) * tf.cast(longest, tf.int64) <= min(FEW_TOKENS, self.first.micro_batch_tokens)
+        count = tf.cast(batch, tf.int64) * tf.cast(longest, tf.int64)
+        # Not of an empty batch, which has no first token.
+        are_few = (batch > 0) & (count <= min(FEW_TOKENS, self.first.micro_batch_tokens))
 
         def at_once() -> tf.Tensor:
             return self._compute(self.first.tokenizer.padding(encodings), prompt_length)

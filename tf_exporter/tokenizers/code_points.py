@@ -39,7 +39,8 @@ class CodePointNormalizer:
             packed[code] = place(tuple(_SELF if char == code else char for char in output))
         packed[sorted(tables.reordered)] |= 1
         self._packed = CodePointTable(packed.astype(np.int32))
-        self._pool = graph_constant(np.array(pool, np.int32))
+        # One more, where what becomes nothing may point.
+        self._pool = graph_constant(np.array([*pool, _SELF], np.int32))
         self._reorders = bool(tables.ranks)
         if self._reorders:
             ranks = np.zeros(UNICODE_SIZE + added_token_count, np.int32)
