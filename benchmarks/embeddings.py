@@ -22,13 +22,13 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 
-from benchmarks.engines import E5, ENGINES, MAX_LENGTH, MINILM, MPNET, export_onnx
-from benchmarks.report import OURS, Result, table, write
+from benchmarks.engines import E5, ENGINES, MAX_LENGTH, MINILM, MPNET, OURS, PRECISIONS, export_onnx
+from benchmarks.report import Result, table, write
 from benchmarks.workers import FLOOR, Worker
 
-BURST_MS, BURSTS, CASE_S = 200.0, 9, 20.0
+BURST_MS, BURSTS, CASE_S = 200.0, 9, 8.0
 """Calls of a burst take about so long; so many bursts a case, unless that takes longer."""
-UNREPEATED_S = 30.0
+UNREPEATED_S = 10.0
 """Where one call takes longer, the first is the only one."""
 MIXED = (4, 200)
 """Words of a text, where lengths are mixed."""
@@ -99,16 +99,18 @@ def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Resul
 
     from tf_exporter import convert
 
-    artifact = folder.with_name(f"{folder.name}-artifact")
-    convert(folder, artifact)
+    ours = {engine: folder.with_name(f"{folder.name}-{precision}") for engine, precision in PRECISIONS.items()}
+    for engine, precision in PRECISIONS.items():
+        if engine in engines:
+            convert(folder, ours[engine], precision=precision)
     print(f"{name}: the optimizer of ONNX Runtime fused {export_onnx(folder)}", flush=True)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_LENGTH)
     texts = cases(lambda text: len(tokenizer.encode(text).ids))
-    workers = [Worker(engine, artifact if engine == OURS else folder) for engine in engines]
+    workers = [Worker(engine, ours.get(engine, folder)) for engine in engines]
     floor = Worker(FLOOR, folder)
-    size = sum(path.stat().st_size for path in artifact.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in ours[OURS].rglob("*") if path.is_file())
     result = Result(name, size, (folder / "model.safetensors").stat().st_size)
     result.differences = check(workers, texts["32 mixed"])
     print({engine: f"{difference:.1e}" for engine, difference in result.differences.items()}, flush=True)

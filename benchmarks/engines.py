@@ -11,6 +11,8 @@ import numpy as np
 
 THREADS = 2
 MAX_LENGTH = 256
+OURS = "tf-exporter"
+PRECISIONS = {OURS: "float32", f"{OURS}, bf16": "bfloat16"}
 MINILM, MPNET, E5 = "all-MiniLM-L6-v2", "mpnet-base", "multilingual-e5-small"
 Encode = Callable[[list[str]], np.ndarray]
 
@@ -20,7 +22,7 @@ def tf_exporter(folder: Path) -> Encode:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     loaded = tf.saved_model.load(str(folder))
     serve = loaded.signatures["serving_default"]
 
@@ -146,7 +148,7 @@ def floor(folder: Path) -> Callable[[int], None]:
 
 
 ENGINES: dict[str, Callable[[Path], Encode]] = {
-    "tf-exporter": tf_exporter,
+    **dict.fromkeys(PRECISIONS, tf_exporter),
     "sentence-transformers": sentence_transformers,
     "ONNX Runtime": onnxruntime,
     "OpenVINO": openvino,

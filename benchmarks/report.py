@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.engines import OURS
 from benchmarks.workers import FLOOR
-
-OURS = "tf-exporter"
 
 
 @dataclass
@@ -61,7 +60,7 @@ def table(results: list[Result], cases: list[str] | None = None) -> str:
 
 def memory_table(results: list[Result]) -> str:
     """Markdown: load time, what loading adds to the process, and its peak."""
-    lines = ["| | load, s | resident after load, MB more | peak, MB |", "|---|---|---|---|"]
+    lines = ["| | load, s | resident after load, MB more | at most, MB |", "|---|---|---|---|"]
     for result in results:
         for engine, found in result.memory.items():
             added, peak = found["loaded_bytes"] / 1e6, found["peak_bytes"] / 1e6
@@ -86,7 +85,8 @@ def plot(results: list[Result], path: Path) -> None:
             panel.bar(places, ratios, 0.8 / len(engines), label=engine)
         panel.axhline(1, color="black", linewidth=0.8)
         panel.set_yscale("log")
-        panel.set_yticks([0.5, 1, 2, 4, 8], ["½", "1", "2", "4", "8"])
+        panel.set_yticks([0.25, 0.5, 1, 2, 4, 8], ["¼", "½", "1", "2", "4", "8"])
+        panel.minorticks_off()
         panel.set_xticks(range(len(cases)), cases, fontsize=8)
         panel.set_ylabel("time / tf-exporter's")
         panel.set_title(result.model)

@@ -28,6 +28,8 @@ PARITY = README.parent / "tests" / "parity.json"
 SWEEP_START, SWEEP_END = "<!-- sweep: made by `make sweep` -->", "<!-- sweep: end -->"
 RATCHET = README.parent / "tests" / "ratchet.json"
 TRAINED = "trained: "
+BENCH_START, BENCH_END = "<!-- embeddings: made by `make bench` -->", "<!-- embeddings: end -->"
+BENCH = README.parent / "docs" / "embeddings.md"
 
 
 def _names(*values: str) -> str:
@@ -92,6 +94,7 @@ def updated(readme: str) -> str:
         (POPULAR_START, POPULAR_END, popular_table()),
         (PARITY_START, PARITY_END, parity_table()),
         (SWEEP_START, SWEEP_END, sweep_table()),
+        (BENCH_START, BENCH_END, BENCH.read_text(encoding="utf-8").strip()),
     )
     for start, end, content in parts:
         before, _, rest = readme.partition(start)
