@@ -133,7 +133,7 @@ def unlikely() -> Any:
 
 
 MUTATIONS: dict[str, tuple[Any, str, Any, Any]] = {
-    "merges disturb": (merges.Merges, "_undisturbed", lambda self, ids, segment, rank, take: take, disturbed),
+    "merges disturb": (merges.Merges, "_up_to_the_first", lambda self, ids, segment, rank, take: take, disturbed),
     "pieces in words": (unigram, "reachable", lambda starts, following: starts, unlikely),
     "unknown score": (unigram, "_UNKNOWN_PENALTY", -10.0, unlikely),
     "compositions": (composition.Composition, "_compose", lambda self, stream: stream, lambda: trained_tokenizer("gpt_neox", 0)),
