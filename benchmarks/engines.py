@@ -12,17 +12,25 @@ import numpy as np
 THREADS = 2
 MAX_LENGTH = 256
 OURS = "tf-exporter"
-PRECISIONS = {OURS: "float32", f"{OURS}, bf16": "bfloat16"}
+PRECISIONS = {OURS: "float32", f"{OURS}, 1 thread an op": "float32", f"{OURS}, bf16": "bfloat16"}
+"""Our engines, and what their artifacts are converted to."""
+FILES = {
+    "sentence-transformers": "model.safetensors",
+    "ONNX Runtime": "optimized.onnx",
+    "OpenVINO": "plain.onnx",
+    "OpenVINO, bf16": "plain.onnx",
+}
+"""What each of the others keeps on the disk, in the model's folder."""
 MINILM, MPNET, E5 = "all-MiniLM-L6-v2", "mpnet-base", "multilingual-e5-small"
 Encode = Callable[[list[str]], np.ndarray]
 
 
-def tf_exporter(folder: Path) -> Encode:
-    """Our artifact, as `serving_default`."""
+def tf_exporter(folder: Path, threads_an_op: int = THREADS) -> Encode:
+    """Our artifact, as `serving_default`; with `THREADS` for both, TensorFlow is as it comes on so many cores."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(threads_an_op)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     loaded = tf.saved_model.load(str(folder))
     serve = loaded.signatures["serving_default"]
 
@@ -149,6 +157,7 @@ def floor(folder: Path) -> Callable[[int], None]:
 
 ENGINES: dict[str, Callable[[Path], Encode]] = {
     **dict.fromkeys(PRECISIONS, tf_exporter),
+    f"{OURS}, 1 thread an op": lambda folder: tf_exporter(folder, 1),
     "sentence-transformers": sentence_transformers,
     "ONNX Runtime": onnxruntime,
     "OpenVINO": openvino,

@@ -18,13 +18,13 @@ class Result:
     """All that was measured with one model."""
 
     model: str
-    artifact_bytes: int
-    weight_bytes: int
+    differences: dict[str, float]
+    """Engine → the largest difference of an embedding's component from ours."""
     times: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Case → engine → ms of every call."""
     tokens: dict[str, int] = field(default_factory=dict)
-    differences: dict[str, float] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Engine → seconds and bytes."""
 
     def median(self, case: str, engine: str) -> float | None:
         """ms; None where the engine did not run the case."""
@@ -59,12 +59,13 @@ def table(results: list[Result], cases: list[str] | None = None) -> str:
 
 
 def memory_table(results: list[Result]) -> str:
-    """Markdown: load time, what loading adds to the process, and its peak."""
-    lines = ["| | load, s | resident after load, MB more | at most, MB |", "|---|---|---|---|"]
+    """Markdown: size, load time, and what the process has more than with the engine's libraries alone."""
+    lines = ["| | on disk, MB | load, s | resident after load, MB more | at most, MB more |", "|---|---|---|---|---|"]
     for result in results:
         for engine, found in result.memory.items():
-            added, peak = found["loaded_bytes"] / 1e6, found["peak_bytes"] / 1e6
-            lines.append(f"| {result.model}, {engine} | {found['load_s']:.1f} | {added:,.0f} | {peak:,.0f} |")
+            peak = found["peak_bytes"] - found["before_bytes"]
+            sizes = " | ".join(f"{size / 1e6:,.0f}" for size in (found["loaded_bytes"], peak))
+            lines.append(f"| {result.model}, {engine} | {found['on_disk_bytes'] / 1e6:,.0f} | {found['load_s']:.1f} | {sizes} |")
     return "\n".join(lines)
 
 

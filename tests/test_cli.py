@@ -107,7 +107,7 @@ def test_contract() -> None:
         "prompt_name": None,
         "tokenizer_ops": "core",
         "precision": "float32",
-        "micro_batch_tokens": 1024,
+        "micro_batch_tokens": 512,
         "verify": "quick",
         "atol": 1e-5,
         "force": False,

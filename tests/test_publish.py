@@ -137,8 +137,8 @@ def test_file_size_limit(model: Path, place: Path) -> None:
         (signal.SIGINT, "reading"),
         (signal.SIGINT, "building"),
         (signal.SIGKILL, "saving"),
-        (signal.SIGINT, "saving"),
-        (signal.SIGKILL, "verifying"),
+        pytest.param(signal.SIGINT, "saving", marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, "verifying", marks=pytest.mark.long),
     ],
 )
 def test_interrupted(model: Path, place: Path, number: signal.Signals, stage: str) -> None:

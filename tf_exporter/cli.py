@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--tokenizer-ops", choices=("core", "tensorflow-text"), default="core", help="%(default)s")
     parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32", help="%(default)s")
     parser.add_argument(
-        "--micro-batch-tokens", metavar="N", type=int, default=1024, help="tokens computed at a time (%(default)s)"
+        "--micro-batch-tokens", metavar="N", type=int, default=512, help="tokens of a slice of the batch (%(default)s)"
     )
     parser.add_argument("--verify", choices=("quick", "full", "off"), default="quick", help="%(default)s")
     parser.add_argument("--atol", metavar="X", type=float, default=1e-5, help="largest difference to the reference (%(default)s)")

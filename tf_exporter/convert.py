@@ -66,7 +66,7 @@ def convert(
     prompt_name: str | None = None,
     tokenizer_ops: str = "core",
     precision: str = "float32",
-    micro_batch_tokens: int = 1024,
+    micro_batch_tokens: int = 512,
     verify: str = "quick",
     atol: float = 1e-5,
     force: bool = False,
@@ -85,9 +85,10 @@ def convert(
         prompt_name: the prompt of `serving_default`, in place of the model's default.
         tokenizer_ops: "core" (stock TensorFlow ops) or "tensorflow-text" (its matching op: faster for large batches, but a
             server then needs the op library of tensorflow-text; WordPiece only).
-        precision: "float32", "bfloat16" (matrix products in it; fast on CPUs and GPUs that have it in hardware, slow on others)
-            or "float16" (weights stored in half the space, computed in float32).
-        micro_batch_tokens: about how many tokens are computed at a time.
+        precision: "float32", "bfloat16" (matrix products in it: faster on some CPUs and GPUs, slower on others) or "float16"
+            (weights stored in half the space, computed in float32).
+        micro_batch_tokens: about how many tokens a slice of the batch has. What is best for CPUs is small, as a slice then stays
+            in the cache, and some slices are computed side by side; a GPU wants more at a time, 16,384 or so.
         verify: "quick" (seconds), "full" (minutes: every code point) or "off".
         atol: largest absolute difference to the reference's embeddings, in float32; a reduced precision has limits of its own,
             a cosine for embeddings and a difference for scores.

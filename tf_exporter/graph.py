@@ -25,6 +25,9 @@ from tf_exporter.weights import open_weights
 
 INPUT, PAIR, OUTPUT, SCORES = "input_sequence", "pair_sequence", "sentence_embedding", "scores"
 INDICES, WEIGHTS = "indices", "weights"
+PARALLEL_SLICES = 4
+"""Slices computed at a time, where TensorFlow has threads for them (`inter_op_parallelism_threads`): two of them on a thread each
+are done sooner than one after the other on two threads. More would only take more memory."""
 _TEXTS = tf.TensorSpec(None, tf.string)
 _FEATURE_CONFIGS = {OUTPUT: "a module that makes a sentence_embedding, as Pooling", SCORES: "a module that makes scores"}
 
@@ -63,7 +66,7 @@ class Pipeline(tf.Module):
         return tf.ensure_shape(results, [None, self.dim])
 
     def _in_slices(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
-        """Rows in order of length, some thousand tokens at a time, each slice padded to its own longest: float32 [batch, dim].
+        """Rows in order of length, `micro_batch_tokens` at a time, each slice padded to its own longest: float32 [batch, dim].
 
         So the cost follows the tokens there are, and memory does not grow with the batch.
         """
@@ -86,7 +89,7 @@ class Pipeline(tf.Module):
             one_slice,
             (tf.constant(0), tf.zeros([batch, self.dim])),
             shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, self.dim])),
-            parallel_iterations=1,
+            parallel_iterations=PARALLEL_SLICES,
         )
         return results
 

@@ -18,7 +18,7 @@ from tf_exporter.tokenizers.words import ListTokenizer, WordTokenizer, word_ids,
 if TYPE_CHECKING:
     from tf_exporter.spec import ModuleSpec
 
-_LARGEST_SLICE = 2**25
+_LARGEST_SLICE = 2**23
 """Numbers that the embeddings of a slice of the batch may be."""
 
 

@@ -33,7 +33,7 @@ class Options:
     max_seq_length: int | None = None
     truncate_dim: int | None = None
     prompt_name: str | None = None
-    micro_batch_tokens: int = 1024
+    micro_batch_tokens: int = 512
     quiet: bool = True
     tokenizer_ops: str = "core"
     precision: str = "float32"

@@ -21,7 +21,7 @@ from tf_exporter.weights import Weights, open_weights
 if TYPE_CHECKING:
     from tf_exporter.spec import ModuleSpec
 
-TOKENS_AT_ONCE = 2**16
+TOKENS_AT_ONCE = 2**14
 """At least; there is little to compute for a token."""
 
 

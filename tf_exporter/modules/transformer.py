@@ -22,7 +22,7 @@ from tf_exporter.weights import open_weights
 if TYPE_CHECKING:
     from tf_exporter.spec import ModuleSpec
 
-_LARGEST_LOGITS = 2**25
+_LARGEST_LOGITS = 2**23
 """Numbers that a slice's logits over a whole vocabulary may be."""
 
 
