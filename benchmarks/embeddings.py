@@ -15,6 +15,8 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 
 from benchmarks.engines import E5, ENGINES, FILES, MAX_LENGTH, MINILM, MPNET, OURS, PRECISIONS, export_onnx
-from benchmarks.report import Result, table, write
+from benchmarks.report import Result, summary, table, write
 from benchmarks.workers import FLOOR, Worker
 
 BURST_MS, BURSTS, CASE_S = 200.0, 9, 3.0
@@ -75,7 +77,7 @@ def measure(arguments: dict[Worker, Any]) -> dict[str, list[float]]:
     calls: dict[str, int] = {}
     for worker, argument in arguments.items():
         first = worker.times(argument, 1)
-        if first[0] > UNREPEATED_S * 1e3:
+        if not first or first[0] > UNREPEATED_S * 1e3:
             times[worker.engine] = first
             continue
         calls[worker.engine] = max(1, min(15, int(BURST_MS / worker.times(argument, 1)[0])))
@@ -141,13 +143,14 @@ def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Resul
     for case in wanted or texts:
         counts = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts[case])]
         result.tokens[case] = sum(counts)
+        workers = [worker for worker in workers if worker.alive]
         patient = [worker for worker in workers if expected_s(result, worker.engine, texts, case) < LONGEST_S]
         arguments: dict[Worker, Any] = dict.fromkeys(patient, texts[case])
         if sum(counts) <= FLOOR_ROWS:
             arguments[floor] = sum(counts)
-        result.times[case] = measure(arguments)
+        result.times[case] = {engine: summary(times) for engine, times in measure(arguments).items() if times}
         print(f"{name}, {case}: {table([result], [case])}", flush=True)
-    for worker in workers:
+    for worker in (worker for worker in workers if worker.alive):
         size = on_disk(ours.get(worker.engine, folder / FILES.get(worker.engine, "")))
         result.memory[worker.engine] = {**worker.loading, "peak_bytes": worker.peak_bytes(), "on_disk_bytes": size}
     for worker in (*workers, floor):
@@ -155,22 +158,29 @@ def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Resul
     return result
 
 
+def run_alone(name: str, engines: list[str], wanted: list[str]) -> Result:
+    """As `run`, of a model that is made for it."""
+    # Not at the top: all engines' processes would import it.
+    from benchmarks.models import write_models
+
+    with tempfile.TemporaryDirectory() as place:
+        return run(name, write_models(Path(place), [name])[name], engines, wanted)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="*", default=[MINILM, MPNET, E5], choices=[MINILM, MPNET, E5])
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=list(ENGINES))
     parser.add_argument("--cases", nargs="*", default=[])
-    parser.add_argument("--output", type=Path, help="folder for the table, the plot and all figures")
+    parser.add_argument("--output", type=Path, help="folder for the table, the plot and all figures; other models' stay")
     options = parser.parse_args()
-    # Not at the top: what is imported there, every engine's process has in memory.
-    from benchmarks.models import write_models
-
-    with tempfile.TemporaryDirectory() as place:
-        folders = write_models(Path(place), options.models)
-        results = [run(name, folder, options.engines, options.cases) for name, folder in folders.items()]
-    print(json.dumps([result.figures() for result in results]))
-    if options.output:
-        write(results, options.output)
+    for name in options.models:
+        # In a process of its own: the memory that making a model takes must not be missing for the next one.
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            result = pool.submit(run_alone, name, options.engines, options.cases).result()
+        print(json.dumps(vars(result)), flush=True)
+        if options.output:
+            write(result, options.output)
     return 0
 
 

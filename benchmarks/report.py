@@ -5,12 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from benchmarks.engines import OURS
 from benchmarks.workers import FLOOR
+
+
+class Times(TypedDict):
+    """Of an engine's calls in a case, in ms."""
+
+    median: float
+    minimum: float
+    calls: int
+
+
+def summary(times: list[float]) -> Times:
+    """Of the ms of every call."""
+    return {"median": float(np.median(times)), "minimum": min(times), "calls": len(times)}
 
 
 @dataclass
@@ -20,8 +33,8 @@ class Result:
     model: str
     differences: dict[str, float]
     """Engine → the largest difference of an embedding's component from ours."""
-    times: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    """Case → engine → ms of every call."""
+    times: dict[str, dict[str, Times]] = field(default_factory=dict)
+    """Case → engine → its times, where the engine ran the case."""
     tokens: dict[str, int] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
     """Engine → seconds and bytes."""
@@ -29,15 +42,7 @@ class Result:
     def median(self, case: str, engine: str) -> float | None:
         """ms; None where the engine did not run the case."""
         times = self.times[case].get(engine)
-        return float(np.median(times)) if times else None
-
-    def figures(self) -> dict[str, Any]:
-        """Medians, minima and the rest, for json."""
-        times = {
-            case: {engine: {"median": float(np.median(of)), "minimum": min(of), "calls": len(of)} for engine, of in found.items()}
-            for case, found in self.times.items()
-        }
-        return {**vars(self), "times": times}
+        return times["median"] if times else None
 
 
 def table(results: list[Result], cases: list[str] | None = None) -> str:
@@ -95,9 +100,12 @@ def plot(results: list[Result], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def write(results: list[Result], folder: Path) -> None:
-    """`embeddings.md`, `embeddings.json` and `embeddings.png`."""
+def write(result: Result, folder: Path) -> None:
+    """`embeddings.md`, `embeddings.json` and `embeddings.png`, with the other models' results that are there already."""
     folder.mkdir(parents=True, exist_ok=True)
+    figures = folder / "embeddings.json"
+    before = [Result(**found) for found in json.loads(figures.read_text())] if figures.exists() else []
+    results = sorted([*(of for of in before if of.model != result.model), result], key=lambda of: of.model)
     (folder / "embeddings.md").write_text(f"{table(results)}\n{memory_table(results)}\n")
-    (folder / "embeddings.json").write_text(json.dumps([result.figures() for result in results], indent=1) + "\n")
+    figures.write_text(json.dumps([vars(of) for of in results], indent=1) + "\n")
     plot(results, folder / "embeddings.png")

@@ -59,7 +59,7 @@ class Worker:
     """An engine that has loaded a model, in its own process."""
 
     def __init__(self, engine: str, folder: Path):
-        self.engine = engine
+        self.engine, self.alive = engine, True
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(other, engine, folder), daemon=True)
@@ -67,8 +67,12 @@ class Worker:
         self.loading: dict[str, float] = self._connection.recv()
 
     def times(self, argument: Any, calls: int) -> list[float]:
-        """Milliseconds of each of so many calls in a row."""
-        return self._ask("times", argument, calls)  # type: ignore[no-any-return]
+        """Milliseconds of each of so many calls in a row; none where that took more memory than there is."""
+        try:
+            return self._ask("times", argument, calls)  # type: ignore[no-any-return]
+        except (EOFError, ConnectionError):
+            self.alive = False
+            return []
 
     def embeddings(self, texts: list[str]) -> np.ndarray:
         """float32 [texts, dim]"""
@@ -80,7 +84,8 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process."""
-        self._connection.send(None)
+        if self.alive:
+            self._connection.send(None)
         self._process.join()
 
     def _ask(self, task: str, argument: Any = None, calls: int = 1) -> Any:

@@ -1,0 +1,68 @@
+"""A served model, and what a conversion verified of it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fixtures import models
+from tests.helpers import reference
+from tf_exporter import convert
+from tf_exporter.samples import INVALID_UTF8, SENTENCES, decoded, generated_texts, words
+
+PROMPTS = {"query": "query: ", "document": "passage: "}
+
+
+@dataclass(frozen=True)
+class Served:
+    """An artifact and the reference's embeddings."""
+
+    folder: Path
+    texts: list[bytes]
+    expected: dict[str, np.ndarray]
+    """Signature → float32 [texts, dim]"""
+
+
+def hostile_texts() -> list[bytes]:
+    """200 and more: many scripts, controls, NUL, empty, over-long, and bytes that are not UTF-8."""
+    random_ = random.Random(3)
+    texts = ["", " ", "\x00", "a\x00b", *SENTENCES, *generated_texts(3, 80, ["[MASK]", "[SEP]"])]
+    texts += [words(random_, random_.randint(1, 300)) for _ in range(80)]
+    return [text.encode() for text in texts] + list(INVALID_UTF8)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """A small model with prompts, converted and verified; its texts' embeddings are those of sentence-transformers."""
+    place = tmp_path_factory.mktemp("served")
+    heads = [models.Pooling(32, "mean"), models.Normalize()]
+    source = models.write_model(place / "source", heads=heads, prompts=PROMPTS)
+    convert(source, place / "model")
+    texts = hostile_texts()
+    assert len(texts) >= 200
+    model = reference(source)
+    strings = [decoded(text) for text in texts]
+    expected = {
+        "serving_default": model.encode(strings),
+        "encode_query": model.encode_query(strings),
+        "encode_document": model.encode_document(strings),
+    }
+    return Served(place / "model", texts, expected)
+
+
+def needs(*programs: str) -> None:
+    """Skips a test by name where a program is not installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed; make test-serving says what it needs")
+
+
+def tensorflow_include() -> Path:
+    """The headers of the wheel's TensorFlow."""
+    return Path(tf.sysconfig.get_include())
