@@ -115,12 +115,12 @@ def on_disk(path: Path) -> int:
 
 
 def expected_s(result: Result, engine: str, texts: dict[str, list[str]], case: str) -> float:
-    """Seconds of a call, from the cases before that have fewer texts of such lengths."""
-    smaller = [
-        before for before in result.times if before.endswith(" mixed") and texts[before] == texts[case][: len(texts[before])]
-    ]
-    found = [(result.median(before, engine) or 0.0) * len(texts[case]) / len(texts[before]) for before in smaller]
-    return max(found, default=0.0) / 1e3
+    """Seconds of a call, from the last case before whose texts are some of this one's; 0 where there is none."""
+    for before in reversed(result.times):
+        share = len(texts[before]) / len(texts[case])
+        if before.endswith(" mixed") and texts[before] == texts[case][: len(texts[before])]:
+            return (result.median(before, engine) or 0.0) / share / 1e3
+    return 0.0
 
 
 def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Result:
