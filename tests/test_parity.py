@@ -113,7 +113,12 @@ def test_dense_reads_and_writes_other_features(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pooling", "side"), [*((pooling, "right") for pooling in POOLING_MODES), ("cls", "left"), ("weightedmean", "left")]
+    ("pooling", "side"),
+    [
+        *[("mean", "right"), ("cls", "left")],
+        *(pytest.param(pooling, "right", marks=pytest.mark.long) for pooling in POOLING_MODES if pooling != "mean"),
+        pytest.param("weightedmean", "left", marks=pytest.mark.long),
+    ],
 )
 def test_prompt_left_out_of_pooling(tmp_path: Path, pooling: str, side: str) -> None:
     folder = models.write_model(

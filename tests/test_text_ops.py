@@ -45,6 +45,7 @@ def test_refused_with_the_reason(recipe: str, reason: str) -> None:
         tokenizer_function(trained_tokenizer(recipe, 0), None, "tensorflow-text")
 
 
+@pytest.mark.long
 def test_artifact(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Needs the op library and says so."""
     monkeypatch.setattr(reference, "Reference", InProcessReference)
