@@ -80,7 +80,7 @@ def measure(arguments: dict[Worker, Any]) -> dict[str, list[float]]:
         if not first or first[0] > UNREPEATED_S * 1e3:
             times[worker.engine] = first
             continue
-        calls[worker.engine] = max(1, min(15, int(BURST_MS / worker.times(argument, 1)[0])))
+        calls[worker.engine] = max(1, min(15, int(BURST_MS / (worker.times(argument, 1) or first)[0])))
     started = time.monotonic()
     for burst in range(BURSTS):
         for worker, argument in arguments.items():

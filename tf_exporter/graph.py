@@ -27,7 +27,7 @@ INPUT, PAIR, OUTPUT, SCORES = "input_sequence", "pair_sequence", "sentence_embed
 INDICES, WEIGHTS = "indices", "weights"
 PARALLEL_SLICES = 4
 """Slices computed at a time, where TensorFlow has threads for them (`inter_op_parallelism_threads`): two of them on a thread each
-are done sooner than one after the other on two threads. More would only take more memory."""
+are done sooner than one after the other on two threads. Each has memory of its own."""
 _TEXTS = tf.TensorSpec(None, tf.string)
 _FEATURE_CONFIGS = {OUTPUT: "a module that makes a sentence_embedding, as Pooling", SCORES: "a module that makes scores"}
 

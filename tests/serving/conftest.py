@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from fixtures import models
 from tests.helpers import reference
@@ -61,8 +60,3 @@ def needs(*programs: str) -> None:
     for program in programs:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed; make test-serving says what it needs")
-
-
-def tensorflow_include() -> Path:
-    """The headers of the wheel's TensorFlow."""
-    return Path(tf.sysconfig.get_include())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.conftest import Served, needs, tensorflow_include
+from tests.serving.conftest import Served, needs
 
 SOURCE = Path(__file__).parents[2] / "examples" / "c" / "embed.c"
 
@@ -20,7 +20,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     needs("gcc")
     path = tmp_path_factory.mktemp("c") / "embed"
     library = Path(tf.sysconfig.get_lib())
-    command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", str(SOURCE), f"-I{tensorflow_include()}", f"-L{library}"]
+    command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", str(SOURCE), f"-I{tf.sysconfig.get_include()}", f"-L{library}"]
     command += ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2", f"-Wl,-rpath,{library}", "-o", str(path)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
