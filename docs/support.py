@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import sentence_transformers  # noqa: F401  # before TensorFlow: their copies of LLVM abort in the other order
@@ -30,6 +31,11 @@ RATCHET = README.parent / "tests" / "ratchet.json"
 TRAINED = "trained: "
 BENCH_START, BENCH_END = "<!-- embeddings: made by `make bench` -->", "<!-- embeddings: end -->"
 BENCH = README.parent / "docs" / "embeddings.md"
+SERVING = README.parent / "docs" / "serving.md"
+OLDER_START, OLDER_END = "<!-- older: made by `make older-tensorflow` -->", "<!-- older: end -->"
+OLDER = README.parent / "docs" / "older_tensorflow.json"
+SOAK_START, SOAK_END = "<!-- soak: made by `make soak` -->", "<!-- soak: end -->"
+SOAK = README.parent / "docs" / "soak.json"
 
 
 def _names(*values: str) -> str:
@@ -87,6 +93,36 @@ def parity_table() -> str:
     return "\n".join(lines)
 
 
+def older_table() -> str:
+    """Markdown rows of what `make older-tensorflow` last compared: TensorFlow × artifacts."""
+    figures = json.loads(OLDER.read_text(encoding="utf-8"))
+    models = [name for name in next(iter(figures.values())) if name != "tensorflow"]
+    lines = ["| TensorFlow | " + " | ".join(models) + " |", "|---|" + "---|" * len(models)]
+    for found in figures.values():
+        cells = (f"{found[name]:.1e}" if isinstance(found[name], float) else found[name] for name in models)
+        lines.append(f"| {found['tensorflow']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def soak_table() -> str:
+    """Markdown rows of what `make soak` last measured: figures × ways to serve."""
+    figures = json.loads(SOAK.read_text(encoding="utf-8"))
+    rows = {
+        "requests, failures, wrong vectors": lambda f: f"{f['requests']:,}, {f['failures']}, {f['wrong']}",
+        "p50, ms": lambda f: f"{f['p50']:.1f}",
+        "p99, ms": lambda f: f"{f['p99']:.1f} ({f['p99'] / f['p50']:.1f} × p50)",
+        "one at a time: median; the first after the warm-up, ms": lambda f: f"{f['single']:.1f}; {f['first']:.1f}",
+        "further requests, failures, wrong vectors": lambda f: f"{f['soak_requests']:,}, {f['soak_failures']}, {f['soak_wrong']}",
+        "resident before and after them, MB": lambda f: (
+            f"{f['resident'] / 1e6:,.0f}, {f['resident_after_soak'] / 1e6:,.0f} "
+            f"({f['resident_after_soak'] / f['resident'] - 1:+.1%})"
+        ),
+        "requests that are garbage, refused": lambda f: f"{f['garbage']}, {f['garbage_refused']}" if "garbage" in f else "",
+    }
+    lines = ["| | " + " | ".join(figures) + " |", "|---|" + "---|" * len(figures)]
+    return "\n".join([*lines, *(f"| {name} | " + " | ".join(map(row, figures.values())) + " |" for name, row in rows.items())])
+
+
 def updated(readme: str) -> str:
     """The README with its tables made anew."""
     parts = (
@@ -96,12 +132,22 @@ def updated(readme: str) -> str:
         (SWEEP_START, SWEEP_END, sweep_table()),
         (BENCH_START, BENCH_END, BENCH.read_text(encoding="utf-8").strip()),
     )
+    return _filled(readme, parts)
+
+
+def updated_serving(page: str) -> str:
+    """docs/serving.md with its tables made anew."""
+    return _filled(page, ((OLDER_START, OLDER_END, older_table()), (SOAK_START, SOAK_END, soak_table())))
+
+
+def _filled(page: str, parts: Iterable[tuple[str, str, str]]) -> str:
     for start, end, content in parts:
-        before, _, rest = readme.partition(start)
+        before, _, rest = page.partition(start)
         _, _, after = rest.partition(end)
-        readme = f"{before}{start}\n\n{content}\n\n{end}{after}"
-    return readme
+        page = f"{before}{start}\n\n{content}\n\n{end}{after}"
+    return page
 
 
 if __name__ == "__main__":
     README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    SERVING.write_text(updated_serving(SERVING.read_text(encoding="utf-8")), encoding="utf-8")

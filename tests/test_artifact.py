@@ -16,8 +16,9 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers import reference
-from tf_exporter.publish import MANIFEST, graph_ops
+from tf_exporter.publish import MANIFEST
 from tf_exporter.samples import SENTENCES, words
+from tf_exporter.saved_model import graph_ops
 
 OPS_OF_2_12 = Path(__file__).parent.parent / "fixtures" / "tensorflow_2.12_ops.txt"
 MIB = 2**20

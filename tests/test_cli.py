@@ -108,6 +108,7 @@ def test_contract() -> None:
         "tokenizer_ops": "core",
         "precision": "float32",
         "micro_batch_tokens": 512,
+        "serving": None,
         "verify": "quick",
         "atol": 1e-5,
         "force": False,

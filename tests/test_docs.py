@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from docs.support import PARITY, RATCHET, README, TRAINED, updated
+from docs.support import PARITY, RATCHET, README, SERVING, TRAINED, updated, updated_serving
 from fixtures.real import REAL_TOKENIZERS
 from fixtures.trained import RECIPES
 from tf_exporter.encoders import ENCODERS
@@ -15,11 +15,13 @@ from tf_exporter.encoders import ENCODERS
 def test_support_table_is_up_to_date() -> None:
     readme = README.read_text(encoding="utf-8")
     assert updated(readme) == readme, "run make readme"
+    serving = SERVING.read_text(encoding="utf-8")
+    assert updated_serving(serving) == serving, "run make readme"
 
 
 def test_make_targets_exist() -> None:
     makefile = (README.parent / "Makefile").read_text()
-    for target in set(re.findall(r"`make ([\w-]+)`", README.read_text(encoding="utf-8"))):
+    for target in set(re.findall(r"`make ([\w-]+)`", README.read_text(encoding="utf-8") + SERVING.read_text(encoding="utf-8"))):
         assert f"\n{target}:" in makefile, target
 
 

@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--micro-batch-tokens", metavar="N", type=int, default=512, help="tokens of a slice of the batch (%(default)s)"
     )
+    parser.add_argument(
+        "--serving",
+        choices=("tf-serving", "triton", "triton-tensorflow"),
+        help="make what a server reads in OUTPUT_DIR: the next version of a model, or a model of a repository",
+    )
     parser.add_argument("--verify", choices=("quick", "full", "off"), default="quick", help="%(default)s")
     parser.add_argument("--atol", metavar="X", type=float, default=1e-5, help="largest difference to the reference (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an earlier conversion at OUTPUT_DIR")

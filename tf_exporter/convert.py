@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tf_exporter.errors import InputError, UnsupportedError, UsageError, one_line
 from tf_exporter.limits import PRECISIONS, limits
-from tf_exporter.publish import MANIFEST, Publication, graph_ops, write_text
+from tf_exporter.publish import MANIFEST, Publication, write_text
 from tf_exporter.source import ModelSource, open_model
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class Conversion:
     """What a conversion made."""
 
     output_dir: Path
+    """The folder that was published: OUTPUT_DIR itself, or what `--serving` puts into it."""
+    saved_model: Path
+    """The SavedModel's folder, which is in it or the same."""
     manifest: dict[str, Any]
     """As in `assets.extra/tf_exporter.json`."""
     verification: dict[str, Any]
@@ -67,6 +70,7 @@ def convert(
     tokenizer_ops: str = "core",
     precision: str = "float32",
     micro_batch_tokens: int = 512,
+    serving: str | None = None,
     verify: str = "quick",
     atol: float = 1e-5,
     force: bool = False,
@@ -89,6 +93,9 @@ def convert(
             (weights stored in half the space, computed in float32).
         micro_batch_tokens: about how many tokens a slice of the batch has. What is best for CPUs is small, as a slice then stays
             in the cache, and some slices are computed side by side; a GPU wants more at a time, 16,384 or so.
+        serving: what to make in `output_dir`: None (the SavedModel itself), "tf-serving" (the next version of a model:
+            output_dir/N, with warm-up requests and batching parameters), "triton" (a model of a repository, for the Python
+            backend) or "triton-tensorflow" (for the TensorFlow backend, which Triton had up to 25.02).
         verify: "quick" (seconds), "full" (minutes: every code point) or "off".
         atol: largest absolute difference to the reference's embeddings, in float32; a reduced precision has limits of its own,
             a cosine for embeddings and a difference for scores.
@@ -100,16 +107,20 @@ def convert(
     """
     _check_options(max_seq_length, truncate_dim, tokenizer_ops, precision, micro_batch_tokens, verify, atol)
     allowed = limits(precision, atol)
-    publication = Publication(output_dir, force)
+    from tf_exporter.serving import layout
+
+    place = layout(serving, output_dir, os.fspath(model), tokenizer_ops, force)
+    publication = Publication(place.output, force, place.saved_model)
     logger.info("reading %s", model)
     source = open_model(os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet)
     with silenced_stderr():
-        import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
+        import tensorflow  # greets on standard error, whatever its log level
     hide_triton()
     from tf_exporter.graph import Exported, TextModel
     from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
     from tf_exporter.modules.features import Options
     from tf_exporter.published import note
+    from tf_exporter.saved_model import graph_ops, signature_tensors
     from tf_exporter.spec import read_model
     from tf_exporter.verify import verify as verify_graph
 
@@ -124,17 +135,20 @@ def convert(
         options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops, precision)
         text_model = TextModel(source, spec, options)
         logger.info("saving")
-        save(Exported(text_model), publication.partial)
+        folder = publication.partial / place.saved_model
+        exported = Exported(text_model)
+        with writing(publication.output):
+            tensorflow.saved_model.save(exported, str(folder), signatures=exported.signature_functions())
         description = text_model.describe()
         # What is saved is loaded again; the weights are not needed twice.
-        del text_model
+        del text_model, exported
         gc.collect()
         report = None
         if verify != "off":
             logger.info("verifying (%s)", verify)
             notes = [note(transformer.model_type) for transformer in spec.transformers if transformer.native_config]
             report = verify_graph(
-                publication.partial,
+                folder,
                 description,
                 reference,
                 level=verify,
@@ -145,10 +159,13 @@ def convert(
             )
         lines = verification_lines(report, allowed)
         choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}
-        values = manifest(source, spec, description, report, graph_ops(publication.partial), choices)
-        write_files(publication.partial, {MANIFEST: as_json(values), "README.md": model_card(values, lines)})
+        values = manifest(source, spec, description, report, graph_ops(folder), signature_tensors(folder), choices)
+        with writing(publication.output):
+            write_text(folder, MANIFEST, as_json(values))
+            write_text(folder, "README.md", model_card(values, lines))
+            place.write_files(publication.partial, values)
         publication.publish()
-    return Conversion(publication.output, values, values["verification"], lines)
+    return Conversion(publication.output, publication.output / place.saved_model, values, values["verification"], lines)
 
 
 def _check_options(
@@ -202,31 +219,17 @@ def _reference(source: ModelSource, spec: ModelSpec, max_seq_length: int | None,
         yield stack.enter_context(closing(reference.Reference(folder, spec.kind, max_seq_length, truncate_dim, waits)))
 
 
-def save(exported: Any, folder: Path) -> None:
-    """Writes the SavedModel.
-
-    Raises:
-        UsageError: the disk is full or cannot be written.
-    """
+@contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """A disk that is full, or that cannot be written, as a `UsageError`."""
     import tensorflow as tf
 
     try:
-        tf.saved_model.save(exported, str(folder), signatures=exported.signature_functions())
-    except (OSError, tf.errors.OpError) as error:
-        raise UsageError(f"{folder.parent}: cannot be written ({one_line(error)})") from error
-
-
-def write_files(folder: Path, files: dict[str, str]) -> None:
-    """Small text files of the artifact.
-
-    Raises:
-        UsageError: the disk is full or cannot be written.
-    """
-    try:
-        for name, text in files.items():
-            write_text(folder, name, text)
+        yield
     except OSError as error:
-        raise UsageError(f"{folder.parent}: cannot be written ({error.strerror or error})") from error
+        raise UsageError(f"{output.parent}: cannot be written ({error.strerror or one_line(error)})") from error
+    except tf.errors.OpError as error:
+        raise UsageError(f"{output.parent}: cannot be written ({one_line(error)})") from error
 
 
 def hide_triton() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from tf_exporter.description import Description
 from tf_exporter.graph import INPUT, PAIR, SCORES
 from tf_exporter.limits import Limits
+from tf_exporter.saved_model import Tensors
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import SPARSE_ENCODER, ModelSpec
 from tf_exporter.tokenizers.text_ops import TEXT_OPS
@@ -24,6 +25,7 @@ def manifest(
     model: Description,
     verification: Verification | None,
     ops: list[str],
+    tensors: dict[str, Tensors],
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """`assets.extra/tf_exporter.json`; `verification` is None where the user turned it off."""
@@ -50,6 +52,7 @@ def manifest(
         "prompts": spec.prompts,
         "output": model.output,
         "signatures": {**signatures, **dict.fromkeys(model.tokenizers)},
+        "tensors": tensors,
         "max_seq_length": model.tokenizer_spec.max_length,
         "tokenizer_ops": options["tokenizer_ops"],
         "precision": options["precision"],

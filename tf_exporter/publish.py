@@ -14,7 +14,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from tf_exporter.errors import UsageError, one_line
 
@@ -46,8 +45,10 @@ class Publication:
         UsageError: the output folder is there already, or cannot be written.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], force: bool):
+    def __init__(self, output_dir: str | os.PathLike[str], force: bool, saved_model: str = ""):
+        """`saved_model`: where in it the SavedModel is."""
         self._force = force
+        self._manifest = Path(saved_model) / MANIFEST
         try:
             self.output = Path(output_dir).expanduser().absolute()
             if not self.output.name or not os.fspath(output_dir):
@@ -66,7 +67,7 @@ class Publication:
         if not self._force:
             raise UsageError(f"{self.output}: already there; --force replaces it")
         ours = self.output.is_dir() and not self.output.is_symlink()
-        if not ours or not ((self.output / MANIFEST).is_file() or not any(self.output.iterdir())):
+        if not ours or not ((self.output / self._manifest).is_file() or not any(self.output.iterdir())):
             raise UsageError(f"{self.output}: not replaced, as it is not a model made by tf-exporter")
 
     def __enter__(self) -> Publication:
@@ -116,19 +117,3 @@ def write_text(folder: Path, name: str, text: str) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-
-
-def graph_ops(folder: Path) -> list[str]:
-    """The names of all ops of a SavedModel, those in functions included."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    saved = saved_model_pb2.SavedModel()
-    saved.ParseFromString((folder / "saved_model.pb").read_bytes())
-    ops: set[str] = set()
-    for meta_graph in saved.meta_graphs:
-        graph: Any = meta_graph.graph_def
-        ops.update(node.op for node in graph.node)
-        ops.update(node.op for function in graph.library.function for node in function.node_def)
-    # Calls of the graph's own functions are ops to the file, not to a server.
-    own = {function.signature.name for meta in saved.meta_graphs for function in meta.graph_def.library.function}
-    return sorted(ops - own)

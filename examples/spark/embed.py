@@ -1,0 +1,64 @@
+"""Embeddings of a Parquet of texts, by Spark: spark-submit --py-files embedder.py embed.py MODEL INPUT OUTPUT
+
+INPUT has the columns `id` and `text`. OUTPUT gets `id` and `embedding`, in chunks (OUTPUT/chunk=0, chunk=1, …) that are there
+whole or not at all: started again, the program computes those that are missing. A worker that dies costs the tasks it had, which
+Spark gives to others. MODEL is a folder that every worker can read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from embedder import embedding
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812  # as Spark's own documentation has it
+from pyspark.sql.types import ArrayType, FloatType, StructField, StructType
+from tqdm import tqdm
+
+
+def exists(spark: SparkSession, path: str) -> bool:
+    """Whether a file is there, in any file system that Spark reads."""
+    hadoop_path = spark._jvm.org.apache.hadoop.fs.Path(path)
+    return bool(hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(hadoop_path))
+
+
+def check_settings(spark: SparkSession, output: str, settings: dict[str, object]) -> None:
+    """Ends the program where OUTPUT was begun with another model or number of chunks."""
+    path, wanted = f"{output}/_settings", json.dumps(settings, sort_keys=True)
+    if not exists(spark, f"{path}/_SUCCESS"):
+        spark.createDataFrame([(wanted,)], "settings string").coalesce(1).write.mode("overwrite").text(path)
+        return
+    found = spark.read.text(path).first()
+    if found is None or found[0] != wanted:
+        sys.exit(f"{output} was begun with {found and found[0]}, not with {wanted}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Embeddings of a Parquet of texts, by Spark.")
+    parser.add_argument("model")
+    parser.add_argument("input")
+    parser.add_argument("output")
+    parser.add_argument("--signature", default="serving_default")
+    parser.add_argument("--chunks", type=int, default=16, help="how much is lost at most, as a share of the whole")
+    options = parser.parse_args()
+
+    spark = SparkSession.builder.appName("embed").getOrCreate()
+    spark.sparkContext.addPyFile(str(Path(__file__).with_name("embedder.py")))
+    texts = spark.read.parquet(options.input).select("id", "text")
+    schema = StructType([texts.schema["id"], StructField("embedding", ArrayType(FloatType()))])
+    check_settings(spark, options.output, {key: getattr(options, key) for key in ("model", "signature", "chunks", "input")})
+    for chunk in tqdm(range(options.chunks), desc="chunks", file=sys.stderr):
+        folder = f"{options.output}/chunk={chunk}"
+        if exists(spark, f"{folder}/_SUCCESS"):
+            continue
+        rows = texts.where(F.pmod(F.xxhash64("id"), F.lit(options.chunks)) == chunk)
+        rows = rows.repartition(spark.sparkContext.defaultParallelism)
+        rows.mapInPandas(embedding(options.model, options.signature), schema).write.mode("overwrite").parquet(folder)
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""`--serving tf-serving`: the C++ loader that the server has, on the published folder; versions while one is being made."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.helpers import reference
+from tests.serving.conftest import Served
+from tests.serving.test_c import program, run  # noqa: F401  # a fixture
+from tf_exporter import convert, publish
+from tf_exporter.saved_model import signature_tensors
+from tf_exporter.serving.tf_serving import WARMUP
+
+pytestmark = pytest.mark.serving
+
+
+@pytest.fixture(scope="module")
+def version(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first version of a model, as the server loads it."""
+    return convert(served.source, tmp_path_factory.mktemp("tf-serving") / "model", serving="tf-serving", verify="off").output_dir
+
+
+def test_warmup_records_in_c(program: Path, version: Path, served: Served) -> None:  # noqa: F811
+    """Each record through the loader: the embeddings of sentence-transformers, the ids of the tokenizer."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    tensors, model = signature_tensors(version), reference(served.source)
+    tokenizer = model.tokenizer
+    encoders = {"serving_default": model.encode, "encode_query": model.encode_query, "encode_document": model.encode_document}
+    for record in tf.data.TFRecordDataset(str(version / WARMUP)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        signature = request.model_spec.signature_name
+        texts = tf.make_ndarray(request.inputs["input_sequence"]).tolist()
+        output = "input_ids" if signature == "tokenize" else "sentence_embedding"
+        names = tensors[signature]["inputs"]["input_sequence"]["name"], tensors[signature]["outputs"][output]["name"]
+        found = run(program, version, names, texts)
+        strings = [text.decode() for text in texts]
+        if signature == "tokenize":
+            expected = tokenizer(strings, padding=True, truncation=True)["input_ids"]
+            assert np.array_equal(found, expected)
+        else:
+            assert np.abs(found - encoders[signature](strings)).max() <= 1e-5, (signature, len(texts))
+
+
+def files(folder: Path) -> dict[str, int]:
+    """Every file and its size."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def first_sight(base: Path, work: Callable[[], object]) -> dict[str, dict[str, int]]:
+    """What a server that polls would find in each new version the moment it sees it, while `work` goes on."""
+    seen: dict[str, dict[str, int]] = {}
+    done = threading.Event()
+
+    def poll() -> None:
+        while not done.is_set():
+            for path in base.iterdir():
+                if path.name.isdecimal() and path.name not in seen:
+                    seen[path.name] = files(path)
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        work()
+        time.sleep(0.1)
+    finally:
+        done.set()
+        thread.join()
+    return seen
+
+
+def test_hot_swap(version: Path, served: Served, tmp_path: Path) -> None:
+    """Version 2 is made beside version 1, by the command line: never a version that is not whole."""
+    base = tmp_path / "model"
+    shutil.copytree(version, base / "1")
+    command = [
+        sys.executable,
+        "-m",
+        "tf_exporter.cli",
+        str(served.source),
+        str(base),
+        "--serving",
+        "tf-serving",
+        "--verify",
+        "off",
+    ]
+    seen = first_sight(base, lambda: subprocess.run([*command, "--quiet"], check=True))
+    assert seen.keys() == {"1", "2"}
+    assert seen["2"] == files(base / "2") and "saved_model.pb" in seen["2"] and WARMUP in seen["2"]
+    loaded = tf.saved_model.load(str(base / "2"))
+    assert np.abs(loaded(tf.constant(served.texts)).numpy() - served.expected["serving_default"]).max() <= 1e-5
+
+
+def test_half_a_version_would_be_noticed(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copied into its place, in place of renamed."""
+
+    def copied(source: Path, target: Path) -> None:
+        shutil.copytree(source, target, copy_function=lambda *paths: (time.sleep(0.01), shutil.copy2(*paths))[1])
+
+    monkeypatch.setattr(publish.os, "rename", copied)
+    base = tmp_path / "model"
+    base.mkdir()
+    seen = first_sight(base, lambda: convert(served.source, base, serving="tf-serving", verify="off"))
+    assert seen["1"] != files(base / "1")

@@ -1,0 +1,185 @@
+"""`--serving triton` behind the real tritonserver, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.serving.conftest import Served
+from tests.serving.tritonserver import Server, tritonserver
+from tf_exporter import convert
+
+pytestmark = pytest.mark.serving
+ATOL = 1e-5
+
+
+@pytest.fixture(scope="module")
+def server(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    place = tmp_path_factory.mktemp("triton")
+    convert(served.source, place / "models", serving="triton", verify="off")
+    with tritonserver(place / "models", place / "server") as running:
+        yield running
+
+
+def _client(server: Server, kind: str) -> tuple[Any, Any]:
+    module = pytest.importorskip(f"tritonclient.{kind}", reason="tritonclient is not installed; make test-serving does that")
+    return module, module.InferenceServerClient(server.http if kind == "http" else server.grpc)
+
+
+def infer(module: Any, client: Any, texts: list[bytes], output: str = "sentence_embedding", **options: Any) -> np.ndarray:
+    """A request of [batch, 1] texts."""
+    argument = module.InferInput("input_sequence", [len(texts), 1], "BYTES")
+    argument.set_data_from_numpy(np.array(texts, np.object_)[:, None])
+    result: np.ndarray = client.infer("source", [argument], **options).as_numpy(output)
+    return result
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_batches(server: Server, served: Served, kind: str) -> None:
+    """All texts, hostile ones included, by 50; each signature."""
+    module, client = _client(server, kind)
+    for signature, expected in served.expected.items():
+        starts = range(0, len(served.texts), 50)
+        parameters = {} if signature == "serving_default" else {"parameters": {"signature": signature}}
+        found = np.concatenate([infer(module, client, served.texts[start : start + 50], **parameters) for start in starts])
+        assert found.shape == expected.shape and found.dtype == np.float32
+        assert np.abs(found - expected).max() <= ATOL, signature
+    client.close()
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_sixteen_at_a_time(server: Server, served: Served, kind: str) -> None:
+    """Single texts, of two signatures: what is computed as one batch comes back to who asked."""
+    signatures = ("encode_query", "encode_document")
+
+    def ask(worker: int) -> float:
+        module, client = _client(server, kind)
+        worst = 0.0
+        for index in range(worker, 4 * len(served.texts), 16):
+            row, signature = index % len(served.texts), signatures[index % 2]
+            found = infer(module, client, [served.texts[row]], parameters={"signature": signature})
+            worst = max(worst, float(np.abs(found - served.expected[signature][row]).max()))
+        client.close()
+        return worst
+
+    with ThreadPoolExecutor(16) as threads:
+        assert max(threads.map(ask, range(16))) <= ATOL
+
+
+def test_token_ids(server: Server, served: Served) -> None:
+    """Each answer padded to its own longest text, whoever else asks."""
+    signature = tf.saved_model.load(str(served.folder)).signatures["tokenize"]
+
+    def ask(start: int) -> bool:
+        texts = served.texts[start : start + 3]
+        module, client = _client(server, "http")
+        found = infer(module, client, texts, "input_ids", parameters={"signature": "tokenize"})
+        client.close()
+        return np.array_equal(found, signature(input_sequence=tf.constant(texts))["input_ids"])
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(ask, range(0, 60, 3)))
+
+
+def post(server: Server, body: bytes, headers: dict[str, str] | None = None, name: str = "source") -> tuple[int, Any]:
+    """Status and answer of a bare HTTP request."""
+    address = f"http://{server.http}/v2/models/{name}/infer"
+    request = Request(address, body, headers or {"Content-Type": "application/json"})  # our own server
+    try:
+        with urlopen(request, timeout=60) as response:  # noqa: S310  # as above
+            return response.status, json.loads(response.read())
+    except HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def as_json(texts: list[str], **parameters: str) -> bytes:
+    data = {"name": "input_sequence", "shape": [len(texts), 1], "datatype": "BYTES", "data": texts}
+    return json.dumps({"inputs": [data], "parameters": parameters}).encode()
+
+
+def test_json(server: Server, served: Served) -> None:
+    """Texts as JSON, as curl sends them."""
+    rows = [row for row, text in enumerate(served.texts) if _is_utf8(text)]
+    assert len(rows) > 190
+    for start in range(0, len(rows), 40):
+        part = rows[start : start + 40]
+        status, answer = post(server, as_json([served.texts[row].decode() for row in part]))
+        assert status == 200, answer
+        output = answer["outputs"][0]
+        assert (output["name"], output["shape"]) == ("sentence_embedding", [len(part), 32])
+        found = np.array(output["data"], np.float32).reshape(output["shape"])
+        assert np.abs(found - served.expected["serving_default"][part]).max() <= ATOL
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+GARBAGE = [
+    b"",
+    b"{",
+    b"\xff\xfe\x00",
+    b'{"inputs": []}',
+    b'{"inputs": [{"name": "nothing", "shape": [1, 1], "datatype": "BYTES", "data": ["a"]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [1, 1], "datatype": "FP32", "data": [1.5]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [2, 1], "datatype": "BYTES", "data": ["a"]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [1, 2], "datatype": "BYTES", "data": ["a", "b"]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [-1, 1], "datatype": "BYTES", "data": ["a"]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [65, 1], "datatype": "BYTES", "data": [' + b'"a",' * 64 + b'"a"]}]}',
+    as_json(["a"], signature="no_such_signature"),
+]
+
+
+@pytest.mark.parametrize("body", GARBAGE)
+def test_garbage(server: Server, served: Served, body: bytes) -> None:
+    """An error, and the next request is answered."""
+    status, answer = post(server, body)
+    assert 400 <= status < 600 and answer["error"], answer
+    if b"no_such" in body:
+        assert "the model has" in answer["error"] and "encode_query" in answer["error"]
+    _still_answers(server, served)
+
+
+@pytest.mark.parametrize("texts", [b"", b"\x05\x00\x00\x00ab", b"\xff\xff\xff\xffab", b"\x01\x00"])
+def test_broken_binary(server: Server, served: Served, texts: bytes) -> None:
+    """Lengths that lie."""
+    data = {"name": "input_sequence", "shape": [1, 1], "datatype": "BYTES", "parameters": {"binary_data_size": len(texts)}}
+    header = json.dumps({"inputs": [data]}).encode()
+    status, answer = post(server, header + texts, {"Inference-Header-Content-Length": str(len(header))})
+    assert 400 <= status < 600 and answer["error"], answer
+    _still_answers(server, served)
+
+
+def _still_answers(server: Server, served: Served) -> None:
+    status, answer = post(server, as_json([served.texts[5].decode()]))
+    assert status == 200, answer
+    found = np.array(answer["outputs"][0]["data"], np.float32)
+    assert np.abs(found - served.expected["serving_default"][5]).max() <= ATOL
+
+
+def test_configs_are_what_triton_reads(served: Served, tmp_path: Path) -> None:
+    """Both backends' config.pbtxt, by Triton's own message; there is no server with the TensorFlow backend to be had."""
+    grpc = pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed; make test-serving does that")
+    from google.protobuf import text_format
+
+    for serving, field in (("triton", "backend"), ("triton-tensorflow", "platform")):
+        conversion = convert(served.source, tmp_path / serving, serving=serving, verify="off")
+        text = (conversion.output_dir / "config.pbtxt").read_text()
+        config = text_format.Parse(text, grpc.model_config_pb2.ModelConfig())
+        assert getattr(config, field) == {"backend": "python", "platform": "tensorflow_savedmodel"}[field]
+        assert [tensor.name for tensor in config.input] == ["input_sequence"]
+        assert config.output[0].name == "sentence_embedding" and config.output[0].dims == [32]
+        assert config.HasField("dynamic_batching")

@@ -1,0 +1,110 @@
+"""The real tritonserver with its Python backend, which the package nvidia-pytriton ships."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+PACKAGE = Path(sys.prefix) / "tritonserver"
+"""Where `make test-serving` unpacks it; installed as a package it would want an older numpy."""
+_SECONDS_TO_START = 120
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    http: str
+    grpc: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ready(self) -> bool:
+        """Whether all its models are loaded."""
+        try:
+            with urlopen(f"http://{self.http}/v2/health/ready", timeout=5) as response:  # our own server
+                return bool(response.status == 200)
+        except (URLError, ConnectionError):
+            return False
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _python_backend(folder: Path) -> Path:
+    """The backends' folder, with the stub for this Python, and that made executable."""
+    shipped = PACKAGE / "pytriton/tritonserver"
+    shutil.copytree(shipped / "backends", folder)
+    stub = shipped / "python_backend_stubs" / f"{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
+    shutil.copy(stub, folder / "python")
+    (folder / "python" / stub.name).chmod(0o755)
+    (shipped / "bin/tritonserver").chmod(0o755)
+    return folder
+
+
+@contextmanager
+def tritonserver(repository: Path, folder: Path, *options: str) -> Iterator[Server]:
+    """A server of a repository of models, once it is ready; skips where there is none.
+
+    Args:
+        repository: the models.
+        folder: a new folder for what the server needs, and its log.
+        options: further ones of tritonserver.
+    """
+    if not PACKAGE.is_dir():
+        pytest.skip("tritonserver is not installed; make test-serving does that")
+    folder.mkdir()
+    http, grpc, metrics = _free_ports(3)
+    command = [
+        str(PACKAGE / "pytriton/tritonserver/bin/tritonserver"),
+        f"--model-repository={repository}",
+        f"--backend-directory={_python_backend(folder / 'backends')}",
+        f"--http-port={http}",
+        f"--grpc-port={grpc}",
+        f"--metrics-port={metrics}",
+        f"--backend-config=python,shm-region-prefix-name=tf-exporter-{os.getpid()}-{http}",
+        *options,
+    ]
+    # The backend's Python is the system's; it finds TensorFlow where this one does.
+    environment = {
+        **os.environ,
+        "LD_LIBRARY_PATH": str(PACKAGE / "nvidia_pytriton.libs"),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("-packages")),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+    log = folder / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        server = Server(f"localhost:{http}", f"localhost:{grpc}", process, log)
+        started = time.monotonic()
+        while not server.ready():
+            assert process.poll() is None, log.read_text(errors="replace")
+            assert time.monotonic() - started < _SECONDS_TO_START, log.read_text(errors="replace")
+            time.sleep(0.1)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

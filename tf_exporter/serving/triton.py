@@ -1,0 +1,72 @@
+"""What Triton reads around a SavedModel: config.pbtxt, and model.py for its Python backend (Triton 2.59)."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tf_exporter.signatures import DEFAULT
+
+PYTHON = 'backend: "python"'
+TENSORFLOW = 'platform: "tensorflow_savedmodel"'
+"""Its servers up to 25.02 have that backend."""
+SAVED_MODEL = "1/model.savedmodel"
+MAX_BATCH_SIZE = 64
+_TYPES = {"string": "TYPE_STRING", "float32": "TYPE_FP32", "int32": "TYPE_INT32"}
+
+
+def write_files(folder: Path, values: dict[str, Any], backend: str) -> None:
+    """The files of one model of a repository.
+
+    Args:
+        folder: the model's folder, with the SavedModel at `SAVED_MODEL`.
+        values: its manifest.
+        backend: `PYTHON` or `TENSORFLOW`.
+    """
+    if backend == PYTHON:
+        code = resources.files("tf_exporter.serving").joinpath("triton_model.py").read_text(encoding="utf-8")
+        (folder / SAVED_MODEL).parent.joinpath("model.py").write_text(code, encoding="utf-8")
+    (folder / "config.pbtxt").write_text(config(values["tensors"], backend), encoding="utf-8")
+
+
+def config(signatures: dict[str, Any], backend: str) -> str:
+    """config.pbtxt. The Python backend answers every signature, the TensorFlow backend one."""
+    used = signatures if backend == PYTHON else {DEFAULT: signatures[DEFAULT]}
+    inputs, outputs = _all(used, "inputs"), _all(used, "outputs")
+    signature = "signature" if backend == PYTHON else "TF_SIGNATURE_DEF"
+    return "\n".join(
+        [
+            backend,
+            f"max_batch_size: {MAX_BATCH_SIZE}",
+            *(_tensor("input", name, tensor["dtype"], [1]) for name, tensor in inputs.items()),
+            *(_output(name, tensor, backend) for name, tensor in outputs.items()),
+            "# Texts of requests that wait are computed as one batch.",
+            "dynamic_batching { }",
+            "# One instance uses all cores.",
+            "instance_group [ { count: 1 kind: KIND_CPU } ]",
+            "# The signature of requests that name none.",
+            f'parameters {{ key: "{signature}" value {{ string_value: "{DEFAULT}" }} }}',
+            "",
+        ]
+    )
+
+
+def _all(signatures: dict[str, Any], side: str) -> dict[str, Any]:
+    """The tensors of all signatures, those of `serving_default` first."""
+    found = dict(signatures[DEFAULT][side])
+    for tensors in signatures.values():
+        found = {**tensors[side], **found}
+    return {name: found[name] for name in sorted(found, key=lambda name: (name not in signatures[DEFAULT][side], name))}
+
+
+def _output(name: str, tensor: dict[str, Any], backend: str) -> str:
+    sizes = tensor["shape"][1:]
+    # One number a text, [batch], has no dims: model.py makes it [batch, 1], the TensorFlow backend leaves that to Triton.
+    reshape = " reshape { shape: [ ] }" if not sizes and backend == TENSORFLOW else ""
+    return _tensor("output", name, tensor["dtype"], sizes or [1], reshape)
+
+
+def _tensor(side: str, name: str, dtype: str, sizes: list[int | None], reshape: str = "") -> str:
+    dims = ", ".join("-1" if size is None else str(size) for size in sizes)
+    return f'{side} [ {{ name: "{name}" data_type: {_TYPES[dtype]} dims: [ {dims} ]{reshape} }} ]'
