@@ -172,7 +172,7 @@ def main() -> int:
     parser.add_argument("--models", nargs="*", default=[MINILM, MPNET, E5], choices=[MINILM, MPNET, E5])
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=list(ENGINES))
     parser.add_argument("--cases", nargs="*", default=[])
-    parser.add_argument("--output", type=Path, help="folder for the table, the plot and all figures; other models' stay")
+    parser.add_argument("--output", type=Path, help="folder of the table, the plot and all figures; other models and cases stay")
     options = parser.parse_args()
     for name in options.models:
         # In a process of its own: the memory that making a model takes must not be missing for the next one.

@@ -101,10 +101,17 @@ def plot(results: list[Result], path: Path) -> None:
 
 
 def write(result: Result, folder: Path) -> None:
-    """`embeddings.md`, `embeddings.json` and `embeddings.png`, with the other models' results that are there already."""
+    """`embeddings.md`, `embeddings.json` and `embeddings.png`, with what is there of other models and cases.
+
+    Memory is that of a run of all cases.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     figures = folder / "embeddings.json"
     before = [Result(**found) for found in json.loads(figures.read_text())] if figures.exists() else []
+    for earlier in (of for of in before if of.model == result.model):
+        if earlier.times.keys() - result.times.keys():
+            times, tokens = {**earlier.times, **result.times}, {**earlier.tokens, **result.tokens}
+            result = Result(result.model, {**earlier.differences, **result.differences}, times, tokens, earlier.memory)
     results = sorted([*(of for of in before if of.model != result.model), result], key=lambda of: of.model)
     (folder / "embeddings.md").write_text(f"{table(results)}\n{memory_table(results)}\n")
     figures.write_text(json.dumps([vars(of) for of in results], indent=1) + "\n")
