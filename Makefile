@@ -91,6 +91,8 @@ readme: .venv/test
 	rm -rf .venv/wheels .venv/tritonserver .venv/kserve
 	$(BIN)/pip download --quiet --no-deps --dest .venv/wheels $(TRITON) $(KSERVE)
 	$(BIN)/python -m zipfile --extract .venv/wheels/nvidia_pytriton-*.whl .venv/tritonserver
+	@# For the server's Python backend; Python 3.13 has none, and its tests are skipped then.
+	-$(BIN)/pip install --quiet --no-deps --only-binary :all: --target .venv/tritonserver/packages "numpy<2"
 	$(BIN)/python -m zipfile --extract .venv/wheels/kserve-*.whl .venv/kserve
 	touch $@
 

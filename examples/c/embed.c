@@ -1,8 +1,9 @@
-/* Embeddings of texts in C: embed MODEL_FOLDER INPUT OUTPUT < texts > embeddings
+/* Embeddings of texts in C: embed MODEL_FOLDER INPUT OUTPUT [BATCH] < texts > embeddings
  *
  * INPUT and OUTPUT are the names of the signature's tensors, as `saved_model_cli show --dir MODEL_FOLDER --all` prints them:
- * serving_default_input_sequence:0 and StatefulPartitionedCall_N:0. Standard input holds one text a line, standard output gets
- * one line of numbers a text. A batch is up to BATCH lines; an empty line is an empty text.
+ * serving_default_input_sequence:0 and StatefulPartitionedCall_N:0; assets.extra/tf_exporter.json has them too. Standard input
+ * holds one text a line, standard output gets one line of numbers a text: an embedding, or the token ids of the signature
+ * tokenize. A batch is up to BATCH lines, 32 by default; an empty line is an empty text.
  *
  * Compile with the headers and libraries of TensorFlow, of its C package or of the Python wheel:
  *   gcc embed.c -I$TF/include -L$TF -l:libtensorflow_cc.so.2 -l:libtensorflow_framework.so.2 -o embed
@@ -16,7 +17,7 @@
 #include "tensorflow/c/c_api.h"
 #include "tensorflow/c/tf_tstring.h"
 
-enum { BATCH = 32 };
+enum { MOST = 1024 };
 
 static TF_Status *status;
 
@@ -65,10 +66,15 @@ static void embed(TF_Session *session, TF_Output input, TF_Output output, char *
   TF_Tensor *texts = string_tensor(lines, lengths, count), *embeddings = NULL;
   TF_SessionRun(session, NULL, &input, &texts, 1, &output, &embeddings, 1, NULL, 0, NULL, status);
   check("run");
-  const float *values = TF_TensorData(embeddings);
+  const void *values = TF_TensorData(embeddings);
   int64_t dim = TF_Dim(embeddings, 1);
+  int is_float = TF_TensorType(embeddings) == TF_FLOAT;
   for (int64_t row = 0; row < count; row++) {
-    for (int64_t i = 0; i < dim; i++) printf("%s%.9g", i ? " " : "", values[row * dim + i]);
+    for (int64_t i = row * dim; i < (row + 1) * dim; i++) {
+      if (i > row * dim) putchar(' ');
+      if (is_float) printf("%.9g", ((const float *)values)[i]);
+      else printf("%d", ((const int32_t *)values)[i]);
+    }
     putchar('\n');
   }
   TF_DeleteTensor(embeddings);
@@ -76,8 +82,9 @@ static void embed(TF_Session *session, TF_Output input, TF_Output output, char *
 }
 
 int main(int argc, char **argv) {
-  if (argc != 4) {
-    fprintf(stderr, "embed MODEL_FOLDER INPUT OUTPUT < texts > embeddings\n");
+  int64_t batch = argc == 5 ? atoi(argv[4]) : 32;
+  if (argc < 4 || argc > 5 || batch < 1 || batch > MOST) {
+    fprintf(stderr, "embed MODEL_FOLDER INPUT OUTPUT [BATCH up to %d] < texts > embeddings\n", MOST);
     return 2;
   }
   status = TF_NewStatus();
@@ -88,21 +95,21 @@ int main(int argc, char **argv) {
   check("load");
   TF_Output input = find(graph, argv[2]), output = find(graph, argv[3]);
 
-  char *lines[BATCH] = {0};
-  size_t capacities[BATCH] = {0}, lengths[BATCH];
+  char *lines[MOST] = {0};
+  size_t capacities[MOST] = {0}, lengths[MOST];
   int64_t count = 0;
   ssize_t length;
   while ((length = getline(&lines[count], &capacities[count], stdin)) >= 0) {
     if (length && lines[count][length - 1] == '\n') length--;
     lengths[count++] = (size_t)length;
-    if (count == BATCH) {
+    if (count == batch) {
       embed(session, input, output, lines, lengths, count);
       count = 0;
     }
   }
   if (count) embed(session, input, output, lines, lengths, count);
 
-  for (int i = 0; i < BATCH; i++) free(lines[i]);
+  for (int i = 0; i < MOST; i++) free(lines[i]);
   TF_CloseSession(session, status);
   TF_DeleteSession(session, status);
   TF_DeleteSessionOptions(options);

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from embedder import embedding
 from pyspark.sql import SparkSession
@@ -46,7 +45,6 @@ def main() -> None:
     options = parser.parse_args()
 
     spark = SparkSession.builder.appName("embed").getOrCreate()
-    spark.sparkContext.addPyFile(str(Path(__file__).with_name("embedder.py")))
     texts = spark.read.parquet(options.input).select("id", "text")
     schema = StructType([texts.schema["id"], StructField("embedding", ArrayType(FloatType()))])
     check_settings(spark, options.output, {key: getattr(options, key) for key in ("model", "signature", "chunks", "input")})

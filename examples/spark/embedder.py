@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 TEXTS_AT_ONCE = 1024
@@ -39,8 +38,8 @@ def embedding(model: str, signature: str) -> Callable[[Iterator[pd.DataFrame]], 
                 part = frame.iloc[start : start + TEXTS_AT_ONCE]
                 there = part["text"].notna().to_numpy()
                 texts = tf.constant(part["text"][there].tolist(), tf.string)
-                embeddings = np.empty(len(part), object)
-                embeddings[there] = list(function(input_sequence=texts)["sentence_embedding"].numpy())
+                rows = iter(function(input_sequence=texts)["sentence_embedding"].numpy())
+                embeddings = [next(rows) if is_there else None for is_there in there]
                 yield pd.DataFrame({"id": part["id"].to_numpy(), "embedding": embeddings})
 
     return embed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.serving.conftest import Served, needs
+from tf_exporter.publish import MANIFEST
 
 SOURCE = Path(__file__).parents[2] / "examples" / "c" / "embed.c"
 
@@ -27,20 +29,18 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def tensors(folder: Path, signature: str) -> tuple[str, str]:
-    """The names of a signature's input and output, as `saved_model_cli show` has them."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    saved = saved_model_pb2.SavedModel()
-    saved.ParseFromString((folder / "saved_model.pb").read_bytes())
-    found = saved.meta_graphs[0].signature_def[signature]
-    return found.inputs["input_sequence"].name, found.outputs["sentence_embedding"].name
+def tensors(folder: Path, signature: str, output: str) -> tuple[str, str]:
+    """The names of a signature's input and output, as the manifest has them."""
+    found = json.loads((folder / MANIFEST).read_text())["tensors"][signature]
+    return found["inputs"]["input_sequence"]["name"], found["outputs"][output]["name"]
 
 
-def run(program: Path, folder: Path, names: tuple[str, str], texts: list[bytes]) -> np.ndarray:
-    result = subprocess.run([program, folder, *names], input=b"".join(text + b"\n" for text in texts), capture_output=True)
+def run(program: Path, folder: Path, names: tuple[str, str], texts: list[bytes], batch: int = 32) -> list[np.ndarray]:
+    """A row of numbers for each text."""
+    command = [program, folder, *names, str(batch)]
+    result = subprocess.run(command, input=b"".join(text + b"\n" for text in texts), capture_output=True)
     assert result.returncode == 0, result.stderr.decode()
-    return np.array([[float(value) for value in line.split()] for line in result.stdout.splitlines()], np.float32)
+    return [np.array(line.split(), np.float32) for line in result.stdout.splitlines()]
 
 
 @pytest.mark.serving
@@ -48,7 +48,8 @@ def run(program: Path, folder: Path, names: tuple[str, str], texts: list[bytes])
 def test_same_embeddings(program: Path, served: Served, signature: str) -> None:
     """All texts that are a line, with NUL and bytes that are not UTF-8 among them."""
     lines = [row for row, text in enumerate(served.texts) if b"\n" not in text]
-    found = run(program, served.folder, tensors(served.folder, signature), [served.texts[row] for row in lines])
+    texts = [served.texts[row] for row in lines]
+    found = np.stack(run(program, served.folder, tensors(served.folder, signature, "sentence_embedding"), texts))
     expected = served.expected[signature][lines]
     assert found.shape == expected.shape and len(found) >= 150
     assert np.abs(found - expected).max() <= 1e-5
@@ -56,7 +57,7 @@ def test_same_embeddings(program: Path, served: Served, signature: str) -> None:
 
 @pytest.mark.serving
 def test_errors(program: Path, served: Served, tmp_path: Path) -> None:
-    names = tensors(served.folder, "serving_default")
+    names = tensors(served.folder, "serving_default", "sentence_embedding")
     result = subprocess.run([program, tmp_path, *names], capture_output=True, text=True)
     assert result.returncode == 1 and "load:" in result.stderr
     result = subprocess.run([program, served.folder, "nothing:0", names[1]], capture_output=True, text=True)

@@ -91,8 +91,8 @@ def spark(served: Served, corpus: Corpus, output: Path, *options: str) -> list[s
     configuration = ["spark.ui.enabled=false", "spark.executor.memory=512m", "spark.sql.shuffle.partitions=4"]
     for entry in configuration:
         submit += ["--conf", entry]
-    program = str(EXAMPLES / "spark/embed.py")
-    return [*submit, program, str(served.folder), str(corpus.path), str(output), *options]
+    submit += ["--py-files", str(EXAMPLES / "spark/embedder.py"), str(EXAMPLES / "spark/embed.py")]
+    return [*submit, str(served.folder), str(corpus.path), str(output), *options]
 
 
 def spark_environment() -> dict[str, str]:

@@ -34,7 +34,7 @@ PACKAGES = ("tensorflow_hub", "tf_keras", "keras", "tritonclient", "tensorflow_s
 MADE = {
     "saved_model_cli": "embeddings/sentence_embedding.npy",
     "--serving tf-serving": "models/all-MiniLM-L6-v2/1/saved_model.pb",
-    "--serving triton\n": "models/all-MiniLM-L6-v2/config.pbtxt",
+    "--serving triton\n": "repository/all-MiniLM-L6-v2/config.pbtxt",
     "spark-submit": "embeddings-spark/chunk=1/_SUCCESS",
     "beam/embed.py": "embeddings-beam/chunk=1/_SUCCESS",
     "gcc ": "embeddings.txt",

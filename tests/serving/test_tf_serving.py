@@ -16,10 +16,9 @@ import tensorflow as tf
 
 from tests.helpers import reference
 from tests.serving.conftest import Served
-from tests.serving.test_c import program, run  # noqa: F401  # a fixture
+from tests.serving.test_c import program, run, tensors  # noqa: F401  # a fixture
 from tf_exporter import convert, publish
-from tf_exporter.saved_model import signature_tensors
-from tf_exporter.serving.tf_serving import WARMUP
+from tf_exporter.serving.tf_serving import BATCH_SIZES, WARMUP
 
 pytestmark = pytest.mark.serving
 
@@ -31,25 +30,27 @@ def version(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_warmup_records_in_c(program: Path, version: Path, served: Served) -> None:  # noqa: F811
-    """Each record through the loader: the embeddings of sentence-transformers, the ids of the tokenizer."""
+    """Each record through the loader, in its own batch: the embeddings of sentence-transformers, the ids of the tokenizer."""
     from tensorflow_serving.apis import prediction_log_pb2
 
-    tensors, model = signature_tensors(version), reference(served.source)
-    tokenizer = model.tokenizer
+    model = reference(served.source)
     encoders = {"serving_default": model.encode, "encode_query": model.encode_query, "encode_document": model.encode_document}
+    batches: dict[tuple[str, int], list[list[bytes]]] = {}
     for record in tf.data.TFRecordDataset(str(version / WARMUP)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        signature = request.model_spec.signature_name
         texts = tf.make_ndarray(request.inputs["input_sequence"]).tolist()
+        batches.setdefault((request.model_spec.signature_name, len(texts)), []).append(texts)
+    assert len(batches) == len(BATCH_SIZES) * 4
+    for (signature, size), all_texts in batches.items():
         output = "input_ids" if signature == "tokenize" else "sentence_embedding"
-        names = tensors[signature]["inputs"]["input_sequence"]["name"], tensors[signature]["outputs"][output]["name"]
-        found = run(program, version, names, texts)
-        strings = [text.decode() for text in texts]
-        if signature == "tokenize":
-            expected = tokenizer(strings, padding=True, truncation=True)["input_ids"]
-            assert np.array_equal(found, expected)
-        else:
-            assert np.abs(found - encoders[signature](strings)).max() <= 1e-5, (signature, len(texts))
+        names = tensors(version, signature, output)
+        found = run(program, version, names, [text for texts in all_texts for text in texts], size)
+        for start, texts in zip(range(0, len(found), size), all_texts):
+            rows, strings = np.stack(found[start : start + size]), [text.decode() for text in texts]
+            if signature == "tokenize":
+                assert np.array_equal(rows, model.tokenizer(strings, padding=True, truncation=True)["input_ids"])
+            else:
+                assert np.abs(rows - encoders[signature](strings)).max() <= 1e-5, (signature, size)
 
 
 def files(folder: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,7 +130,6 @@ def _is_utf8(text: bytes) -> bool:
 
 
 GARBAGE = [
-    b"",
     b"{",
     b"\xff\xfe\x00",
     b'{"inputs": []}',
@@ -183,3 +183,22 @@ def test_configs_are_what_triton_reads(served: Served, tmp_path: Path) -> None:
         assert [tensor.name for tensor in config.input] == ["input_sequence"]
         assert config.output[0].name == "sentence_embedding" and config.output[0].dims == [32]
         assert config.HasField("dynamic_batching")
+
+
+def test_a_model_is_added(served: Served, tmp_path: Path) -> None:
+    """While a server polls its repository, a conversion into it: nothing half-written is taken for a model."""
+    grpc = pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed; make test-serving does that")
+    convert(served.source, tmp_path / "models", serving="triton", verify="off")
+    options = ("--model-control-mode=poll", "--repository-poll-secs=1")
+    with tritonserver(tmp_path / "models", tmp_path / "server", *options) as server:
+        (tmp_path / "second").symlink_to(served.source)
+        convert(tmp_path / "second", tmp_path / "models", serving="triton")
+        client = grpc.InferenceServerClient(server.grpc)
+        started = time.monotonic()
+        while not client.is_model_ready("second"):
+            assert time.monotonic() - started < 60, server.log.read_text()
+            time.sleep(0.2)
+        index = client.get_model_repository_index(as_json=True)["models"]
+        client.close()
+        assert sorted(model["name"] for model in index) == ["second", "source"]
+        assert "failed" not in server.log.read_text().lower().replace("failed to initialize nvml", "")

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ import pytest
 
 PACKAGE = Path(sys.prefix) / "tritonserver"
 """Where `make test-serving` unpacks it; installed as a package it would want an older numpy."""
+PACKAGES = PACKAGE / "packages"
+"""A numpy of version 1, which this server's Python backend was built for."""
 _SECONDS_TO_START = 120
 
 
@@ -49,13 +52,20 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _python_backend(folder: Path) -> Path:
-    """The backends' folder, with the stub for this Python, and that made executable."""
+    """The backends' folder, with the stub for this Python, and this Python's packages.
+
+    The stub is a Python of its own, isolated: it looks for packages in the system and here, not in PYTHONPATH.
+    """
     shipped = PACKAGE / "pytriton/tritonserver"
     shutil.copytree(shipped / "backends", folder)
     stub = shipped / "python_backend_stubs" / f"{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
     shutil.copy(stub, folder / "python")
     (folder / "python" / stub.name).chmod(0o755)
     (shipped / "bin/tritonserver").chmod(0o755)
+    for packages in (PACKAGES, Path(sysconfig.get_path("purelib"))):
+        for package in packages.iterdir():
+            if not (folder / "python" / package.name).exists():
+                (folder / "python" / package.name).symlink_to(package)
     return folder
 
 
@@ -70,6 +80,8 @@ def tritonserver(repository: Path, folder: Path, *options: str) -> Iterator[Serv
     """
     if not PACKAGE.is_dir():
         pytest.skip("tritonserver is not installed; make test-serving does that")
+    if not PACKAGES.is_dir():
+        pytest.skip("this tritonserver wants numpy 1, which this Python has none of")
     folder.mkdir()
     http, grpc, metrics = _free_ports(3)
     command = [
@@ -79,14 +91,13 @@ def tritonserver(repository: Path, folder: Path, *options: str) -> Iterator[Serv
         f"--http-port={http}",
         f"--grpc-port={grpc}",
         f"--metrics-port={metrics}",
+        "--exit-timeout-secs=3",
         f"--backend-config=python,shm-region-prefix-name=tf-exporter-{os.getpid()}-{http}",
         *options,
     ]
-    # The backend's Python is the system's; it finds TensorFlow where this one does.
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": str(PACKAGE / "nvidia_pytriton.libs"),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("-packages")),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "-1",
     }

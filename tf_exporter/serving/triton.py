@@ -1,4 +1,4 @@
-"""What Triton reads around a SavedModel: config.pbtxt, and model.py for its Python backend (Triton 2.59)."""
+"""What Triton reads around a SavedModel: config.pbtxt, and model.py for its Python backend (Triton 2.51)."""
 
 from __future__ import annotations
 
