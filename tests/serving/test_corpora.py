@@ -72,6 +72,12 @@ def finished(output: Path) -> int:
     return len(list(output.glob("chunk=*/_SUCCESS")))
 
 
+def start(command: list[str], place: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """In a process group of its own, so that all of it can be killed; what it says goes to `place/log`."""
+    with (place / "log").open("wb") as log:
+        return subprocess.Popen(command, env=environment, cwd=place, stdout=log, stderr=log, start_new_session=True)
+
+
 def wait_for(process: subprocess.Popen[bytes], output: Path, chunks: int) -> None:
     """Until that many chunks are finished."""
     started = time.monotonic()
@@ -124,8 +130,7 @@ def test_spark(served: Served, corpus: Corpus, tmp_path: Path) -> None:
     """One executor is killed, then the whole program; started again it does what is missing, and no more."""
     output = tmp_path / "out"
     command = spark(served, corpus, output, "--chunks", "6")
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen(command, env=spark_environment(), cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+    process = start(command, tmp_path, spark_environment())
     try:
         wait_for(process, output, 1)
         assert len(executors(process.pid)) == 2
@@ -138,11 +143,11 @@ def test_spark(served: Served, corpus: Corpus, tmp_path: Path) -> None:
     assert 3 <= len(done) < 6
     result = subprocess.run(command, env=spark_environment(), cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-4000:]
-    assert "6/6" in result.stderr
+    assert "6/6" in result.stdout  # where spark-submit puts all that a program says
     assert all(path.stat().st_mtime_ns == time_ for path, time_ in done.items())
     check(corpus, output)
     other = subprocess.run([*command, "--chunks", "5"], env=spark_environment(), cwd=tmp_path, capture_output=True, text=True)
-    assert other.returncode != 0 and "was begun with" in other.stderr
+    assert other.returncode != 0 and "was begun with" in other.stdout
 
 
 def test_beam(served: Served, corpus: Corpus, tmp_path: Path) -> None:
@@ -151,8 +156,7 @@ def test_beam(served: Served, corpus: Corpus, tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [sys.executable, str(EXAMPLES / "beam/embed.py"), str(served.folder), str(corpus.path), str(output)]
     command += ["--chunks", "4", "--runner", "FnApiRunner"]
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+    process = start(command, tmp_path, dict(os.environ))
     try:
         wait_for(process, output, 2)
     finally:
