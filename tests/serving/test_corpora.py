@@ -97,7 +97,7 @@ def spark(served: Served, corpus: Corpus, output: Path, *options: str) -> list[s
     configuration = ["spark.ui.enabled=false", "spark.executor.memory=512m", "spark.sql.shuffle.partitions=4"]
     for entry in configuration:
         submit += ["--conf", entry]
-    submit += ["--py-files", str(EXAMPLES / "spark/embedder.py"), str(EXAMPLES / "spark/embed.py")]
+    submit += ["--py-files", str(EXAMPLES / "spark/embedder.py"), str(EXAMPLES / "spark/embed_with_spark.py")]
     return [*submit, str(served.folder), str(corpus.path), str(output), *options]
 
 
@@ -154,7 +154,7 @@ def test_beam(served: Served, corpus: Corpus, tmp_path: Path) -> None:
     """Killed, and started again."""
     pytest.importorskip("apache_beam", reason="apache-beam is not installed; make test-serving does that")
     output = tmp_path / "out"
-    command = [sys.executable, str(EXAMPLES / "beam/embed.py"), str(served.folder), str(corpus.path), str(output)]
+    command = [sys.executable, str(EXAMPLES / "beam/embed_with_beam.py"), str(served.folder), str(corpus.path), str(output)]
     command += ["--chunks", "4", "--runner", "FnApiRunner"]
     process = start(command, tmp_path, dict(os.environ))
     try:

@@ -36,7 +36,7 @@ MADE = {
     "--serving tf-serving": "models/all-MiniLM-L6-v2/1/saved_model.pb",
     "--serving triton\n": "repository/all-MiniLM-L6-v2/config.pbtxt",
     "spark-submit": "embeddings-spark/chunk=1/_SUCCESS",
-    "beam/embed.py": "embeddings-beam/chunk=1/_SUCCESS",
+    "beam/embed_with_beam.py": "embeddings-beam/chunk=1/_SUCCESS",
     "gcc ": "embeddings.txt",
 }
 CHECK = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import tensorflow as tf
 from tests.helpers import reference
 from tests.serving.conftest import Served
 from tests.serving.test_c import program, run, tensors  # noqa: F401  # a fixture
-from tf_exporter import convert, publish
+from tf_exporter import convert
 from tf_exporter.serving.tf_serving import BATCH_SIZES, WARMUP
 
 pytestmark = pytest.mark.serving
@@ -106,10 +107,14 @@ def test_hot_swap(version: Path, served: Served, tmp_path: Path) -> None:
 def test_half_a_version_would_be_noticed(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copied into its place, in place of renamed."""
 
-    def copied(source: Path, target: Path) -> None:
-        shutil.copytree(source, target, copy_function=lambda *paths: (time.sleep(0.01), shutil.copy2(*paths))[1])
+    def slowly(source: str, target: str) -> str:
+        time.sleep(0.01)
+        return shutil.copy2(source, target)
 
-    monkeypatch.setattr(publish.os, "rename", copied)
+    def copied(source: Path, target: Path) -> None:
+        shutil.copytree(source, target, copy_function=slowly)
+
+    monkeypatch.setattr(os, "rename", copied)
     base = tmp_path / "model"
     base.mkdir()
     seen = first_sight(base, lambda: convert(served.source, base, serving="tf-serving", verify="off"))

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.serving.conftest import Served
-from tests.serving.tritonserver import Server, tritonserver
+from tests.serving.tritonserver import GARBAGE, Server, as_json, post, tritonserver
 from tf_exporter import convert
 
 pytestmark = pytest.mark.serving
@@ -50,7 +48,7 @@ def test_batches(server: Server, served: Served, kind: str) -> None:
     module, client = _client(server, kind)
     for signature, expected in served.expected.items():
         starts = range(0, len(served.texts), 50)
-        parameters = {} if signature == "serving_default" else {"parameters": {"signature": signature}}
+        parameters: dict[str, Any] = {} if signature == "serving_default" else {"parameters": {"signature": signature}}
         found = np.concatenate([infer(module, client, served.texts[start : start + 50], **parameters) for start in starts])
         assert found.shape == expected.shape and found.dtype == np.float32
         assert np.abs(found - expected).max() <= ATOL, signature
@@ -91,22 +89,6 @@ def test_token_ids(server: Server, served: Served) -> None:
         assert all(threads.map(ask, range(0, 60, 3)))
 
 
-def post(server: Server, body: bytes, headers: dict[str, str] | None = None, name: str = "source") -> tuple[int, Any]:
-    """Status and answer of a bare HTTP request."""
-    address = f"http://{server.http}/v2/models/{name}/infer"
-    request = Request(address, body, headers or {"Content-Type": "application/json"})  # our own server
-    try:
-        with urlopen(request, timeout=60) as response:  # noqa: S310  # as above
-            return response.status, json.loads(response.read())
-    except HTTPError as error:
-        return error.code, json.loads(error.read())
-
-
-def as_json(texts: list[str], **parameters: str) -> bytes:
-    data = {"name": "input_sequence", "shape": [len(texts), 1], "datatype": "BYTES", "data": texts}
-    return json.dumps({"inputs": [data], "parameters": parameters}).encode()
-
-
 def test_json(server: Server, served: Served) -> None:
     """Texts as JSON, as curl sends them."""
     rows = [row for row, text in enumerate(served.texts) if _is_utf8(text)]
@@ -127,20 +109,6 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-GARBAGE = [
-    b"{",
-    b"\xff\xfe\x00",
-    b'{"inputs": []}',
-    b'{"inputs": [{"name": "nothing", "shape": [1, 1], "datatype": "BYTES", "data": ["a"]}]}',
-    b'{"inputs": [{"name": "input_sequence", "shape": [1, 1], "datatype": "FP32", "data": [1.5]}]}',
-    b'{"inputs": [{"name": "input_sequence", "shape": [2, 1], "datatype": "BYTES", "data": ["a"]}]}',
-    b'{"inputs": [{"name": "input_sequence", "shape": [1, 2], "datatype": "BYTES", "data": ["a", "b"]}]}',
-    b'{"inputs": [{"name": "input_sequence", "shape": [-1, 1], "datatype": "BYTES", "data": ["a"]}]}',
-    b'{"inputs": [{"name": "input_sequence", "shape": [65, 1], "datatype": "BYTES", "data": [' + b'"a",' * 64 + b'"a"]}]}',
-    as_json(["a"], signature="no_such_signature"),
-]
 
 
 @pytest.mark.parametrize("body", GARBAGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -119,3 +121,34 @@ def tritonserver(repository: Path, folder: Path, *options: str) -> Iterator[Serv
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def post(server: Server, body: bytes, headers: dict[str, str] | None = None, name: str = "source") -> tuple[int, Any]:
+    """Status and answer of a bare HTTP request."""
+    address = f"http://{server.http}/v2/models/{name}/infer"
+    request = Request(address, body, headers or {"Content-Type": "application/json"})  # our own server
+    try:
+        with urlopen(request, timeout=60) as response:  # noqa: S310  # as above
+            return response.status, json.loads(response.read())
+    except HTTPError as error:
+        return error.code, json.loads(error.read())
+
+
+def as_json(texts: list[str], **parameters: str) -> bytes:
+    data = {"name": "input_sequence", "shape": [len(texts), 1], "datatype": "BYTES", "data": texts}
+    return json.dumps({"inputs": [data], "parameters": parameters}).encode()
+
+
+GARBAGE = [
+    b"{",
+    b"\xff\xfe\x00",
+    b'{"inputs": []}',
+    b'{"inputs": [{"name": "nothing", "shape": [1, 1], "datatype": "BYTES", "data": ["a"]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [1, 1], "datatype": "FP32", "data": [1.5]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [2, 1], "datatype": "BYTES", "data": ["a"]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [1, 2], "datatype": "BYTES", "data": ["a", "b"]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [-1, 1], "datatype": "BYTES", "data": ["a"]}]}',
+    b'{"inputs": [{"name": "input_sequence", "shape": [65, 1], "datatype": "BYTES", "data": [' + b'"a",' * 64 + b'"a"]}]}',
+    as_json(["a"], signature="no_such_signature"),
+]
+"""Requests that have to be refused."""

@@ -13,6 +13,7 @@ from tokenizers import normalizers
 
 from tf_exporter.tokenizers.code_points import CodePointNormalizer
 from tf_exporter.tokenizers.double_arrays import PairTable
+from tf_exporter.tokenizers.growing import growing, grown, joined
 from tf_exporter.tokenizers.probing import NormalizerTables, probe_normalizer
 from tf_exporter.tokenizers.stream import (
     ADDED_TOKEN_BASE,
@@ -80,17 +81,17 @@ class Composition:
         # A mark that stays blocks those of its class behind it.
         alike = tf.concat([(ranks[1:-1] == ranks[:-2]) & ~heads[1:], [False]], 0)[: count(heads)]
         behind = run_ends(alike) + 1
-        found = [tf.TensorArray(tf.int32, 0, dynamic_size=True, infer_shape=False, element_shape=[None]) for _ in range(3)]
-        state = tf.constant(0), head + 1, end, head, tf.gather(stream.codes, head), tf.zeros_like(head), *found
+        found = [growing(tf.int32) for _ in range(3)]
+        state = head + 1, end, head, tf.gather(stream.codes, head), tf.zeros_like(head), *found
         vectors = [tf.TensorShape([None])] * 5
         *_, base, composed, at = tf.while_loop(
-            lambda step, at, *_: count(at) > 0,
+            lambda at, *_: count(at) > 0,
             lambda *state: self._one(stream.codes, ranks, behind, *state),
             state,
-            shape_invariants=(tf.TensorShape([]), *vectors, *[tf.TensorShape(None)] * 3),
+            shape_invariants=(*vectors, *[tf.TensorShape([])] * 3),
             parallel_iterations=1,
         )
-        base, composed, at = (of.write(of.size(), []).concat() for of in (base, composed, at))
+        base, composed, at = (joined(of, tf.int32) for of in (base, composed, at))
         # Of one starter the last composition counts, which has the highest place.
         order = tf.argsort(at, stable=True)
         base, composed = tf.gather(base, order), tf.gather(composed, order)
@@ -106,13 +107,12 @@ class Composition:
         codes: tf.Tensor,
         ranks: tf.Tensor,
         behind: tf.Tensor,
-        step: tf.Tensor,
         at: tf.Tensor,
         end: tf.Tensor,
         base: tf.Tensor,
         current: tf.Tensor,
         last: tf.Tensor,
-        *found: tf.TensorArray,
+        *found: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
         """One more code of every group; all int32 [groups] from `at` on.
 
@@ -125,14 +125,14 @@ class Composition:
         composed = self._pairs(self._numbers(current), self._numbers(code), (last == 0) | (last < rank))
         fits = composed >= 0
         fitting = places(fits)
-        found = tuple(array.write(step, tf.gather(of, fitting)) for array, of in zip(found, (base, composed, at)))
+        found = tuple(grown(vectors, tf.gather(of, fitting)) for vectors, of in zip(found, (base, composed, at)))
         fresh = ~fits & (rank == 0)
         base = select(fresh, at, base)
         current = select(fits, composed, select(fresh, code, current))
         last = select(fits, last, rank)
         at = select(fits | (rank == 0), at + 1, tf.gather(behind, at))
         going = places(at < end)
-        return (step + 1, *(tf.gather(of, going) for of in (at, end, base, current, last)), *found)
+        return (*(tf.gather(of, going) for of in (at, end, base, current, last)), *found)
 
 
 @lru_cache(maxsize=1)

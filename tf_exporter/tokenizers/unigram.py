@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.double_arrays import Trie, string_trie
+from tf_exporter.tokenizers.growing import growing, grown, joined
 from tf_exporter.tokenizers.pre_tokenizers import Words, word_ends
 from tf_exporter.tokenizers.spec import UnigramSpec
 from tf_exporter.tokenizers.stream import (
@@ -70,21 +71,20 @@ class Unigram:
         # Words end where another starts, too.
         following = tf.pad(select(words.inside, symbols, 0), [[0, max(self._trie.max_depth, _DENSE_STEPS)]])
 
-        def longer(step: tf.Tensor, state: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+        def longer(step: tf.Tensor, state: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, ...]:
             state = self._trie.advance(state, following[step : step + size])
-            return step + 1, state, found.write(step, state)
+            return step + 1, state, grown(found, state)
 
         states = [self._trie.start(symbols)]
         for step in range(1, _DENSE_STEPS):
             states.append(self._trie.advance(states[-1], following[step : step + size]))
-        found = tf.TensorArray(tf.int32, size=_DENSE_STEPS, dynamic_size=True, element_shape=[None])
         longest, _, found = tf.while_loop(
             lambda step, state, _: (step < self._trie.max_depth) & tf.reduce_any(state > Trie.DEAD),
             longer,
-            (tf.constant(_DENSE_STEPS), states[-1], found.unstack(states)),
+            (tf.constant(_DENSE_STEPS), states[-1], grown(growing(tf.int32), tf.concat(states, 0))),
             parallel_iterations=1,
         )
-        states = tf.reshape(found.stack(), [-1])
+        states = joined(found, tf.int32)
         ends = self._trie.ends_word(states)
         piece = places(ends)
         ids = tf.gather(self._trie.value, tf.gather(states, piece))
@@ -114,9 +114,7 @@ class Unigram:
         by_end = tf.reshape(by_end, [-1, longest])
         window = tf.pad(tf.zeros([count(start), 1], tf.float64), [[0, 0], [longest - 1, 0]], constant_values=nothing)
 
-        def one_round(
-            width: int, step: tf.Tensor, done: tf.Tensor, window: tf.Tensor, ends: tf.TensorArray, best: tf.TensorArray
-        ) -> tuple[tf.Tensor, ...]:
+        def one_round(width: int, done: tf.Tensor, window: tf.Tensor, ends: tf.Tensor, best: tf.Tensor) -> tuple[tf.Tensor, ...]:
             going = tf.reduce_sum(tf.cast(length > done, tf.int32))
             ahead = done + tf.range(width)[:, tf.newaxis]
             end = start[:going] + ahead
@@ -127,22 +125,18 @@ class Unigram:
             # Past its end a word has no scores.
             place = tf.reshape(select(ahead < length[:going], end, size), [-1])
             scores = tf.reshape(tf.transpose(tf.concat(found, 1)), [-1])
-            return step + 1, done + width, window, ends.write(step, place), best.write(step, scores)
+            return done + width, window, grown(ends, place), grown(best, scores)
 
-        ends, best = (
-            tf.TensorArray(dtype, size=0, dynamic_size=True, infer_shape=False, element_shape=[None])
-            for dtype in (tf.int32, tf.float64)
-        )
-        state = tf.constant(0), tf.constant(0), window, ends, best
+        state = tf.constant(0), window, growing(tf.int32), growing(tf.float64)
         for width, limit in ((_SHORT, _SHORT * _SHORT_ROUNDS), (_LONG, _LARGEST_INT)):
             state = tf.while_loop(
-                lambda step, done, *_, limit=limit: tf.reduce_any(length > done) & (done < limit),
+                lambda done, *_, limit=limit: tf.reduce_any(length > done) & (done < limit),
                 lambda *state, width=width: one_round(width, *state),
                 state,
-                shape_invariants=(*[tf.TensorShape([])] * 2, tf.TensorShape([None, None]), *[tf.TensorShape(None)] * 2),
+                shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None]), *[tf.TensorShape([])] * 2),
                 parallel_iterations=1,
             )
-        ends, best = (of.write(of.size(), tf.zeros([0], of.dtype)).concat() for of in state[3:])
+        ends, best = joined(state[2], tf.int32), joined(state[3], tf.float64)
         return tf.tensor_scatter_nd_update(tf.zeros([size + 1], tf.float64), ends[:, tf.newaxis], best)[:-1]
 
     def _follow(self, words: Words, pieces: _Pieces, best: tf.Tensor) -> Tokens:

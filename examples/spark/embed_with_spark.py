@@ -1,4 +1,4 @@
-"""Embeddings of a Parquet of texts, by Spark: spark-submit --py-files embedder.py embed.py MODEL INPUT OUTPUT
+"""Embeddings of a Parquet of texts, by Spark: spark-submit --py-files embedder.py embed_with_spark.py MODEL INPUT OUTPUT
 
 INPUT has the columns `id` and `text`. OUTPUT gets `id` and `embedding`, in chunks (OUTPUT/chunk=0, chunk=1, …) that are there
 whole or not at all: started again, the program computes those that are missing. A worker that dies costs the tasks it had, which

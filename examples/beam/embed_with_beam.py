@@ -1,4 +1,4 @@
-"""Embeddings of a Parquet of texts, by Beam: python embed.py MODEL INPUT OUTPUT [--runner=… and other options of Beam]
+"""Embeddings of a Parquet of texts, by Beam: python embed_with_beam.py MODEL INPUT OUTPUT [--runner=… and other options of Beam]
 
 INPUT (a file or a pattern) has the columns `id` and `text`. OUTPUT gets `id` and `embedding`, in chunks (OUTPUT/chunk=0, chunk=1,
 …), each a pipeline of its own: started again, the program computes those that were not finished. MODEL is a folder that every

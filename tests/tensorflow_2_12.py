@@ -1,0 +1,35 @@
+"""What TensorFlow 2.12 knows: its ops and their attributes, as that version registers them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tensorflow.python.framework import op_def_registry
+
+_LIST = Path(__file__).parent.parent / "fixtures" / "tensorflow_2.12_ops.txt"
+OPS = {line.split()[0]: set(line.split()[1:]) for line in _LIST.read_text().splitlines()}
+"""Op → its attributes."""
+
+
+HARMLESS = {"VarHandleOp.debug_name"}
+"""Its loader drops attributes it does not know; this one is a name."""
+
+
+def unknown_in(function: Any) -> set[str]:
+    """`unknown` of a `tf.function` with an input signature."""
+    return unknown(function.get_concrete_function().graph.as_graph_def())
+
+
+def unknown(graph: Any) -> set[str]:
+    """Of a GraphDef, what TensorFlow 2.12 could not read: ops, and attributes that have another value than by default."""
+    own = {function.signature.name for function in graph.library.function}
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    found = {node.op for node in nodes if node.op not in OPS and node.op not in own}
+    for node in nodes:
+        for name, value in node.attr.items():
+            if node.op in OPS and name not in OPS[node.op] and not name.startswith("_"):
+                default = next(of.default_value for of in op_def_registry.get(node.op).attr if of.name == name)
+                if value != default:
+                    found.add(f"{node.op}.{name}")
+    return found - HARMLESS
