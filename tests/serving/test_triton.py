@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fixtures.heads import write_saved_cross_encoder, write_sparse_encoder
 from tests.serving.conftest import Served
 from tests.serving.tritonserver import GARBAGE, Server, as_json, post, tritonserver
 from tf_exporter import convert
+from tf_exporter.reference import Job, answer, load
+from tf_exporter.samples import decoded
+from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER
 
 pytestmark = pytest.mark.serving
 ATOL = 1e-5
@@ -24,7 +28,10 @@ ATOL = 1e-5
 @pytest.fixture(scope="module")
 def server(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     place = tmp_path_factory.mktemp("triton")
-    convert(served.source, place / "models", serving="triton", verify="off")
+    write_saved_cross_encoder(place / "reranker")
+    write_sparse_encoder(place / "sparse")
+    for source in (served.source, place / "reranker", place / "sparse"):
+        convert(source, place / "models", serving="triton", verify="off")
     with tritonserver(place / "models", place / "server") as running:
         yield running
 
@@ -72,6 +79,46 @@ def test_sixteen_at_a_time(server: Server, served: Served, kind: str) -> None:
 
     with ThreadPoolExecutor(16) as threads:
         assert max(threads.map(ask, range(16))) <= ATOL
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_scores_of_pairs(server: Server, served: Served, kind: str) -> None:
+    """A cross-encoder: two arguments, a list of one score for each pair."""
+    module, client = _client(server, kind)
+    first, second = served.texts[:40], served.texts[40:80]
+    arguments = []
+    for name, texts in (("input_sequence", first), ("pair_sequence", second)):
+        arguments.append(module.InferInput(name, [40, 1], "BYTES"))
+        arguments[-1].set_data_from_numpy(np.array(texts, np.object_)[:, None])
+    found = client.infer("reranker", arguments).as_numpy("scores")
+    client.close()
+    theirs = load(str(_source(server, "reranker")), CROSS_ENCODER, None, None)
+    expected = answer(theirs, Job(list(map(decoded, first)), "", 32, "", list(map(decoded, second))))
+    assert found.shape == (40, 1) and np.abs(found[:, 0] - expected).max() <= ATOL
+
+
+def test_sparse_embeddings(server: Server, served: Served) -> None:
+    """The whole vector, and the indices and weights of what is not 0."""
+    module, client = _client(server, "grpc")
+    argument = module.InferInput("input_sequence", [20, 1], "BYTES")
+    argument.set_data_from_numpy(np.array(served.texts[:20], np.object_)[:, None])
+    dense = client.infer("sparse", [argument]).as_numpy("sentence_embedding")
+    result = client.infer("sparse", [argument], parameters={"signature": "encode_sparse"})
+    client.close()
+    theirs = load(str(_source(server, "sparse")), SPARSE_ENCODER, None, None)
+    expected = answer(theirs, Job(list(map(decoded, served.texts[:20])), "", 32, "", None))
+    assert np.abs(dense - expected).max() <= ATOL
+    indices, weights = result.as_numpy("indices"), result.as_numpy("weights")
+    again = np.zeros_like(dense)
+    for row in range(20):
+        active = indices[row] >= 0
+        again[row, indices[row, active]] = weights[row, active]
+    assert np.array_equal(again, dense)
+
+
+def _source(server: Server, name: str) -> Path:
+    """Of a model beside the repository."""
+    return server.log.parents[1] / name
 
 
 def test_token_ids(server: Server, served: Served) -> None:
