@@ -18,7 +18,8 @@ from transformers import PreTrainedTokenizerFast
 from tf_exporter.graph import TextModel
 from tf_exporter.modules.features import Options
 from tf_exporter.reference import Job, answer, load
-from tf_exporter.signatures import DEFAULT, Signature
+from tf_exporter.saved_model import DEFAULT
+from tf_exporter.signatures import Signature
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import read_model
 from tf_exporter.tokenizers.pipeline import TokenizerGraph

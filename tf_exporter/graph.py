@@ -16,7 +16,8 @@ from tf_exporter.modules import MODULES
 from tf_exporter.modules.features import Dimensions, Features, Module, Options
 from tf_exporter.modules.pooling import Pooling
 from tf_exporter.precision import reduce_precision
-from tf_exporter.signatures import DEFAULT, Signature, signatures, sparse_name, tokenize_name
+from tf_exporter.saved_model import DEFAULT
+from tf_exporter.signatures import Signature, signatures, sparse_name, tokenize_name
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import CROSS_ENCODER, SENTENCE_TRANSFORMER, SPARSE_ENCODER, ModelSpec, ModuleSpec
 from tf_exporter.tokenizers.post_processors import Encodings, Padded

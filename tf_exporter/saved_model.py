@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+DEFAULT = "serving_default"
+"""The signature of requests that name none."""
 Tensors = dict[str, dict[str, dict[str, Any]]]
 """`inputs` and `outputs` → name of the argument or result → `name` of the graph's tensor, `dtype`, `shape`."""
 

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 
 from tf_exporter.errors import UnsupportedError, UsageError
+from tf_exporter.saved_model import DEFAULT
 from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER, ModelSpec
-
-DEFAULT = "serving_default"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from tf_exporter.limits import Limits
 from tf_exporter.progress import progress
 from tf_exporter.reference import Job, Reference
 from tf_exporter.samples import CONTEXTS, code_point_texts, decoded, generated_texts, quick_texts
-from tf_exporter.signatures import DEFAULT, sparse_name
+from tf_exporter.saved_model import DEFAULT
+from tf_exporter.signatures import sparse_name
 from tf_exporter.sparse import UNUSED_INDEX
 from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER
 from tf_exporter.tokenizers.spec import TokenizerSpec

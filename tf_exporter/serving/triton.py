@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tf_exporter.signatures import DEFAULT
+from tf_exporter.saved_model import DEFAULT
 
 PYTHON = 'backend: "python"'
 TENSORFLOW = 'platform: "tensorflow_savedmodel"'
