@@ -26,7 +26,7 @@ from tests.serving.tritonserver import Server, tritonserver
 from tf_exporter import convert
 from tf_exporter.saved_model import signature_tensors
 
-pytestmark = pytest.mark.serving
+pytestmark = [pytest.mark.serving, pytest.mark.long]
 BLOCKS = blocks()
 MODEL = "all-MiniLM-L6-v2"
 PACKAGES = ("tensorflow_hub", "tf_keras", "keras", "tritonclient", "tensorflow_serving", "pyspark", "apache_beam")

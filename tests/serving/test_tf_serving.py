@@ -30,6 +30,7 @@ def version(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return convert(served.source, tmp_path_factory.mktemp("tf-serving") / "model", serving="tf-serving", verify="off").output_dir
 
 
+@pytest.mark.long
 def test_warmup_records_in_c(program: Path, version: Path, served: Served) -> None:  # noqa: F811
     """Each record through the loader, in its own batch: the embeddings of sentence-transformers, the ids of the tokenizer."""
     from tensorflow_serving.apis import prediction_log_pb2
