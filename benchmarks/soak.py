@@ -123,7 +123,9 @@ def load(client: Callable[[], Ask], asked: list[bytes], expected: np.ndarray, re
             started = time.perf_counter()
             try:
                 found = ask(asked[row])
-            except Exception:  # whatever a client raises is a request that failed
+            except Exception as error:  # whatever a client raises is a request that failed
+                if not failures:
+                    bar.write(f"{name}: {error!r}")
                 failures += 1
                 continue
             finally:
