@@ -8,6 +8,7 @@ worker can read.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -53,6 +54,12 @@ def in_chunk(row: dict[str, Any], chunk: int, chunks: int) -> bool:
 def write(path: str, text: str) -> None:
     with FileSystems.create(path) as file:
         file.write(text.encode())
+
+
+def fingerprint(model: str) -> str:
+    """Changes with the model, whatever its folder is called: of the manifest that a conversion writes."""
+    with FileSystems.open(FileSystems.join(model, "assets.extra", "tf_exporter.json")) as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def check_settings(output: str, settings: dict[str, object]) -> None:
@@ -104,7 +111,8 @@ def main() -> None:
     with FileSystems.open(first) as file:
         id_field = pq.read_schema(file).field("id")
     schema = pa.schema([id_field, ("embedding", pa.list_(pa.float32()))])
-    check_settings(options.output, {key: getattr(options, key) for key in ("model", "signature", "chunks", "input")})
+    settings = {key: getattr(options, key) for key in ("signature", "chunks", "input")}
+    check_settings(options.output, {"model": fingerprint(options.model), **settings})
     for chunk in tqdm(range(options.chunks), desc="chunks"):
         done = f"{options.output}/chunk={chunk}/_SUCCESS"
         if not FileSystems.exists(done):

@@ -8,8 +8,10 @@ Spark gives to others. MODEL is a folder that every worker can read.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
+from pathlib import Path
 
 from embedder import embedding
 from pyspark.sql import SparkSession
@@ -22,6 +24,11 @@ def exists(spark: SparkSession, path: str) -> bool:
     """Whether a file is there, in any file system that Spark reads."""
     hadoop_path = spark._jvm.org.apache.hadoop.fs.Path(path)
     return bool(hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(hadoop_path))
+
+
+def fingerprint(model: str) -> str:
+    """Changes with the model, whatever its folder is called: of the manifest that a conversion writes."""
+    return hashlib.sha256(Path(model, "assets.extra/tf_exporter.json").read_bytes()).hexdigest()
 
 
 def check_settings(spark: SparkSession, output: str, settings: dict[str, object]) -> None:
@@ -47,7 +54,8 @@ def main() -> None:
     spark = SparkSession.builder.appName("embed").getOrCreate()
     texts = spark.read.parquet(options.input).select("id", "text")
     schema = StructType([texts.schema["id"], StructField("embedding", ArrayType(FloatType()))])
-    check_settings(spark, options.output, {key: getattr(options, key) for key in ("model", "signature", "chunks", "input")})
+    settings = {key: getattr(options, key) for key in ("signature", "chunks", "input")}
+    check_settings(spark, options.output, {"model": fingerprint(options.model), **settings})
     for chunk in tqdm(range(options.chunks), desc="chunks", file=sys.stderr):
         folder = f"{options.output}/chunk={chunk}"
         if exists(spark, f"{folder}/_SUCCESS"):
