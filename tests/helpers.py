@@ -16,7 +16,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from tf_exporter.graph import TextModel
-from tf_exporter.modules.features import Options
+from tf_exporter.options import Options
 from tf_exporter.reference import Job, answer, load
 from tf_exporter.saved_model import DEFAULT
 from tf_exporter.signatures import Signature

@@ -42,6 +42,28 @@ def parser() -> argparse.ArgumentParser:
         choices=("tf-serving", "triton", "triton-tensorflow"),
         help="make what a server reads in OUTPUT_DIR: the next version of a model, or a model of a repository",
     )
+    parser.add_argument(
+        "--export-type",
+        choices=("sentence-embedding", "preprocessing", "encoder", "encoder-with-mlm", "classifier"),
+        default="sentence-embedding",
+        help="%(default)s: strings in, embeddings out; the next three have TensorFlow Hub's API and can be trained further; "
+        "classifier: strings in, labels out",
+    )
+    parser.add_argument(
+        "--default-seq-length", metavar="N", type=int, default=128, help="of preprocessing: tokens a text has (%(default)s)"
+    )
+    parser.add_argument(
+        "--do-lower-case",
+        action=argparse.BooleanOptionalAction,
+        help="of preprocessing, encoders and Google's checkpoints: lower-case texts, or not (default: as the model says)",
+    )
+    parser.add_argument(
+        "--pooler", choices=("checkpoint", "identity", "random"), default="checkpoint", help="of encoders: %(default)s"
+    )
+    parser.add_argument("--sentences", choices=(1, 2), type=int, default=1, help="texts that a classifier takes (%(default)s)")
+    parser.add_argument("--batch-size", metavar="N", type=int, help="a fixed number of texts, for accelerators")
+    parser.add_argument("--sequence-length", metavar="N", type=int, help="a fixed number of tokens of each text, as well")
+    parser.add_argument("--embeddings-on-cpu", action="store_true", help="keep the word embeddings in the host's memory")
     parser.add_argument("--verify", choices=("quick", "full", "off"), default="quick", help="%(default)s")
     parser.add_argument("--atol", metavar="X", type=float, default=1e-5, help="largest difference to the reference (%(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an earlier conversion at OUTPUT_DIR")

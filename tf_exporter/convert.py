@@ -1,32 +1,25 @@
-"""The recipe: source → spec → weights → tokenizer, encoder and modules → graph → verify → publish."""
+"""The recipe: source → spec → weights → tokenizer, encoder and modules → graph → verify → publish.
+
+What is between source and publish is that of the export type, of which `embeddings.py` has the first.
+"""
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tf_exporter.errors import InputError, UnsupportedError, UsageError, one_line
-from tf_exporter.limits import PRECISIONS, limits
-from tf_exporter.publish import MANIFEST, Publication, write_text
-from tf_exporter.source import ModelSource, open_model
-
-if TYPE_CHECKING:
-    from tf_exporter.reference import Reference
-    from tf_exporter.spec import ModelSpec
+from tf_exporter.errors import InputError, one_line
+from tf_exporter.options import EMBEDDING, Options
+from tf_exporter.publish import MANIFEST, Publication, as_json, write_text, writing
+from tf_exporter.source import open_model
 
 logger = logging.getLogger("tf_exporter")
-
-_LARGE = 2**30
-"""Bytes of weights from which on memory counts for more than time."""
-TOKENIZER_OPS = ("core", "tensorflow-text")
-LEVELS = ("quick", "full", "off")
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,15 @@ def convert(
     tokenizer_ops: str = "core",
     precision: str = "float32",
     micro_batch_tokens: int = 512,
+    export_type: str = EMBEDDING,
     serving: str | None = None,
+    default_seq_length: int = 128,
+    do_lower_case: bool | None = None,
+    pooler: str = "checkpoint",
+    sentences: int = 1,
+    batch_size: int | None = None,
+    sequence_length: int | None = None,
+    embeddings_on_cpu: bool = False,
     verify: str = "quick",
     atol: float = 1e-5,
     force: bool = False,
@@ -93,9 +94,20 @@ def convert(
             (weights stored in half the space, computed in float32).
         micro_batch_tokens: about how many tokens a slice of the batch has. What is best for CPUs is small, as a slice then stays
             in the cache, and some slices are computed side by side; a GPU wants more at a time, 16,384 or so.
+        export_type: what the SavedModel is: "sentence-embedding" (strings → embeddings, or scores of a CrossEncoder),
+            "preprocessing", "encoder" and "encoder-with-mlm" (TensorFlow Hub's pair for text, to be trained further) or
+            "classifier" (strings → labels of a …ForSequenceClassification model).
         serving: what to make in `output_dir`: None (the SavedModel itself), "tf-serving" (the next version of a model:
             output_dir/N, with warm-up requests and batching parameters), "triton" (a model of a repository, for the Python
             backend) or "triton-tensorflow" (for the TensorFlow backend, which Triton had up to 25.02).
+        default_seq_length: of preprocessing: tokens a text has where a call does not say.
+        do_lower_case: of preprocessing and encoders: whether texts are lower-cased, in place of what the tokenizer says; of
+            Google's checkpoints, which do not say, in place of what their vocabulary shows.
+        pooler: of encoders: "checkpoint" (its own), "identity" (the first token) or "random" (a new one, to be trained).
+        sentences: of classifiers: how many texts `serving_default` takes, 1 or 2.
+        batch_size: the number of texts of each call, so that shapes are static, as accelerators want them.
+        sequence_length: the number of tokens of each text, as well; shorter ones are padded, longer ones cut.
+        embeddings_on_cpu: keep the word embeddings in the host's memory.
         verify: "quick" (seconds), "full" (minutes: every code point) or "off".
         atol: largest absolute difference to the reference's embeddings, in float32; a reduced precision has limits of its own,
             a cosine for embeddings and a difference for scores.
@@ -105,8 +117,27 @@ def convert(
     Raises:
         ConversionError: see `tf_exporter.errors`. Nothing is left at `output_dir` then.
     """
-    _check_options(max_seq_length, truncate_dim, tokenizer_ops, precision, micro_batch_tokens, verify, atol)
-    allowed = limits(precision, atol)
+    options = Options(
+        max_seq_length=max_seq_length,
+        truncate_dim=truncate_dim,
+        prompt_name=prompt_name,
+        micro_batch_tokens=micro_batch_tokens,
+        quiet=quiet,
+        tokenizer_ops=tokenizer_ops,
+        precision=precision,
+        export_type=export_type,
+        serving=serving,
+        default_seq_length=default_seq_length,
+        do_lower_case=do_lower_case,
+        pooler=pooler,
+        sentences=sentences,
+        batch_size=batch_size,
+        sequence_length=sequence_length,
+        embeddings_on_cpu=embeddings_on_cpu,
+        verify=verify,
+        atol=atol,
+    )
+    options.check()
     from tf_exporter.serving import layout
 
     place = layout(serving, output_dir, os.fspath(model), tokenizer_ops, force)
@@ -114,122 +145,20 @@ def convert(
     logger.info("reading %s", model)
     source = open_model(os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet)
     with silenced_stderr():
-        import tensorflow  # greets on standard error, whatever its log level
+        import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
     hide_triton()
-    from tf_exporter.graph import Exported, TextModel
-    from tf_exporter.manifest import as_json, manifest, model_card, verification_lines
-    from tf_exporter.modules.features import Options
-    from tf_exporter.published import note
-    from tf_exporter.saved_model import graph_ops, signature_tensors
-    from tf_exporter.spec import read_model
-    from tf_exporter.verify import verify as verify_graph
+    from tf_exporter.exports import EXPORTS
 
-    spec = read_model(source)
-    not_checked = None if verify == "off" else _missing_reference(spec)
-    if not_checked:
-        logger.warning("only token ids will be verified, not %s", not_checked)
-    no_reference = verify == "off" or not_checked
-    running = nullcontext() if no_reference else _reference(source, spec, max_seq_length, truncate_dim)
-    with running as reference, publication:
-        logger.info("building the graph")
-        options = Options(max_seq_length, truncate_dim, prompt_name, micro_batch_tokens, quiet, tokenizer_ops, precision)
-        text_model = TextModel(source, spec, options)
-        logger.info("saving")
+    with publication:
         folder = publication.partial / place.saved_model
-        exported = Exported(text_model)
-        with writing(publication.output):
-            tensorflow.saved_model.save(exported, str(folder), signatures=exported.signature_functions())
-        description = text_model.describe()
-        # What is saved is loaded again; the weights are not needed twice.
-        del text_model, exported
-        gc.collect()
-        report = None
-        if verify != "off":
-            logger.info("verifying (%s)", verify)
-            notes = [note(transformer.model_type) for transformer in spec.transformers if transformer.native_config]
-            report = verify_graph(
-                folder,
-                description,
-                reference,
-                level=verify,
-                limits=allowed,
-                quiet=quiet,
-                not_checked=not_checked,
-                note="; ".join(notes) or None,
-            )
-        lines = verification_lines(report, allowed)
-        choices = {"tokenizer_ops": tokenizer_ops, "precision": precision}
-        values = manifest(source, spec, description, report, graph_ops(folder), signature_tensors(folder), choices)
-        with writing(publication.output):
-            write_text(folder, MANIFEST, as_json(values))
-            write_text(folder, "README.md", model_card(values, lines))
-            place.write_files(publication.partial, values)
+        export = EXPORTS[export_type](source, folder, options)
+        with writing(folder):
+            write_text(folder, MANIFEST, as_json(export.manifest))
+            write_text(folder, "README.md", export.card)
+            place.write_files(publication.partial, export.manifest)
         publication.publish()
-    return Conversion(publication.output, publication.output / place.saved_model, values, values["verification"], lines)
-
-
-def _check_options(
-    max_seq_length: int | None,
-    truncate_dim: int | None,
-    tokenizer_ops: str,
-    precision: str,
-    micro_batch_tokens: int,
-    verify: str,
-    atol: float,
-) -> None:
-    for name, number in (
-        ("max-seq-length", max_seq_length),
-        ("truncate-dim", truncate_dim),
-        ("micro-batch-tokens", micro_batch_tokens),
-    ):
-        if number is not None and not 1 <= number < 2**31:
-            raise UsageError(f"--{name} {number}: a positive number below 2³¹ is needed")
-    if not atol > 0:
-        raise UsageError(f"--atol {atol}: a positive number is needed")
-    if verify not in LEVELS:
-        raise UsageError(f"--verify {verify}: one of {', '.join(LEVELS)} is needed")
-    if tokenizer_ops not in TOKENIZER_OPS:
-        raise UnsupportedError("arguments", "--tokenizer-ops", tokenizer_ops, TOKENIZER_OPS)
-    if precision not in PRECISIONS:
-        raise UnsupportedError("arguments", "--precision", precision, PRECISIONS)
-
-
-def _missing_reference(spec: ModelSpec) -> str | None:
-    """In plain words, why embeddings cannot be verified; None where they can."""
-    from tf_exporter import reference
-    from tf_exporter.encoders import UNVERIFIED
-
-    if any(transformer.model_type in UNVERIFIED for transformer in spec.transformers):
-        return "embeddings: transformers has no class of its own for this model, and code of a model is never run"
-    return "embeddings: sentence-transformers is not installed" if reference.missing_packages() else None
-
-
-@contextmanager
-def _reference(source: ModelSource, spec: ModelSpec, max_seq_length: int | None, truncate_dim: int | None) -> Iterator[Reference]:
-    """The running reference."""
-    from tf_exporter import reference
-    from tf_exporter.published import native_view
-
-    with ExitStack() as stack:
-        folder = source.folder
-        for transformer in spec.transformers:
-            folder = stack.enter_context(native_view(folder, transformer.folder, transformer.native_config))
-        # Of large models, one at a time is in memory: ours, the reference's, and then what was saved.
-        waits = source.weight_bytes() > _LARGE
-        yield stack.enter_context(closing(reference.Reference(folder, spec.kind, max_seq_length, truncate_dim, waits)))
-
-
-@contextmanager
-def writing(output: Path) -> Iterator[None]:
-    """A disk that is full, or that cannot be written, as a `UsageError`."""
-    import tensorflow as tf
-
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"{output.parent}: cannot be written ({error.strerror or one_line(error)})") from error
-    except tf.errors.OpError as error:
-        raise UsageError(f"{output.parent}: cannot be written ({one_line(error)})") from error
+    output, saved_model = publication.output, publication.output / place.saved_model
+    return Conversion(output, saved_model, export.manifest, export.manifest["verification"], export.lines)
 
 
 def hide_triton() -> None:

@@ -24,6 +24,8 @@ class Description:
     """The signatures for which padding changes what the reference makes of a text."""
     tokenizers: dict[str, tuple[Any, TokenizerSpec]]
     """Signature → transformers' tokenizer (or what stands for it) and its parts; that of `serving_default` first."""
+    batch_size: int | None
+    """The number of texts of each call, where it is fixed."""
     poolings: tuple[tuple[str, ...], ...]
     micro_batch_tokens: int
 

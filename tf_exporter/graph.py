@@ -11,10 +11,13 @@ from tf_exporter import sparse
 from tf_exporter.activations import TORCH_ACTIVATIONS
 from tf_exporter.description import Description
 from tf_exporter.encoders.few import FEW_TOKENS, computed_for_few
+from tf_exporter.encoders.placement import keep_on_cpu
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.modules import MODULES
-from tf_exporter.modules.features import Dimensions, Features, Module, Options
+from tf_exporter.modules.features import Dimensions, Features, Module
 from tf_exporter.modules.pooling import Pooling
+from tf_exporter.modules.transformer import Transformer
+from tf_exporter.options import Options
 from tf_exporter.precision import reduce_precision
 from tf_exporter.saved_model import DEFAULT
 from tf_exporter.signatures import Signature, signatures, sparse_name, tokenize_name
@@ -36,8 +39,10 @@ _FEATURE_CONFIGS = {OUTPUT: "a module that makes a sentence_embedding, as Poolin
 class Pipeline(tf.Module):
     """The modules that texts of one route go through."""
 
-    def __init__(self, modules: list[Any], output: str, dim: int):
+    def __init__(self, modules: list[Any], output: str, dim: int, fixed: tuple[int | None, int | None] = (None, None)):
+        """`fixed`: texts of a batch, and their tokens."""
         super().__init__()
+        self._fixed = fixed
         self.first, *self.others = modules
         self.dim = dim
         self._output = output
@@ -51,6 +56,8 @@ class Pipeline(tf.Module):
     def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """float32 [batch, dim]: a few tokens at once, more of them in slices."""
         batch, longest = tf.size(encodings.lengths), tf.reduce_max(tf.concat([encodings.lengths, [1]], 0))
+        if self._fixed != (None, None):
+            return self._of_fixed_shape(encodings, prompt_length)
         count = tf.cast(batch, tf.int64) * tf.cast(longest, tf.int64)
         # Not of an empty batch, which has no first token.
         are_few = (batch > 0) & (count <= min(FEW_TOKENS, self.first.micro_batch_tokens))
@@ -65,6 +72,13 @@ class Pipeline(tf.Module):
             not_inlined(lambda: self._in_slices(encodings, prompt_length)),
         )
         return tf.ensure_shape(results, [None, self.dim])
+
+    def _of_fixed_shape(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
+        """All at once, as accelerators want it: [batch, dim], the batch known, too, where it is fixed."""
+        batch, length = self._fixed
+        padded = self.first.tokenizer.padding(encodings, length=length)
+        padded = Padded(*(tf.ensure_shape(matrix, [batch, length]) for matrix in padded))
+        return tf.ensure_shape(self._compute(padded, prompt_length), [batch, self.dim])
 
     def _in_slices(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """Rows in order of length, `micro_batch_tokens` at a time, each slice padded to its own longest: float32 [batch, dim].
@@ -123,7 +137,7 @@ class TextModel(tf.Module):
         truncate_dim = options.truncate_dim if options.truncate_dim is not None else spec.truncate_dim
         if options.truncate_dim is not None and spec.kind != SENTENCE_TRANSFORMER:
             raise UsageError(f"--truncate-dim {options.truncate_dim}: a {spec.kind} has no such choice")
-        self.max_active_dims = spec.max_active_dims
+        self.max_active_dims, self._batch_size = spec.max_active_dims, options.batch_size
         self.signatures = signatures(spec, options.prompt_name)
         self.tokenize_signatures = {tokenize_name(route, spec): route for route in _used(self.signatures)}
         made: dict[tuple[int, Any], tuple[Any, Dimensions]] = {}
@@ -134,8 +148,14 @@ class TextModel(tf.Module):
                 kinds = [module.kind for module in spec.pipelines[route]]
                 raise UnsupportedError("modules.json", "type", kinds, _FEATURE_CONFIGS[self.output])
             dim = dimensions[self.output]
-            self.pipelines[route] = Pipeline(modules, self.output, min(dim, truncate_dim or dim))
+            fixed = options.batch_size, options.sequence_length
+            if fixed != (None, None) and not isinstance(modules[0], Transformer):
+                kind = spec.pipelines[route][0].kind
+                raise UnsupportedError("modules.json", "[0].type", kind, "Transformer, where shapes are fixed")
+            self.pipelines[route] = Pipeline(modules, self.output, min(dim, truncate_dim or dim), fixed)
         reduce_precision(self, options.precision)
+        self.on_cpu = keep_on_cpu(self) if options.embeddings_on_cpu else set()
+        """Names of the variables that are loaded in the host's memory."""
         self.dim = self.pipelines[self.signatures[DEFAULT].route].dim
         self._activation = _score_activation(spec, self.dim)
 
@@ -150,6 +170,7 @@ class TextModel(tf.Module):
             signatures=self.signatures,
             leaking=frozenset(name for name, of in self.signatures.items() if self.pipelines[of.route].pads_leak),
             tokenizers={name: (first.hf_tokenizer, first.tokenizer_spec) for name, first in tokenizing.items()},
+            batch_size=self._batch_size,
             poolings=tuple(tuple(module.modes) for module in dict.fromkeys(used) if isinstance(module, Pooling)),
             micro_batch_tokens=self.first.micro_batch_tokens,
         )
@@ -241,11 +262,11 @@ def flatten(texts: tf.Tensor, name: str) -> tf.Tensor:
         return tf.reshape(texts, [-1])
 
 
-def paired(texts: tf.Tensor, pairs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def paired(texts: tf.Tensor, pairs: tf.Tensor, names: tuple[str, str] = (INPUT, PAIR)) -> tuple[tf.Tensor, tf.Tensor]:
     """Both flattened; numbers of texts that differ are an error that says so when the graph runs."""
-    texts, pairs = flatten(texts, INPUT), flatten(pairs, PAIR)
+    texts, pairs = flatten(texts, names[0]), flatten(pairs, names[1])
     sizes = [tf.size(texts), tf.size(pairs)]
-    message = f"{INPUT} and {PAIR} must have the same length; got"
+    message = f"{names[0]} and {names[1]} must have the same length; got"
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(*sizes), [message, *sizes])]):
         # Without an op of their own they would not wait, and what comes after might fail first, in other words.
         return tf.identity(texts), tf.identity(pairs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from tf_exporter.description import Description
 from tf_exporter.graph import INPUT, PAIR, SCORES
 from tf_exporter.limits import Limits
+from tf_exporter.options import Options
 from tf_exporter.saved_model import Tensors
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import SPARSE_ENCODER, ModelSpec
@@ -26,21 +26,14 @@ def manifest(
     verification: Verification | None,
     ops: list[str],
     tensors: dict[str, Tensors],
-    options: dict[str, Any],
+    options: Options,
 ) -> dict[str, Any]:
     """`assets.extra/tf_exporter.json`; `verification` is None where the user turned it off."""
-    packages = _PACKAGES if options["tokenizer_ops"] == "core" else (*_PACKAGES, options["tokenizer_ops"])
-    versions = {package: version(package) for package in packages}
-    if verification:
-        versions.update(verification.reference_versions)
     modules = {route: [module.kind for module in modules] for route, modules in spec.pipelines.items()}
     types = {module.transformer.model_type for all_ in spec.pipelines.values() for module in all_ if module.transformer}
     signatures: dict[str, Any] = {name: signature.prompt for name, signature in model.signatures.items()}
     return {
-        "source": source.name,
-        "revision": source.revision,
-        "sha256": dict(sorted(source.sha256.items())),
-        "versions": versions,
+        **origin(source, verification.reference_versions if verification else {}, options),
         "kind": spec.kind,
         "model_type": ", ".join(sorted(types)) or None,
         "modules": modules.get("", modules),
@@ -54,8 +47,8 @@ def manifest(
         "signatures": {**signatures, **dict.fromkeys(model.tokenizers)},
         "tensors": tensors,
         "max_seq_length": model.tokenizer_spec.max_length,
-        "tokenizer_ops": options["tokenizer_ops"],
-        "precision": options["precision"],
+        "tokenizer_ops": options.tokenizer_ops,
+        "precision": options.precision,
         "micro_batch_tokens": model.micro_batch_tokens,
         "ops": ops,
         "custom_ops": [op for op in ops if op in TEXT_OPS],
@@ -63,9 +56,19 @@ def manifest(
     }
 
 
-def as_json(values: dict[str, Any]) -> str:
-    """Readable, and the same for the same values."""
-    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+def origin(source: ModelSource, reference_versions: dict[str, str], options: Options) -> dict[str, Any]:
+    """What every manifest begins with: the model, its files, what it was made with and which shapes are fixed."""
+    packages = _PACKAGES if options.tokenizer_ops == "core" else (*_PACKAGES, options.tokenizer_ops)
+    return {
+        "export_type": options.export_type,
+        "source": source.name,
+        "revision": source.revision,
+        "sha256": dict(sorted(source.sha256.items())),
+        "versions": {**{package: version(package) for package in packages}, **reference_versions},
+        "batch_size": options.batch_size,
+        "sequence_length": options.sequence_length,
+        "embeddings_on_cpu": options.embeddings_on_cpu,
+    }
 
 
 def verification_lines(verification: Verification | None, limits: Limits) -> list[str]:

@@ -7,13 +7,17 @@ this process dies, even of SIGKILL.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from tf_exporter.errors import UsageError, one_line
 
@@ -117,3 +121,21 @@ def write_text(folder: Path, name: str, text: str) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def as_json(values: dict[str, Any]) -> str:
+    """Readable, and the same for the same values."""
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """A disk that is full, or that cannot be written, as a `UsageError`."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{folder.parent}: cannot be written ({error.strerror or one_line(error)})") from error
+    except tf.errors.OpError as error:
+        raise UsageError(f"{folder.parent}: cannot be written ({one_line(error)})") from error

@@ -13,10 +13,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,10 +27,9 @@ from tf_exporter.errors import VerificationError
 REQUIRED = ("torch", "sentence_transformers")
 
 _START = """
-import sys
+import importlib, sys
 sys.path = [path for path in sys.path if path] + sys.argv[1:2]
-from tf_exporter.reference import main
-main(sys.argv[2])
+importlib.import_module(sys.argv[2]).main(sys.argv[3])
 """
 """Without the current folder, which Python would search first: it may hold anybody's torch.py."""
 
@@ -50,6 +51,31 @@ def missing_packages() -> list[str]:
     return [name for name in REQUIRED if importlib.util.find_spec(name) is None]
 
 
+def start(module: str, options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """A process that runs `main` of a module of this package, with the options as JSON."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, str(Path(__file__).parents[1]), module, json.dumps(options)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def check_ended(process: subprocess.Popen[bytes], log: bytes, package: str) -> None:
+    """Raises a `VerificationError` where a process of the reference failed, with the last line it printed."""
+    if process.returncode:
+        lines = log.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+        raise VerificationError(f"the reference, {package}, cannot run this model: {lines[-1]}")
+
+
+@contextmanager
+def answering() -> Iterator[BinaryIO]:
+    """Where a process of the reference writes its arrays; whatever libraries print goes to standard error meanwhile."""
+    with os.fdopen(os.dup(1), "wb") as output:
+        os.dup2(2, 1)
+        yield output
+
+
 class Reference:
     """A running reference process for one model folder."""
 
@@ -62,12 +88,7 @@ class Reference:
         self._output: Future[tuple[bytes, bytes]] | None = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-c", _START, str(Path(__file__).parents[1]), json.dumps(self._options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        return start(__name__, self._options)
 
     def submit(self, jobs: list[Job]) -> None:
         """Sends the only request; the process works on it from now on."""
@@ -83,9 +104,8 @@ class Reference:
         """
         assert self._output is not None, "nothing was submitted"
         answers, log = self._output.result()
-        if self._process is not None and self._process.returncode:
-            lines = log.decode(errors="replace").strip().splitlines() or [f"exit code {self._process.returncode}"]
-            raise VerificationError(f"the reference, sentence-transformers, cannot run this model: {lines[-1]}")
+        if self._process is not None:
+            check_ended(self._process, log, "sentence-transformers")
         with np.load(io.BytesIO(answers)) as arrays:
             versions = json.loads(str(arrays["versions"]))
             return [arrays[f"job_{index}"] for index in range(len(arrays) - 1)], versions
@@ -134,16 +154,13 @@ def answer(model: Any, job: Job) -> np.ndarray:
 def main(arguments: str) -> None:
     """The reference process; `arguments` is a JSON object."""
     options = json.loads(arguments)
-    # Whatever libraries print goes to standard error; standard output carries the arrays.
-    output = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    import sentence_transformers
-    import torch
+    with answering() as output:
+        import sentence_transformers
+        import torch
 
-    model = load(options["model"], options["kind"], options["max_seq_length"], options["truncate_dim"])
-    answers = {f"job_{index}": answer(model, Job(**job)) for index, job in enumerate(json.load(sys.stdin.buffer))}
-    versions = {"sentence-transformers": sentence_transformers.__version__, "torch": torch.__version__}
-    archive = io.BytesIO()
-    np.savez(archive, versions=np.array(json.dumps(versions)), **answers)  # type: ignore[arg-type]  # str keys
-    output.write(archive.getvalue())
-    output.close()
+        model = load(options["model"], options["kind"], options["max_seq_length"], options["truncate_dim"])
+        answers = {f"job_{index}": answer(model, Job(**job)) for index, job in enumerate(json.load(sys.stdin.buffer))}
+        versions = {"sentence-transformers": sentence_transformers.__version__, "torch": torch.__version__}
+        archive = io.BytesIO()
+        np.savez(archive, versions=np.array(json.dumps(versions)), **answers)  # type: ignore[arg-type]  # str keys
+        output.write(archive.getvalue())

@@ -119,10 +119,10 @@ def check_tokens(
     return compared
 
 
-Text = TypeVar("Text", str, bytes)
+Item = TypeVar("Item")
 
 
-def others(texts: list[Text]) -> list[Text]:
+def others(texts: list[Item]) -> list[Item]:
     """A second text for each, of another length mostly."""
     return texts[_NEXT:] + texts[:_NEXT]
 
@@ -224,13 +224,16 @@ def _compute(loaded: Any, name: str, model: Description, job: Job, raw: list[byt
     if job.pairs is not None:
         inputs[PAIR] = others(raw) if whole else [text.encode() for text in job.pairs]
     results = []
-    size = BATCH if whole else job.batch_size
+    size = model.batch_size or (BATCH if whole else job.batch_size)
     for start in range(0, len(job.texts), size):
-        batch = {key: tf.constant(texts[start : start + size]) for key, texts in inputs.items()}
+        rows = min(size, len(job.texts) - start)
+        # Where the size is fixed, the last batch is filled up with nothing.
+        filling = [b""] * (size - rows if model.batch_size else 0)
+        batch = {key: tf.constant([*texts[start : start + rows], *filling]) for key, texts in inputs.items()}
         result = loaded[name](**batch)[model.output].numpy()
         if model.kind == SPARSE_ENCODER:
             _check_sparse(loaded[sparse_name(name)](**batch), result, name)
-        results.append(result)
+        results.append(result[:rows])
     return np.concatenate(results)
 
 

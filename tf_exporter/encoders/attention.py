@@ -11,6 +11,7 @@ from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linea
 from tf_exporter.encoders.few import attend, few
 from tf_exporter.encoders.grouped_attention import GroupedAttention
 from tf_exporter.encoders.rotary import Angles, rotated
+from tf_exporter.encoders.training import dropped
 from tf_exporter.tokenizers.tables import graph_constant
 from tf_exporter.weights import Weights
 
@@ -83,8 +84,27 @@ class PostNormLayer(tf.Module):
         self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
     ) -> tf.Tensor:
         """As `SelfAttention`."""
-        x = self.attention_norm(self.attention(x, bias, batch, length, angles) + x)
-        return self.output_norm(self.ffn(x) + x)
+        x = self.attention_norm(dropped(self.attention(x, bias, batch, length, angles)) + x)
+        return self.output_norm(dropped(self.ffn(x)) + x)
+
+
+def through_layers(
+    layers: list[PostNormLayer],
+    x: tf.Tensor,
+    bias: tf.Tensor,
+    shape: tf.Tensor,
+    inputs: list[tf.Tensor] | None = None,
+) -> tf.Tensor:
+    """What goes into the first layer, float32 [batch · length, features] → what comes out of the last, [batch, length, features].
+
+    `shape`: batch and length; `inputs`: gets what goes into each layer.
+    """
+    batch, length = tf.unstack(shape, num=2)
+    for layer in layers:
+        if inputs is not None:
+            inputs.append(x)
+        x = layer(x, bias, batch, length)
+    return tf.reshape(x, [batch, length, x.shape[-1]])
 
 
 class PreNormLayer(tf.Module):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tf_exporter.activations import Activation
-from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias, through_layers
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear
 from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.training import dropped
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
@@ -89,7 +90,7 @@ class Bert(tf.Module):
     def embedded(self, input_ids: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each → what the layers get, float32 [batch · length, hidden_size]."""
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids) + self.positions(input_ids)
-        x = self.embeddings_norm(tf.reshape(x, [tf.size(input_ids), x.shape[-1]]))
+        x = dropped(self.embeddings_norm(tf.reshape(x, [tf.size(input_ids), x.shape[-1]])))
         return x if self.embeddings_project is None else self.embeddings_project(x)
 
     def __call__(
@@ -103,14 +104,8 @@ class Bert(tf.Module):
 
         `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
         """
-        batch, length = tf.unstack(tf.shape(input_ids))
         x = self.embedded(input_ids, token_type_ids)
-        bias = padding_bias(attention_mask)
-        for layer in self.layers:
-            if inputs is not None:
-                inputs.append(x)
-            x = layer(x, bias, batch, length)
-        return tf.reshape(x, [batch, length, self.hidden_size])
+        return through_layers(self.layers, x, padding_bias(attention_mask), tf.shape(input_ids), inputs)
 
 
 def bert_layers(

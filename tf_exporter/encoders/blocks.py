@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.activations import Activation
+from tf_exporter.encoders.training import trainable
 from tf_exporter.weights import Weights
 
 
 def variable(values: np.ndarray, name: str) -> tf.Variable:
-    """A parameter that is never trained."""
-    return tf.Variable(values, trainable=False, name=name)
+    """A parameter; trained only where an encoder is exported for that."""
+    return tf.Variable(values, trainable=trainable(), name=name)
 
 
 def product(x: tf.Tensor, matrix: tf.Variable, transpose_b: bool = False) -> tf.Tensor:
@@ -79,13 +80,18 @@ class LayerNorm(tf.Module):
 class Embedding(tf.Module):
     """A table of rows."""
 
+    device: str | None = None
+    """Where rows are looked up, if not where TensorFlow likes."""
+
     def __init__(self, weights: Weights, name: str, rows: int, features: int):
         super().__init__()
-        self.weight = variable(weights.take(f"{name}.weight", (rows, features)), "weight")
+        # Its own name, by which it can be found in a SavedModel.
+        self.weight = variable(weights.take(f"{name}.weight", (rows, features)), name)
 
     def __call__(self, ids: tf.Tensor) -> tf.Tensor:
         """int32 ids of any shape → [..., features]"""
-        return rows(self.weight, ids)
+        with tf.device(self.device):
+            return rows(self.weight, ids)
 
     def first(self, count: tf.Tensor) -> tf.Tensor:
         """The first rows, float32 [count, features]"""

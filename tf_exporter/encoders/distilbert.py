@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias, through_layers
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm
 from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.training import dropped
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
@@ -82,12 +83,6 @@ class DistilBert(tf.Module):
 
         `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
         """
-        batch, length = tf.unstack(tf.shape(input_ids))
-        x = self.word_embeddings(input_ids) + self.position_embeddings.first(length)
-        x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
-        bias = padding_bias(attention_mask)
-        for layer in self.layers:
-            if inputs is not None:
-                inputs.append(x)
-            x = layer(x, bias, batch, length)
-        return tf.reshape(x, [batch, length, self.hidden_size])
+        x = self.word_embeddings(input_ids) + self.position_embeddings.first(tf.shape(input_ids)[1])
+        x = dropped(self.embeddings_norm(tf.reshape(x, [tf.size(input_ids), self.hidden_size])))
+        return through_layers(self.layers, x, padding_bias(attention_mask), tf.shape(input_ids), inputs)

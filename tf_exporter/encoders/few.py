@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import tensorflow as tf
 
+from tf_exporter.encoders.training import dropped_weights
+
 FEW_TOKENS = 32
 """From here on oneDNN is faster."""
 _few: ContextVar[bool] = ContextVar("few", default=False)
@@ -35,6 +37,7 @@ def few() -> bool:
 def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor, scale: float) -> tf.Tensor:
     """softmax(query · keyᵀ · scale + bias) · value of [..., length, size] each, with a bias that broadcasts to the scores."""
     if not few():
-        return tf.matmul(tf.nn.softmax(tf.matmul(query, key, transpose_b=True) * scale + bias), value)
+        weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) * scale + bias)
+        return tf.matmul(dropped_weights(weights), value)
     scores = tf.raw_ops.BatchMatMulV3(x=query, y=key, Tout=tf.float32, adj_y=True) * scale + bias
     return tf.raw_ops.BatchMatMulV3(x=tf.exp(tf.nn.log_softmax(scores)), y=value, Tout=tf.float32)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tf_exporter.encoders.attention import RelativeBias, padding_bias, positions_of_tokens
+from tf_exporter.encoders.attention import RelativeBias, padding_bias, positions_of_tokens, through_layers
 from tf_exporter.encoders.bert import LayersConfig, bert_layers
 from tf_exporter.encoders.blocks import Embedding, LayerNorm
 from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.training import dropped
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
@@ -71,13 +72,8 @@ class MPNet(tf.Module):
 
         `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
         """
-        batch, length = tf.unstack(tf.shape(input_ids))
         positions = self.position_embeddings(positions_of_tokens(input_ids, _PADDING_INDEX))
         x = self.word_embeddings(input_ids) + positions
-        x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
-        bias = self.relative_attention_bias(length) + padding_bias(attention_mask)
-        for layer in self.layers:
-            if inputs is not None:
-                inputs.append(x)
-            x = layer(x, bias, batch, length)
-        return tf.reshape(x, [batch, length, self.hidden_size])
+        x = dropped(self.embeddings_norm(tf.reshape(x, [tf.size(input_ids), self.hidden_size])))
+        bias = self.relative_attention_bias(tf.shape(input_ids)[1]) + padding_bias(attention_mask)
+        return through_layers(self.layers, x, bias, tf.shape(input_ids), inputs)

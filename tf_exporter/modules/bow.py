@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
 from tf_exporter.errors import UsageError
-from tf_exporter.modules.features import Dimensions, Features, Options
+from tf_exporter.modules.features import Dimensions, Features
 from tf_exporter.modules.word_embeddings import TOKENS_AT_ONCE, check_ops
 from tf_exporter.modules.word_weights import read_vocab, read_word_weights
+from tf_exporter.options import Options
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.spec import WordsSpec
 from tf_exporter.tokenizers.words import ListTokenizer, WordTokenizer, word_ids, words_spec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import tensorflow as tf
 
@@ -24,19 +23,6 @@ NO_EMBEDDINGS = ("input_ids", "sentence_lengths", "cls_token_embeddings", "all_l
 how many layers an encoder gives, with what goes into the first."""
 EMBEDDINGS = ("sentence_embedding", "token_embeddings", "scores")
 """Features a module can be told to read or write."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user can choose."""
-
-    max_seq_length: int | None = None
-    truncate_dim: int | None = None
-    prompt_name: str | None = None
-    micro_batch_tokens: int = 512
-    quiet: bool = True
-    tokenizer_ops: str = "core"
-    precision: str = "float32"
 
 
 class Dimensions(dict[str, int]):

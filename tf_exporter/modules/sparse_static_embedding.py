@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
-from tf_exporter.modules.features import Dimensions, Features, Options
+from tf_exporter.modules.features import Dimensions, Features
 from tf_exporter.modules.static_embedding import TOKENS_AT_ONCE
+from tf_exporter.options import Options
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import WithoutSpecialTokens, load_tokenizer
 from tf_exporter.tokenizers.pipeline import TokenizerGraph

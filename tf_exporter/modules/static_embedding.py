@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import rows, variable
 from tf_exporter.errors import UnsupportedError, UsageError, WeightsError
-from tf_exporter.modules.features import Dimensions, Features, Options
+from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.options import Options
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import load_raw_tokenizer
 from tf_exporter.tokenizers.pipeline import TokenizerGraph

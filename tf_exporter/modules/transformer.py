@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from tf_exporter.encoders import ENCODERS, UNVERIFIED
-from tf_exporter.errors import UnsupportedError
+from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.heads import HEADS
-from tf_exporter.modules.features import Dimensions, Features, Options
+from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.options import Options
 from tf_exporter.progress import progress
 from tf_exporter.source import ConfigFile, ModelSource
 from tf_exporter.tokenizers.loading import UNLIMITED, load_tokenizer
@@ -54,7 +55,10 @@ class Transformer(tf.Module):
         if spec.task == "text-generation":
             # So that the last token is at the end of every row.
             hf_tokenizer.padding_side = "left"
-        self.max_length = self._max_length(spec, options.max_seq_length, hf_tokenizer.model_max_length)
+        own = self._max_length(spec, options.max_seq_length, hf_tokenizer.model_max_length)
+        if options.max_seq_length is None and options.sequence_length and own and own < options.sequence_length:
+            raise UsageError(f"--sequence-length {options.sequence_length}: more than the {own} tokens that the model takes")
+        self.max_length = own if options.sequence_length is None else min(own or UNLIMITED, options.sequence_length)
         self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length)
         pad_id = self.tokenizer_spec.pad_id
         if self.tokenizer_spec.padding_side == "left" and self.encoder.counts_padding(pad_id):

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import rows, variable
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.modules.features import Dimensions, Features, Options
+from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.options import Options
 from tf_exporter.routes import module_kind
 from tf_exporter.source import ConfigFile, ModelSource
 from tf_exporter.tokenizers.loading import load_tokenizer

@@ -13,7 +13,7 @@ TENSORFLOW = 'platform: "tensorflow_savedmodel"'
 """Its servers up to 25.02 have that backend."""
 SAVED_MODEL = "1/model.savedmodel"
 MAX_BATCH_SIZE = 64
-_TYPES = {"string": "TYPE_STRING", "float32": "TYPE_FP32", "int32": "TYPE_INT32"}
+_TYPES = {"string": "TYPE_STRING", "float32": "TYPE_FP32", "int32": "TYPE_INT32", "int64": "TYPE_INT64"}
 
 
 def write_files(folder: Path, values: dict[str, Any], backend: str) -> None:

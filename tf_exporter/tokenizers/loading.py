@@ -11,16 +11,8 @@ from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
 
 UNLIMITED = 10**20
 """transformers' tokenizers have a `model_max_length` above this where none is known."""
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "tokenizer.model",
-    "sentencepiece.model",
-)
+SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model", "sentencepiece.model")
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES)
 """Any one of these is enough; what a SentencePiece file holds is read by the sentencepiece library."""
 _TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json")
@@ -78,6 +70,24 @@ def load_tokenizer(
         if not any(isinstance(step, normalizers.Lowercase) for step in steps):
             backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
     return tokenizer
+
+
+def set_lower_case(backend: Any, lower: bool) -> None:
+    """Has a tokenizer of `tokenizers` make capital letters small, or not, whatever it did before.
+
+    BERT's normalizer has an option for it, which strips accents, too, where nothing is said of those; all others a step of
+    their own, at the start.
+    """
+    from tokenizers import normalizers
+
+    steps = _normalizers(backend.normalizer)
+    bert = [step for step in steps if isinstance(step, normalizers.BertNormalizer)]
+    for step in bert:
+        step.lowercase = lower
+    steps = [step for step in steps if not isinstance(step, normalizers.Lowercase)]
+    if lower and not bert:
+        steps.insert(0, normalizers.Lowercase())
+    backend.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
 
 
 def _check_model(source: ModelSource, at: str, stored: dict[str, Any], backend: Any) -> None:

@@ -71,6 +71,11 @@ class TokenizerGraph:
         with tf.device("/CPU:0"):
             return self._truncation.pairs(self._tokens(tf.reshape(tf.stack([first, second], 1), [-1])))
 
+    def tokens(self, texts: tf.Tensor) -> Tokens:
+        """Bytes [batch] → all token ids of each text, without special tokens around it."""
+        with tf.device("/CPU:0"):
+            return self._tokens(texts)
+
     def _tokens(self, texts: tf.Tensor) -> Tokens:
         stream = decode(texts)
         if self._raw_added_tokens:

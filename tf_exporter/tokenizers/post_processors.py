@@ -82,12 +82,12 @@ class Padding:
         self._around = [graph_constant(np.array([*template.special_ids, spec.pad_id], np.int32)) for template in self._templates]
         self._left = spec.padding_side == "left"
 
-    def __call__(self, encodings: Encodings, rows: slice = slice(None)) -> Padded:
-        """`rows`: which of the texts, all by default."""
+    def __call__(self, encodings: Encodings, rows: slice = slice(None), length: tf.Tensor | int | None = None) -> Padded:
+        """`rows`: which of the texts, all by default; `length`: that of all rows, instead of the longest's."""
         pair = encodings.starts.shape[1] == 2
         template, around = self._templates[pair], self._around[pair]
         lengths = encodings.lengths[rows, tf.newaxis]
-        longest = tf.reduce_max(tf.concat([lengths[:, 0], [0]], 0))
+        longest = tf.reduce_max(tf.concat([lengths[:, 0], [0]], 0)) if length is None else length
         place = tf.range(longest)[tf.newaxis, :]
         if self._left:
             place -= longest - lengths

@@ -29,6 +29,8 @@ class Tokens(NamedTuple):
 
     ids: tf.Tensor
     row_splits: tf.Tensor
+    word_starts: tf.Tensor | None = None
+    """Bool [T]: whether a token is the first of its word, where the model knows words."""
 
 
 def added_token_ids(codes: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

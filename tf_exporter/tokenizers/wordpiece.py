@@ -52,7 +52,8 @@ class WordPiece:
         kept = places(emitted)
         ids = select(in_unknown, self.unk_id, tf.gather(self._trie.value, best))
         ids = select(added, added_token_ids(words.codes, self._added_token_ids), ids)
-        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, words.row_splits))
+        word_starts = tf.gather(words.starts | added, kept)
+        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, words.row_splits), word_starts)
 
     def _longest_pieces(self, words: Words) -> tf.Tensor:
         """int32 [N]: the trie state of the longest piece that starts at each position, `DEAD` where there is none."""

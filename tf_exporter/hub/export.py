@@ -1,0 +1,212 @@
+"""The exports with TensorFlow Hub's API: from a model to a SavedModel that is verified, its manifest and its card."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tf_exporter import reference as references
+from tf_exporter.embeddings import Export
+from tf_exporter.encoders import ENCODERS
+from tf_exporter.encoders.placement import keep_on_cpu, place_variables
+from tf_exporter.encoders.training import DropoutRates, trained_further
+from tf_exporter.errors import UnsupportedError, UsageError, WeightsError
+from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
+from tf_exporter.hub import cards
+from tf_exporter.hub.classifier import LOGITS, Classifier
+from tf_exporter.hub.encoder import Parts, encoder
+from tf_exporter.hub.pooler import NAMES, build_pooler
+from tf_exporter.hub.preprocessing import preprocessing, special_tokens
+from tf_exporter.hub.reading import lower_cases, read_encoder, read_hub_tokenizer, vocabulary_assets
+from tf_exporter.hub.verify import HubVerification, check_classifier, check_encoder, check_preprocessing, sample_inputs
+from tf_exporter.limits import limits
+from tf_exporter.manifest import origin
+from tf_exporter.options import ENCODER_WITH_MLM, Options
+from tf_exporter.progress import progress
+from tf_exporter.publish import writing
+from tf_exporter.saved_model import graph_ops, signature_tensors
+from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.tokenizers.pipeline import TokenizerGraph
+from tf_exporter.transformer_spec import TransformerSpec
+from tf_exporter.weights import Weights, open_weights
+
+logger = logging.getLogger("tf_exporter")
+
+_RATE_KEYS = {"distilbert": ("dropout", "attention_dropout")}
+_NO_DROPOUT = ("albert",)
+"""Where the configs of transformers have none by themselves; all others have 0.1."""
+
+
+def export_preprocessing(source: ModelSource, folder: Path, options: Options) -> Export:
+    """Texts → the inputs of an encoder."""
+    transformer = read_encoder(source)
+    hf_tokenizer, spec = read_hub_tokenizer(source, transformer, options.do_lower_case)
+    special = special_tokens(hf_tokenizer, spec)
+    _check_seq_length(transformer.encoder_config, options.default_seq_length, spec.pair.added)
+    logger.info("building the graph")
+    graph = TokenizerGraph(spec, hf_tokenizer.backend_tokenizer)
+    root, signatures = preprocessing(graph, spec, special, options.default_seq_length, options.batch_size)
+    _save(root, signatures, folder)
+    report = None
+    if options.verify != "off":
+        logger.info("verifying (%s)", options.verify)
+        texts = check_preprocessing(folder, hf_tokenizer, spec, options.default_seq_length, options.batch_size)
+        report = HubVerification(options.verify, texts, 0, None, None, {})
+    facts = {
+        "model_type": transformer.model_type,
+        "default_seq_length": options.default_seq_length,
+        "do_lower_case": lower_cases(hf_tokenizer),
+        "special_tokens": special,
+    }
+    return _told(source, folder, options, report, facts)
+
+
+def _check_seq_length(file: ConfigFile, length: int, added: int) -> None:
+    most = file.values.get("max_position_embeddings")
+    if isinstance(most, int) and length > most:
+        raise UsageError(f"--default-seq-length {length}: more than the {most} positions of the encoder")
+    if length < added:
+        raise UsageError(f"--default-seq-length {length}: less than the {added} special tokens around two texts")
+
+
+def export_encoder(source: ModelSource, folder: Path, options: Options) -> Export:
+    """Token ids → the outputs of all layers and a vector for each text, to be trained further."""
+    transformer = read_encoder(source)
+    file = transformer.encoder_config
+    if transformer.model_type not in NAMES:
+        raise UnsupportedError(file.file, "model_type", transformer.model_type, NAMES)
+    hf_tokenizer, spec = read_hub_tokenizer(source, transformer, options.do_lower_case)
+    logger.info("building the graph")
+    parts = _parts(source, transformer, options, spec.has_token_type_ids)
+    most = parts.encoder.max_length
+    if options.sequence_length is not None and most is not None and options.sequence_length > most:
+        raise UsageError(f"--sequence-length {options.sequence_length}: more than the {most} positions of the encoder")
+    on_cpu = keep_on_cpu(parts.encoder) if options.embeddings_on_cpu else set()
+    with tempfile.TemporaryDirectory() as place:
+        assets = vocabulary_assets(source, transformer, hf_tokenizer, spec, Path(place))
+        root, signatures = encoder(parts, assets, options.batch_size, options.sequence_length)
+        _save(root, signatures, folder)
+    with writing(folder):
+        place_variables(folder, on_cpu)
+    facts = {
+        "model_type": transformer.model_type,
+        "pooler": options.pooler,
+        "hidden_size": parts.encoder.hidden_size,
+        "layers": len(parts.encoder.layers),
+        "vocab_size": parts.encoder.vocab_size,
+        "max_seq_length": most,
+        "dropout": asdict(parts.rates),
+        "vocabulary": next((name for name in ("vocab_file", "sp_model_file") if name in assets), None),
+        "do_lower_case": lower_cases(hf_tokenizer),
+    }
+    del root, signatures
+    gc.collect()
+    return _told(source, folder, options, _verified(source, transformer, folder, parts, options), facts)
+
+
+def _parts(source: ModelSource, transformer: TransformerSpec, options: Options, has_types: bool) -> Parts:
+    file, model_type = transformer.encoder_config, transformer.model_type
+    kind = ENCODERS[model_type]
+    weights = open_weights(source, transformer.folder, shards=True).without_prefix(kind.prefix)
+    rates = _rates(file, model_type)
+    with progress("weights", len(weights), options.quiet) as bar, trained_further():
+        weights.on_take = bar.update
+        # Keys of the head and of training are read before the encoder's, which has to know all that are left.
+        file.require("output_hidden_states", (False, True))
+        values = {key: value for key, value in file.values.items() if key != "output_hidden_states"}
+        file = ConfigFile(file.file, values)
+        built: Any = kind(file, weights)
+        pooler = build_pooler(options.pooler, file, model_type, weights, built)
+        head = _head(file, weights, built, model_type) if options.export_type == ENCODER_WITH_MLM else None
+    weights.finish(kind.unused)
+    return Parts(built, pooler, head, rates, has_types and built.type_vocab_size > 0)
+
+
+def _head(file: ConfigFile, weights: Weights, built: Any, model_type: str) -> Any:
+    try:
+        return MASKED_LM_HEADS[model_type](file, weights, built)
+    except WeightsError as error:
+        supported = f"encoder, as the checkpoint has no masked language model head ({error})"
+        raise UnsupportedError("arguments", "--export-type", ENCODER_WITH_MLM, supported) from error
+
+
+def _rates(file: ConfigFile, model_type: str) -> DropoutRates:
+    keys = _RATE_KEYS.get(model_type, ("hidden_dropout_prob", "attention_probs_dropout_prob"))
+    default = 0.0 if model_type in _NO_DROPOUT else 0.1
+    rates = [float(file.take(key, (int, float), default)) for key in keys]
+    for key, rate in zip(keys, rates):
+        if not 0 <= rate < 1:
+            raise file.unsupported(key, "a number from 0 to below 1")
+    return DropoutRates(*rates)
+
+
+def _verified(
+    source: ModelSource, transformer: TransformerSpec, folder: Path, parts: Parts, options: Options
+) -> HubVerification | None:
+    if options.verify == "off":
+        return None
+    if references.missing_packages():
+        return HubVerification(options.verify, 0, 0, None, "the outputs: torch is not installed", {})
+    logger.info("verifying (%s)", options.verify)
+    built = parts.encoder
+    batches = sample_inputs(
+        built.vocab_size,
+        built.type_vocab_size if parts.has_types else 0,
+        built.max_length,
+        options.batch_size,
+        options.sequence_length,
+    )
+    place = source.folder / transformer.folder
+    rows, worst, versions = check_encoder(folder, place, parts, options.pooler, batches, options.atol)
+    return HubVerification(options.verify, 0, rows, worst, None, versions)
+
+
+def export_classifier(source: ModelSource, folder: Path, options: Options) -> Export:
+    """Texts → labels."""
+    logger.info("building the graph")
+    classifier = Classifier(source, options)
+    _save(classifier, classifier.signature_functions(), folder)
+    with writing(folder):
+        place_variables(folder, classifier.model.on_cpu)
+    first, allowed = classifier.model.first, limits(options.precision, options.atol)
+    facts = {
+        "model_type": classifier.spec.transformers[0].model_type,
+        "labels": list(classifier.labels),
+        "problem_type": classifier.problem,
+        "max_seq_length": first.max_length,
+        "precision": options.precision,
+        "micro_batch_tokens": first.micro_batch_tokens,
+    }
+    report = None
+    if options.verify != "off" and references.missing_packages():
+        report = HubVerification(options.verify, 0, 0, None, "the logits: torch is not installed", {})
+    elif options.verify != "off":
+        logger.info("verifying (%s)", options.verify)
+        place, leaks = source.folder / classifier.folder, first.pads_leak
+        texts, rows, worst, versions = check_classifier(folder, place, first, LOGITS, options.batch_size, allowed, leaks)
+        report = HubVerification(options.verify, texts, rows, worst, None, versions)
+    return _told(source, folder, options, report, facts)
+
+
+def _save(root: Any, signatures: dict[str, Any], folder: Path) -> None:
+    logger.info("saving")
+    with writing(folder):
+        tf.saved_model.save(root, str(folder), signatures=signatures)
+
+
+def _told(source: ModelSource, folder: Path, options: Options, report: HubVerification | None, facts: dict[str, Any]) -> Export:
+    values = {
+        **origin(source, report.reference_versions if report else {}, options),
+        **facts,
+        "tensors": signature_tensors(folder),
+        "ops": graph_ops(folder),
+        "verification": asdict(report) if report else {"level": "off"},
+    }
+    lines = cards.verification_lines(report, options)
+    return Export(values, cards.card(values, lines), lines)

@@ -1,0 +1,78 @@
+"""The reference of encoders and classifiers, in a process of its own: what transformers makes of given token ids."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_exporter.reference import answering, check_ended, start
+
+Arrays = dict[str, np.ndarray]
+
+
+def answers(folder: Path, model_class: str, batches: list[Arrays]) -> tuple[list[Arrays], dict[str, str]]:
+    """What a class of transformers, as AutoModel, makes of each batch, in float32 on the CPU; and the versions of the packages.
+
+    Args:
+        folder: the model.
+        model_class: its class.
+        batches: `input_ids`, `attention_mask` and, where it has them, `token_type_ids`, int32 [batch, length] each.
+
+    Raises:
+        VerificationError: transformers cannot run the model.
+    """
+    process = start(__name__, {"model": str(folder), "class": model_class})
+    found, log = process.communicate(_packed({}, batches))
+    check_ended(process, log, "transformers")
+    return _unpacked(found)
+
+
+def _packed(told: dict[str, Any], batches: list[Arrays]) -> bytes:
+    archive = io.BytesIO()
+    arrays = {f"{index}/{name}": array for index, batch in enumerate(batches) for name, array in batch.items()}
+    np.savez(archive, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]  # str keys
+    return archive.getvalue()
+
+
+def _unpacked(data: bytes) -> tuple[list[Arrays], dict[str, str]]:
+    batches: dict[int, Arrays] = {}
+    with np.load(io.BytesIO(data)) as arrays:
+        told = json.loads(str(arrays["told"]))
+        for key in arrays.files:
+            index, _, name = key.partition("/")
+            if name:
+                batches.setdefault(int(index), {})[name] = arrays[key]
+    return [batches[index] for index in sorted(batches)], told
+
+
+def main(arguments: str) -> None:
+    """The reference process; `arguments` is a JSON object."""
+    options = json.loads(arguments)
+    with answering() as output:
+        import torch
+        import transformers
+
+        model = getattr(transformers, options["class"]).from_pretrained(
+            options["model"], local_files_only=True, dtype=torch.float32, attn_implementation="eager"
+        )
+        model.eval()
+        batches, _ = _unpacked(sys.stdin.buffer.read())
+        versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+        output.write(_packed(versions, [_computed(torch, model, batch) for batch in batches]))
+
+
+def _computed(torch: Any, model: Any, batch: Arrays) -> Arrays:
+    """All hidden states, layer by layer, and logits where the model has a head, or the pooled output."""
+    inputs = {name: torch.from_numpy(array.astype(np.int64)) for name, array in batch.items()}
+    with torch.no_grad():
+        result = model(**inputs, output_hidden_states=True)
+    found = {"hidden_states": np.stack([layer.numpy() for layer in result.hidden_states])}
+    for name in ("pooler_output", "logits"):
+        if getattr(result, name, None) is not None:
+            found[name] = result[name].numpy()
+    return found
