@@ -9,13 +9,13 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tf_exporter.errors import InputError, one_line
-from tf_exporter.options import EMBEDDING, Options
+from tf_exporter.options import EMBEDDING, LOWER_CASING, Options
 from tf_exporter.publish import MANIFEST, Publication, as_json, write_text, writing
 from tf_exporter.source import open_model
 
@@ -148,10 +148,16 @@ def convert(
         import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
     hide_triton()
     from tf_exporter.exports import EXPORTS
+    from tf_exporter.google import folder as googles
+
+    of_google = googles.is_googles(source)
+    if not of_google and export_type not in LOWER_CASING:
+        googles.check_lower_case(do_lower_case)
 
     with publication:
         folder = publication.partial / place.saved_model
-        export = EXPORTS[export_type](source, folder, options)
+        with googles.as_transformers(source, do_lower_case) if of_google else nullcontext(source) as source:
+            export = EXPORTS[export_type](source, folder, options)
         with writing(folder):
             write_text(folder, MANIFEST, as_json(export.manifest))
             write_text(folder, "README.md", export.card)

@@ -63,7 +63,7 @@ def origin(source: ModelSource, reference_versions: dict[str, str], options: Opt
         "export_type": options.export_type,
         "source": source.name,
         "revision": source.revision,
-        "sha256": dict(sorted(source.sha256.items())),
+        "sha256": dict(sorted((source.translated_from or source).sha256.items())),
         "versions": {**{package: version(package) for package in packages}, **reference_versions},
         "batch_size": options.batch_size,
         "sequence_length": options.sequence_length,

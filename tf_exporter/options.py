@@ -18,6 +18,8 @@ TOKENIZER_OPS = ("core", "tensorflow-text")
 LEVELS = ("quick", "full", "off")
 POOLERS = ("checkpoint", "identity", "random")
 """The checkpoint's own; the first token as it is; a new one, to be trained."""
+LOWER_CASING = (PREPROCESSING, ENCODER, ENCODER_WITH_MLM)
+"""Those that lower-case as the user says, whatever the tokenizer's files do."""
 _STRINGS = (EMBEDDING, CLASSIFIER)
 _ENCODERS = (ENCODER, ENCODER_WITH_MLM)
 _WHERE: dict[str, tuple[str, ...]] = {

@@ -35,6 +35,8 @@ class ModelSource:
         self.name = name
         self.revision = revision
         self.sha256: dict[str, str] = {}
+        self.translated_from: ModelSource | None = None
+        """The folder with the model's own files, where these were made of them."""
         self._roots = [self.folder]
         blobs = self.folder.parent.parent / "blobs"
         if self.folder.parent.name == "snapshots" and blobs.is_dir():

@@ -74,7 +74,8 @@ def _checked_length(ids: tf.Tensor, most: int | None) -> tf.Tensor:
     length = tf.shape(ids)[1]
     message = f"{WORD_IDS} may have at most {most} places a text, the positions of the encoder; got"
     with tf.control_dependencies([tf.debugging.Assert(length <= most, [message, length])]):
-        return tf.identity(ids)
+        # Without the shape that a call happens to have, of which TensorFlow would complain first, in other words.
+        return tf.compat.v1.placeholder_with_default(ids, ids.shape)
 
 
 def _checked_positions(positions: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

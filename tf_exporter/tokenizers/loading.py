@@ -26,8 +26,8 @@ _TOKENIZER_KEYS = frozenset(
     model_max_length name_or_path never_split pad_to_multiple_of pad_token pad_token_id pad_token_type_id padding_side
     processor_class remove_space response_template return_token_type_ids sep_token sep_token_id sp_model_kwargs
     spaces_between_special_tokens special_tokens_map_file split_by_punct split_special_tokens stride strip_accents
-    tokenize_chinese_chars tokenizer_class tokenizer_file trim_offsets truncation truncation_side truncation_strategy unk_token
-    unk_token_id use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
+    tokenize_chinese_chars tokenizer_class tokenizer_file trim_offsets truncation truncation_side truncation_strategy unk_id
+    unk_token unk_token_id use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
     """.split()
 )
 """Keys of tokenizer_config.json that `AutoTokenizer` reads, so that what they do is in its backend, or that do nothing. Others
