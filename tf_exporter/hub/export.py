@@ -83,7 +83,7 @@ def export_encoder(source: ModelSource, folder: Path, options: Options) -> Expor
         raise UnsupportedError(file.file, "model_type", transformer.model_type, NAMES)
     hf_tokenizer, spec = read_hub_tokenizer(source, transformer, options.do_lower_case)
     logger.info("building the graph")
-    parts = _parts(source, transformer, options, spec.has_token_type_ids)
+    parts = _parts(source, transformer, options)
     most = parts.encoder.max_length
     if options.sequence_length is not None and most is not None and options.sequence_length > most:
         raise UsageError(f"--sequence-length {options.sequence_length}: more than the {most} positions of the encoder")
@@ -110,7 +110,7 @@ def export_encoder(source: ModelSource, folder: Path, options: Options) -> Expor
     return _told(source, folder, options, _verified(source, transformer, folder, parts, options), facts)
 
 
-def _parts(source: ModelSource, transformer: TransformerSpec, options: Options, has_types: bool) -> Parts:
+def _parts(source: ModelSource, transformer: TransformerSpec, options: Options) -> Parts:
     file, model_type = transformer.encoder_config, transformer.model_type
     kind = ENCODERS[model_type]
     weights = open_weights(source, transformer.folder, shards=True).without_prefix(kind.prefix)
@@ -125,7 +125,7 @@ def _parts(source: ModelSource, transformer: TransformerSpec, options: Options, 
         pooler = build_pooler(options.pooler, file, model_type, weights, built)
         head = _head(file, weights, built, model_type) if options.export_type == ENCODER_WITH_MLM else None
     weights.finish(kind.unused)
-    return Parts(built, pooler, head, rates, has_types and built.type_vocab_size > 0)
+    return Parts(built, pooler, head, rates, built.type_vocab_size > 1)
 
 
 def _head(file: ConfigFile, weights: Weights, built: Any, model_type: str) -> Any:

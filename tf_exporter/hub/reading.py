@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def read_hub_tokenizer(
     if do_lower_case is not None:
         set_lower_case(hf_tokenizer.backend_tokenizer, do_lower_case)
     spec = read_tokenizer(hf_tokenizer, None)
+    # Segments are handed on by the caller, whether transformers would do that by itself or not; but an encoder may have one only.
+    rows = transformer.encoder_config.values.get("type_vocab_size", 2)
+    most = max(piece.type_id for piece in (*spec.single.pieces, *spec.pair.pieces))
+    spec = replace(spec, has_token_type_ids=isinstance(rows, int) and most < rows)
     if spec.truncation_side != "right":
         raise UnsupportedError("tokenizer_config.json", "truncation_side", spec.truncation_side, "right")
     return hf_tokenizer, spec

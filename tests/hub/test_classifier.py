@@ -1,0 +1,125 @@
+"""`--export-type classifier`: strings to labels, with the logits of transformers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from fixtures import heads, models
+from tests.serving.conftest import hostile_texts
+from tf_exporter import UnsupportedError, VerificationError, convert
+from tf_exporter.heads.classification import ClassificationHead
+from tf_exporter.samples import decoded
+
+NAMES = {0: "no", 1: "yes", 2: "är det så? 中"}
+TEXTS = hostile_texts()
+
+
+def write(folder: Path, model_type: str = "bert", **changes: Any) -> Path:
+    labels = {"id2label": NAMES, "label2id": {name: number for number, name in NAMES.items()}}
+    return heads.write_plain_head(folder, model_type, AutoModelForSequenceClassification, **{**labels, **changes})
+
+
+def logits(source: Path, texts: list[bytes], pairs: list[bytes] | None = None) -> np.ndarray:
+    """As transformers computes them, one text at a time."""
+    tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModelForSequenceClassification.from_pretrained(source).eval()
+    rows = []
+    for row in range(len(texts)):
+        both = [decoded(side[row]) for side in (texts, pairs or []) if side]
+        with torch.no_grad():
+            rows.append(model(**tokenizer(*both, return_tensors="pt", truncation=True, max_length=48)).logits[0].numpy())
+    return np.stack(rows)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("classifier") / "source")
+
+
+@pytest.mark.parametrize("sentences", [1, 2])
+def test_answers(source: Path, tmp_path: Path, sentences: int) -> None:
+    convert(source, tmp_path / "out", export_type="classifier", sentences=sentences)
+    model = tf.saved_model.load(str(tmp_path / "out"))
+    pairs = TEXTS[3:] + TEXTS[:3]
+    inputs = {"sentence1": tf.constant(TEXTS), **({"sentence2": tf.constant(pairs)} if sentences == 2 else {})}
+    found = model.signatures["serving_default"](**inputs)
+    expected = logits(source, TEXTS, pairs if sentences == 2 else None)
+    assert found.keys() == {"logits", "class_id", "class", "probabilities"}
+    np.testing.assert_allclose(found["logits"].numpy(), expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(found["class_id"].numpy(), expected.argmax(1))
+    assert [name.decode() for name in found["class"].numpy()] == [NAMES[number] for number in expected.argmax(1)]
+    probabilities = torch.softmax(torch.tensor(expected), 1).numpy()
+    np.testing.assert_allclose(found["probabilities"].numpy(), probabilities, rtol=0, atol=1e-5)
+    called = model(*inputs.values())
+    np.testing.assert_allclose(called["logits"].numpy(), expected, rtol=0, atol=1e-5)
+    both = model.signatures["classify_pair"](sentence1=tf.constant(TEXTS), sentence2=tf.constant(pairs))
+    one = model.signatures["classify"](sentence1=tf.constant(TEXTS))
+    same = both if sentences == 2 else one
+    np.testing.assert_allclose(same["logits"].numpy(), expected, rtol=0, atol=1e-5)
+    nothing = model.signatures["classify"](sentence1=tf.constant([], tf.string))
+    assert nothing["logits"].shape == (0, 3) and nothing["class"].shape == (0,)
+
+
+def test_two_lists_of_different_sizes(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "out", export_type="classifier", sentences=2, verify="off")
+    model = tf.saved_model.load(str(tmp_path / "out"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="sentence1 and sentence2 must have the same length"):
+        model(tf.constant(["a", "b"]), tf.constant(["a"]))
+
+
+@pytest.mark.parametrize(
+    "model_type", [pytest.param(name, marks=pytest.mark.long) for name in ("roberta", "mobilebert", "qwen2")]
+)
+def test_architectures(model_type: str, tmp_path: Path) -> None:
+    """Verified by the conversion itself, for one text and two."""
+    options = {"pad_token_id": 0} if model_type == "qwen2" else {}
+    conversion = convert(write(tmp_path / "source", model_type, **options), tmp_path / "out", export_type="classifier")
+    assert conversion.verification["embedding_texts"] > 600
+
+
+def test_many_labels_at_once(tmp_path: Path) -> None:
+    source = write(tmp_path / "source", problem_type="multi_label_classification")
+    options: dict[str, Any] = {"batch_size": 4, "sequence_length": 24, "embeddings_on_cpu": True}
+    convert(source, tmp_path / "out", export_type="classifier", **options)
+    model = tf.saved_model.load(str(tmp_path / "out"))
+    found = model.signatures["serving_default"](sentence1=tf.constant(["a", "hello world", "b c", ""]))
+    np.testing.assert_allclose(found["probabilities"].numpy(), 1 / (1 + np.exp(-found["logits"].numpy())), rtol=0, atol=1e-6)
+    assert model.signatures["serving_default"].structured_outputs["logits"].shape == [4, 3]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes|compatible"):
+        model.signatures["serving_default"](sentence1=tf.constant(["a"]))
+    manifest = json.loads((tmp_path / "out/assets.extra/tf_exporter.json").read_text())
+    assert manifest["labels"] == [*NAMES.values()] and manifest["problem_type"] == "multi_label_classification"
+    assert manifest["batch_size"] == 4 and manifest["sequence_length"] == 24
+
+
+def test_served(source: Path, tmp_path: Path) -> None:
+    """In the layouts of servers, as embeddings are."""
+    conversion = convert(source, tmp_path / "models", export_type="classifier", serving="triton", verify="off")
+    config = (conversion.output_dir / "config.pbtxt").read_text()
+    assert 'name: "class" data_type: TYPE_STRING' in config and 'name: "class_id" data_type: TYPE_INT64' in config
+
+
+def test_refusals(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UnsupportedError, match=r"architectures = \['BertModel'\].*ForSequenceClassification"):
+        convert(models.write_transformer(tmp_path / "plain", "bert"), out, export_type="classifier")
+    one = heads.write_cross_encoder(tmp_path / "one", labels=1)
+    with pytest.raises(UnsupportedError, match=r"id2label = \['LABEL_0'\].*two labels or more"):
+        convert(one, out, export_type="classifier")
+    with pytest.raises(UnsupportedError, match=r"problem_type = 'regression'"):
+        convert(write(tmp_path / "regression", problem_type="regression"), out, export_type="classifier")
+    assert not out.exists()
+
+
+def test_a_wrong_head_is_found(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ClassificationHead.__call__
+    monkeypatch.setattr(ClassificationHead, "__call__", lambda self, tokens, *rest: right(self, tokens[:, ::-1], *rest))
+    with pytest.raises(VerificationError, match="classify: differs"):
+        convert(source, tmp_path / "out", export_type="classifier")
