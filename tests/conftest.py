@@ -12,12 +12,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import sentence_transformers  # noqa: F401, I001
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fixtures.minilm import minilm_folder
 from fixtures.real import SHARED
+
+from tests.forked import Forked
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,13 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_reference() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tf_exporter.reference.start", Forked)
+        yield
 
 
 @pytest.fixture(scope="session")

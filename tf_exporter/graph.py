@@ -24,7 +24,7 @@ from tf_exporter.signatures import Signature, signatures, sparse_name, tokenize_
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import CROSS_ENCODER, SENTENCE_TRANSFORMER, SPARSE_ENCODER, ModelSpec, ModuleSpec
 from tf_exporter.tokenizers.post_processors import Encodings, Padded
-from tf_exporter.tokenizers.stream import not_inlined
+from tf_exporter.tokenizers.stream import not_inlined, one_function
 from tf_exporter.weights import open_weights
 
 INPUT, PAIR, OUTPUT, SCORES = "input_sequence", "pair_sequence", "sentence_embedding", "scores"
@@ -46,6 +46,7 @@ class Pipeline(tf.Module):
         self.first, *self.others = modules
         self.dim = dim
         self._output = output
+        self._function = one_function(self._embeddings)
         self._most_rows: int | None = getattr(self.first, "most_rows", None)
         self.pads_leak = any(module.pads_leak for module in modules if hasattr(module, "pads_leak"))
         """Whether padding changes what the reference makes of a text; never what we make of it."""
@@ -54,6 +55,10 @@ class Pipeline(tf.Module):
         )
 
     def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
+        """float32 [batch, dim]"""
+        return self._function(encodings, prompt_length)
+
+    def _embeddings(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """float32 [batch, dim]: a few tokens at once, more of them in slices."""
         batch, longest = tf.size(encodings.lengths), tf.reduce_max(tf.concat([encodings.lengths, [1]], 0))
         if self._fixed != (None, None):

@@ -32,7 +32,8 @@ def logits(source: Path, texts: list[bytes], pairs: list[bytes] | None = None) -
     tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModelForSequenceClassification.from_pretrained(source).eval()
     rows = []
     for row in range(len(texts)):
-        both = [decoded(side[row]) for side in (texts, pairs or []) if side]
+        # In lists: of a second text that is empty and stands alone, transformers would make no pair.
+        both = [[decoded(side[row])] for side in (texts, pairs or []) if side]
         with torch.no_grad():
             rows.append(model(**tokenizer(*both, return_tensors="pt", truncation=True, max_length=48)).logits[0].numpy())
     return np.stack(rows)
@@ -74,9 +75,8 @@ def test_two_lists_of_different_sizes(source: Path, tmp_path: Path) -> None:
         model(tf.constant(["a", "b"]), tf.constant(["a"]))
 
 
-@pytest.mark.parametrize(
-    "model_type", [pytest.param(name, marks=pytest.mark.long) for name in ("roberta", "mobilebert", "qwen2")]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("model_type", ["roberta", "mobilebert", "qwen2"])
 def test_architectures(model_type: str, tmp_path: Path) -> None:
     """Verified by the conversion itself, for one text and two."""
     options = {"pad_token_id": 0} if model_type == "qwen2" else {}
@@ -92,7 +92,7 @@ def test_many_labels_at_once(tmp_path: Path) -> None:
     found = model.signatures["serving_default"](sentence1=tf.constant(["a", "hello world", "b c", ""]))
     np.testing.assert_allclose(found["probabilities"].numpy(), 1 / (1 + np.exp(-found["logits"].numpy())), rtol=0, atol=1e-6)
     assert model.signatures["serving_default"].structured_outputs["logits"].shape == [4, 3]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes|compatible"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="compatible"):
         model.signatures["serving_default"](sentence1=tf.constant(["a"]))
     manifest = json.loads((tmp_path / "out/assets.extra/tf_exporter.json").read_text())
     assert manifest["labels"] == [*NAMES.values()] and manifest["problem_type"] == "multi_label_classification"

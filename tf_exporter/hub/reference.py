@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_exporter.reference import answering, check_ended, start
+from tf_exporter import reference
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,9 +26,9 @@ def answers(folder: Path, model_class: str, batches: list[Arrays]) -> tuple[list
     Raises:
         VerificationError: transformers cannot run the model.
     """
-    process = start(__name__, {"model": str(folder), "class": model_class})
+    process = reference.start(__name__, {"model": str(folder), "class": model_class})
     found, log = process.communicate(_packed({}, batches))
-    check_ended(process, log, "transformers")
+    reference.check_ended(process, log, "transformers")
     return _unpacked(found)
 
 
@@ -53,7 +53,7 @@ def _unpacked(data: bytes) -> tuple[list[Arrays], dict[str, str]]:
 def main(arguments: str) -> None:
     """The reference process; `arguments` is a JSON object."""
     options = json.loads(arguments)
-    with answering() as output:
+    with reference.answering() as output:
         import torch
         import transformers
 

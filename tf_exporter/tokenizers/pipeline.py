@@ -27,7 +27,7 @@ from tf_exporter.tokenizers.spec import (
     WordLevelSpec,
     WordPieceSpec,
 )
-from tf_exporter.tokenizers.stream import Tokens, decode
+from tf_exporter.tokenizers.stream import Tokens, decode, one_function
 from tf_exporter.tokenizers.text_ops import FastWordPiece
 from tf_exporter.tokenizers.unigram import Unigram
 from tf_exporter.tokenizers.word_level import WordLevel
@@ -60,21 +60,22 @@ class TokenizerGraph:
             self._model = FastWordPiece(spec.model, ids, isolated_code_points(spec.pre_tokenizer))
         self._truncation = Truncation(spec)
         self.padding = Padding(spec)
+        self._one_function = one_function(self._tokens)
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
         """Bytes [batch] → the token ids of each text, truncated; `padding` makes matrices of them."""
         with tf.device("/CPU:0"):
-            return self._truncation(self._tokens(texts))
+            return self._truncation(self._one_function(texts))
 
     def pairs(self, first: tf.Tensor, second: tf.Tensor) -> Encodings:
         """Bytes [batch] twice → the token ids of each pair of texts, truncated."""
         with tf.device("/CPU:0"):
-            return self._truncation.pairs(self._tokens(tf.reshape(tf.stack([first, second], 1), [-1])))
+            return self._truncation.pairs(self._one_function(tf.reshape(tf.stack([first, second], 1), [-1])))
 
     def tokens(self, texts: tf.Tensor) -> Tokens:
         """Bytes [batch] → all token ids of each text, without special tokens around it."""
         with tf.device("/CPU:0"):
-            return self._tokens(texts)
+            return self._one_function(texts)
 
     def _tokens(self, texts: tf.Tensor) -> Tokens:
         stream = decode(texts)

@@ -116,6 +116,7 @@ def select(flags: tf.Tensor, then: tf.Tensor | int, otherwise: tf.Tensor | int) 
     return tf.where(flags, then, otherwise)
 
 
+Result = TypeVar("Result")
 Vectors = TypeVar("Vectors")
 
 
@@ -125,6 +126,13 @@ def not_inlined(compute: Callable[[], Vectors]) -> Callable[[], Vectors]:
         return compute
     function: Callable[[], Vectors] = tf.function(compute, autograph=False, experimental_attributes={"_noinline": True})
     return function
+
+
+def one_function(compute: Callable[..., Result]) -> Callable[..., Result]:
+    """The same, once in a graph however often it is called: signatures differ in little but their prompts."""
+    function = tf.function(compute, autograph=False)
+    # No attribute of a module that a SavedModel would list as a function of its own.
+    return lambda *arguments: function(*arguments)
 
 
 def rarely(flag: tf.Tensor, compute: Callable[[], Vectors], otherwise: Vectors) -> Vectors:
