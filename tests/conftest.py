@@ -7,6 +7,8 @@ import os
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Models are small, and there is a worker for each core.
+os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 
 # Before TensorFlow: the copies of LLVM in torch and TensorFlow meet in this process, and only this order is survived.
 import sentence_transformers  # noqa: F401, I001

@@ -44,7 +44,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("classifier") / "source")
 
 
-@pytest.mark.parametrize("sentences", [1, 2])
+@pytest.mark.parametrize("sentences", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_answers(source: Path, tmp_path: Path, sentences: int) -> None:
     convert(source, tmp_path / "out", export_type="classifier", sentences=sentences)
     model = tf.saved_model.load(str(tmp_path / "out"))
@@ -68,6 +68,7 @@ def test_answers(source: Path, tmp_path: Path, sentences: int) -> None:
     assert nothing["logits"].shape == (0, 3) and nothing["class"].shape == (0,)
 
 
+@pytest.mark.long
 def test_two_lists_of_different_sizes(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "out", export_type="classifier", sentences=2, verify="off")
     model = tf.saved_model.load(str(tmp_path / "out"))
@@ -84,6 +85,7 @@ def test_architectures(model_type: str, tmp_path: Path) -> None:
     assert conversion.verification["embedding_texts"] > 600
 
 
+@pytest.mark.long
 def test_many_labels_at_once(tmp_path: Path) -> None:
     source = write(tmp_path / "source", problem_type="multi_label_classification")
     options: dict[str, Any] = {"batch_size": 4, "sequence_length": 24, "embeddings_on_cpu": True}
@@ -99,6 +101,7 @@ def test_many_labels_at_once(tmp_path: Path) -> None:
     assert manifest["batch_size"] == 4 and manifest["sequence_length"] == 24
 
 
+@pytest.mark.long
 def test_served(source: Path, tmp_path: Path) -> None:
     """In the layouts of servers, as embeddings are."""
     conversion = convert(source, tmp_path / "models", export_type="classifier", serving="triton", verify="off")
@@ -118,6 +121,7 @@ def test_refusals(tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.long
 def test_a_wrong_head_is_found(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = ClassificationHead.__call__
     monkeypatch.setattr(ClassificationHead, "__call__", lambda self, tokens, *rest: right(self, tokens[:, ::-1], *rest))

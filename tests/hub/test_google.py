@@ -168,6 +168,7 @@ def test_tensorflow_1(tmp_path: Path) -> None:
     assert conversion.verification["max_abs_difference"] <= 1e-5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("version", "root", "head"), [(1, "model", False), (2, "encoder", True)])
 def test_model_garden(version: int, root: str, head: bool, tmp_path: Path) -> None:
     model = by_hand()
@@ -176,6 +177,7 @@ def test_model_garden(version: int, root: str, head: bool, tmp_path: Path) -> No
     check_outputs(tmp_path / "out", model, head)
 
 
+@pytest.mark.long
 def test_texts(tmp_path: Path) -> None:
     """As any other model: embeddings and token ids, lower-cased as the vocabulary is, or as asked for."""
     model = by_hand()
@@ -193,6 +195,7 @@ def test_texts(tmp_path: Path) -> None:
     assert conversion.manifest["do_lower_case"] is False
 
 
+@pytest.mark.long
 def test_fine_tuned_classifier(tmp_path: Path) -> None:
     """As google-research/bert's run_classifier.py saves it."""
     model = BertForSequenceClassification(BertConfig(**{**CONFIG, "hidden_act": "gelu_new"}, num_labels=3)).eval()

@@ -44,7 +44,10 @@ def check(found: dict[str, tf.Tensor], expected: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(found[name].numpy(), values, name)
 
 
-@pytest.fixture(scope="module", params=["WordPiece", "SentencePiece", "two separators"])
+_LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("SentencePiece", "two separators")]
+
+
+@pytest.fixture(scope="module", params=["WordPiece", *_LONG])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, minilm: Path) -> Exported:
     place = tmp_path_factory.mktemp("preprocessing")
     if request.param == "WordPiece":
@@ -58,7 +61,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         sizes = {"hidden_size": 8, "embedding_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "num_hidden_layers": 1}
         AlbertModel(AlbertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(place / "source")
         source = place / "source"
-    convert(source, place / "out", export_type="preprocessing", default_seq_length=48)
+    convert(source, place / "out", export_type="preprocessing", default_seq_length=48, verify="off")
     return Exported(tf.saved_model.load(str(place / "out")), AutoTokenizer.from_pretrained(source))
 
 

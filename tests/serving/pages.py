@@ -1,8 +1,11 @@
-"""The code in docs/serving.md."""
+"""The code in the pages of docs."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +29,23 @@ class Block:
         return f"{self.section}: {self.code.strip().splitlines()[0][:50]}"
 
 
-def blocks() -> list[Block]:
-    """All of the page, in order."""
+def run(block: Block, place: Path, code: str, check: str = "") -> str:
+    """As a script of its own in a folder; what it prints. `check`: Python behind Python."""
+    programs = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYSPARK_PYTHON": sys.executable}
+    environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
+    shell = ["bash", "-euo", "pipefail", "-c", code]
+    command = [sys.executable, "-c", code + check] if block.language == "python" else shell
+    result = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    return result.stdout
+
+
+def blocks(page: Path = PAGE) -> list[Block]:
+    """All of a page, in order."""
     found = []
     section, before = "", ""
-    for part in re.split(r"^(```\w+\n.*?^```$)", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE):
+    for part in re.split(r"^(```\w+\n.*?^```$)", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE):
         if part.startswith("```"):
             language, _, code = part[3:-3].partition("\n")
             last = before.strip().rpartition("\n\n")[2]

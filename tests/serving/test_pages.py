@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import base64
 import json
-import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ import tensorflow as tf
 
 from tests.helpers import reference
 from tests.serving.conftest import Served, needs
-from tests.serving.pages import PROJECT, Block, blocks
+from tests.serving.pages import PROJECT, Block, blocks, run
 from tests.serving.test_java import needs_maven
 from tests.serving.tritonserver import Server, tritonserver
 from tf_exporter import convert
@@ -66,18 +64,6 @@ def server(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
-def run(block: Block, place: Path, code: str) -> str:
-    """As a script of its own."""
-    programs = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYSPARK_PYTHON": sys.executable}
-    environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
-    shell = ["bash", "-euo", "pipefail", "-c", code]
-    command = [sys.executable, "-c", code + CHECK] if block.language == "python" else shell
-    result = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
-    return result.stdout
-
-
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.runs and b.language != "json"], ids=lambda block: block.name)
 def test_runs(block: Block, place: Path, request: pytest.FixtureRequest) -> None:
     code = block.code
@@ -98,7 +84,7 @@ def test_runs(block: Block, place: Path, request: pytest.FixtureRequest) -> None
     if ":800" in code:
         server = request.getfixturevalue("server")
         code = code.replace("localhost:8000", server.http).replace("localhost:8001", server.grpc)
-    out = run(block, place, code)
+    out = run(block, place, code, CHECK)
     if "curl" in code:
         assert json.loads(out)["outputs"][0]["shape"] == [2, 32], out
     for part, path in MADE.items():
