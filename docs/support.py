@@ -14,6 +14,7 @@ from tf_exporter.encoders import ENCODERS
 from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
 from tf_exporter.heads.classification import CLASSIFICATION_HEADS
 from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
+from tf_exporter.hub.pooler import NAMES as POOLER_NAMES
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.pooling import POOLING_MODES
 from tf_exporter.published import LAYOUTS
@@ -50,6 +51,7 @@ def table() -> str:
         "cross-encoders that classify": _names(*sorted(CLASSIFICATION_HEADS)),
         "cross-encoders by the next token (`LogitScore`)": _names(*sorted(CAUSAL_LM_HEADS)),
         "masked language models, for SPLADE": _names(*sorted(MASKED_LM_HEADS)),
+        "encoders for TensorFlow Hub ([docs/hub.md](docs/hub.md))": _names(*sorted(POOLER_NAMES)),
         "modules": _names(*sorted(MODULES), *ROUTERS),
         "pooling modes, alone or concatenated": _names(*POOLING_MODES),
         "Dense activations (`torch.nn`)": _names(*sorted([*TORCH_ACTIVATIONS, "PReLU"])),
@@ -58,7 +60,8 @@ def table() -> str:
         "normalizers": _names(*NORMALIZERS),
         "pre-tokenizers": _names(*PRE_TOKENIZERS),
         "post-processors": _names(*POST_PROCESSORS),
-        "weights": "safetensors and `pytorch_model.bin`, single and sharded, in float32, float16, bfloat16, float64",
+        "weights": "safetensors and `pytorch_model.bin`, single and sharded, in float32, float16, bfloat16, float64; "
+        "Google's BERT checkpoints",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {values} |" for name, values in rows.items())])
 

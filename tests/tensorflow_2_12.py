@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
 _LIST = Path(__file__).parent.parent / "fixtures" / "tensorflow_2.12_ops.txt"
@@ -19,6 +20,12 @@ HARMLESS = {"VarHandleOp.debug_name"}
 def unknown_in(function: Any) -> set[str]:
     """`unknown` of a `tf.function` with an input signature."""
     return unknown(function.get_concrete_function().graph.as_graph_def())
+
+
+def unknown_saved(folder: Path) -> set[str]:
+    """`unknown` of a SavedModel."""
+    [meta_graph] = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs
+    return unknown(meta_graph.graph_def)
 
 
 def unknown(graph: Any) -> set[str]:

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.helpers import reference
-from tests.tensorflow_2_12 import unknown
+from tests.tensorflow_2_12 import unknown_saved
 from tf_exporter.publish import MANIFEST
 from tf_exporter.samples import SENTENCES, words
 from tf_exporter.saved_model import graph_ops
@@ -128,8 +127,7 @@ def test_ten_thousand_texts(encode: Callable[[Any], np.ndarray]) -> None:
 
 def test_stock_ops_of_old_tensorflow(artifact: Path) -> None:
     """Every op of the file, functions included, and its attributes are what TensorFlow 2.12 registers."""
-    saved = saved_model_pb2.SavedModel.FromString((artifact / "saved_model.pb").read_bytes())
-    assert unknown(saved.meta_graphs[0].graph_def) == set()
+    assert unknown_saved(artifact) == set()
     assert "UnicodeDecode" in graph_ops(artifact)
 
 

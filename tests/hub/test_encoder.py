@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoModelForMaskedLM
 
 from fixtures import heads, models
 from fixtures.models import rewrite
+from tests.tensorflow_2_12 import unknown_saved
 from tf_exporter import InputError, UnsupportedError, UsageError, VerificationError, convert
 from tf_exporter.encoders import attention
 from tf_exporter.hub import encoder, export
@@ -89,6 +90,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     place = tmp_path_factory.mktemp("encoder")
     source = heads.write_plain_head(place / "source", "bert", AutoModelForMaskedLM)
     convert(source, place / "out", export_type="encoder-with-mlm", pooler="random", verify="off")
+    assert not unknown_saved(place / "out")
     return tf.saved_model.load(str(place / "out"))
 
 

@@ -15,6 +15,7 @@ from transformers import AlbertConfig, AlbertModel, AlbertTokenizer, AutoTokeniz
 
 from fixtures import heads, models
 from tests.serving.conftest import hostile_texts
+from tests.tensorflow_2_12 import unknown_saved
 from tf_exporter import UnsupportedError, UsageError, VerificationError, convert
 from tf_exporter.hub import preprocessing
 from tf_exporter.samples import decoded
@@ -62,6 +63,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         AlbertModel(AlbertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(place / "source")
         source = place / "source"
     convert(source, place / "out", export_type="preprocessing", default_seq_length=48, verify="off")
+    assert not unknown_saved(place / "out")
     return Exported(tf.saved_model.load(str(place / "out")), AutoTokenizer.from_pretrained(source))
 
 

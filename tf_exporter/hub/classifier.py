@@ -43,6 +43,8 @@ class Classifier(tf.Module):
         self.model = TextModel(source, replace(spec, activation_fn="Identity", prompts={}, default_prompt_name=None), options)
         self.folder, self.spec = spec.transformers[0].folder, spec
         [self._pipeline] = self.model.pipelines.values()
+        # Of no tokens, transformers makes nothing, or something that depends on the other texts.
+        self._always_tokens = self._pipeline.first.tokenizer_spec.single.added > 0
         texts = tf.TensorSpec(None, tf.string)
         self._one = tf.function(self._classify, input_signature=[texts], autograph=False)
         self._two = tf.function(self._classify_pairs, input_signature=[texts, texts], autograph=False)
@@ -57,6 +59,11 @@ class Classifier(tf.Module):
 
     def _answers(self, encodings: Any) -> dict[str, tf.Tensor]:
         """float32 [batch, labels] logits and probabilities; int64 [batch] the label with the highest logit, and its name."""
+        if not self._always_tokens:
+            message = "a text without any token cannot be classified; the tokens of each are"
+            some = tf.reduce_all(encodings.lengths > 0)
+            with tf.control_dependencies([tf.debugging.Assert(some, [message, encodings.lengths])]):
+                encodings = encodings._replace(lengths=tf.identity(encodings.lengths))
         logits = self._pipeline(encodings, None)
         best = tf.argmax(logits, axis=1)
         return {

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_exporter.errors import VerificationError, shortened
 from tf_exporter.hub.classifier import FIRST, SECOND
+from tf_exporter.hub.classifier import LOGITS as CLASS_LOGITS
 from tf_exporter.hub.encoder import DEFAULT_OUTPUT, LAYERS, LOGITS, POOLED, POSITIONS, SEQUENCE, Parts
 from tf_exporter.hub.preprocessing import INPUTS, MASK, TYPE_IDS, WORD_IDS
 from tf_exporter.hub.reference import Arrays, answers
@@ -159,45 +160,54 @@ def check_encoder(
 
 
 def check_classifier(
-    folder: Path, source: Path, first: Any, output: str, batch: int | None, limits: Limits, leaks: bool
-) -> tuple[int, int, float, dict[str, str]]:
-    """Compares the logits of texts and of pairs: texts, rows, largest difference, versions.
+    folder: Path, source: Path, first: Any, batch: int | None, limits: Limits
+) -> tuple[int, float, dict[str, str]]:
+    """Compares the logits of texts and of pairs with transformers': rows, largest difference, versions.
 
     Args:
         folder: the SavedModel.
         source: the folder of the transformers model.
         first: the module that has the tokenizer.
-        output: the signatures' name of the logits.
         batch: the number of texts of a call, where it is fixed.
         limits: how far they may be from each other.
-        leaks: whether padding changes what the reference makes of a text, so that it gets them one by one.
     """
     spec = first.tokenizer_spec
     texts = quick_texts(spec.max_length, spec.single.added, [token.content for token in spec.added_tokens])
+    if not spec.single.added:
+        texts = [text for text in texts if first.hf_tokenizer(decoded(text))["input_ids"]]
     signatures = tf.saved_model.load(str(folder)).signatures
-    size = batch or BATCH
-    strings = [decoded(text) for text in texts]
-    limit = {"truncation": True, "max_length": spec.max_length} if spec.max_length else {}
     worst = 0.0
     versions: dict[str, str] = {}
-    for name, inputs in (("classify", [texts]), ("classify_pair", [texts, others(texts)])):
-        own = [strings] if len(inputs) == 1 else [strings, others(strings)]
-        step = 1 if leaks else BATCH
-        requests = []
-        for start in range(0, len(texts), step):
-            encoded = first.hf_tokenizer(*(side[start : start + step] for side in own), padding=True, **limit)
-            requests.append({key: np.array(encoded[key], np.int32) for key in encoded})
-        answered, versions = answers(source, "AutoModelForSequenceClassification", requests)
+    for name, sides in (("classify", [texts]), ("classify_pair", [texts, others(texts)])):
+        answered, versions = answers(source, "AutoModelForSequenceClassification", _encoded(first, sides))
         expected = np.concatenate([answer["logits"] for answer in answered])
-        found = []
-        for start in range(0, len(texts), size):
-            rows = [side[start : start + size] for side in inputs]
-            count = len(rows[0])
-            rows = [side + [b""] * (size - count if batch else 0) for side in rows]
-            arguments = {key: tf.constant(side) for key, side in zip((FIRST, SECOND), rows)}
-            found.append(signatures[name](**arguments)[output].numpy()[:count])
-        worst = max(worst, _difference(name, np.concatenate(found), expected, limits.score_difference))
-    return 2 * len(texts), 2 * len(texts), worst, versions
+        found = _logits(signatures[name], sides, batch)
+        worst = max(worst, _difference(name, found, expected, limits.score_difference))
+    return 2 * len(texts), worst, versions
+
+
+def _encoded(first: Any, sides: list[list[bytes]]) -> list[Arrays]:
+    """What transformers' tokenizer makes of texts or pairs, in batches; one by one, where padding would change the answers."""
+    limit = {"truncation": True, "max_length": first.max_length} if first.max_length else {}
+    size = 1 if first.pads_leak else BATCH
+    encoded = []
+    for start in range(0, len(sides[0]), size):
+        strings = ([decoded(text) for text in side[start : start + size]] for side in sides)
+        batch = first.hf_tokenizer(*strings, padding=True, **limit)
+        encoded.append({name: np.array(batch[name], np.int32) for name in batch})
+    return encoded
+
+
+def _logits(signature: Any, sides: list[list[bytes]], batch: int | None) -> np.ndarray:
+    """float32 [texts, labels], of what was saved; `batch`: the number of texts of a call, where it is fixed."""
+    found = []
+    size = batch or BATCH
+    for start in range(0, len(sides[0]), size):
+        rows = [side[start : start + size] for side in sides]
+        filling = [b"a"] * (size - len(rows[0]) if batch else 0)
+        arguments = {name: tf.constant([*side, *filling]) for name, side in zip((FIRST, SECOND), rows)}
+        found.append(signature(**arguments)[CLASS_LOGITS].numpy()[: len(rows[0])])
+    return np.concatenate(found)
 
 
 def _difference(name: str, found: np.ndarray, expected: np.ndarray, allowed: float) -> float:
