@@ -156,8 +156,9 @@ def convert(
 
     with publication:
         folder = publication.partial / place.saved_model
-        with googles.as_transformers(source, do_lower_case) if of_google else nullcontext(source) as source:
-            export = EXPORTS[export_type](source, folder, options)
+        read = googles.as_transformers(source, do_lower_case, publication.partial) if of_google else nullcontext(source)
+        with read as model_source:
+            export = EXPORTS[export_type](model_source, folder, options)
         with writing(folder):
             write_text(folder, MANIFEST, as_json(export.manifest))
             write_text(folder, "README.md", export.card)

@@ -22,6 +22,8 @@ LOWER_CASING = (PREPROCESSING, ENCODER, ENCODER_WITH_MLM)
 """Those that lower-case as the user says, whatever the tokenizer's files do."""
 _STRINGS = (EMBEDDING, CLASSIFIER)
 _ENCODERS = (ENCODER, ENCODER_WITH_MLM)
+_FULLY = (EMBEDDING, PREPROCESSING)
+"""Those of which every code point can be verified."""
 _WHERE: dict[str, tuple[str, ...]] = {
     "max_seq_length": _STRINGS,
     "truncate_dim": (EMBEDDING,),
@@ -85,8 +87,12 @@ class Options:
             raise UsageError(f"--atol {self.atol}: a positive number is needed")
         if self.verify not in LEVELS:
             raise UsageError(f"--verify {self.verify}: one of {', '.join(LEVELS)} is needed")
+        if self.verify == "full" and self.export_type not in _FULLY:
+            raise UsageError(f"--verify full: only for --export-type {' or '.join(_FULLY)}, not {self.export_type}")
         if self.max_seq_length is not None and (self.sequence_length or self.max_seq_length) < self.max_seq_length:
             raise UsageError(f"--sequence-length {self.sequence_length}: less than --max-seq-length {self.max_seq_length}")
+        if self.verify == "full" and self.export_type == PREPROCESSING and self.batch_size is not None:
+            raise UsageError(f"--verify full: not with --batch-size {self.batch_size}, which so many texts would take long in")
         for name, known in (
             ("export_type", EXPORT_TYPES),
             ("tokenizer_ops", TOKENIZER_OPS),

@@ -163,6 +163,9 @@ def test_tensorflow_1(tmp_path: Path) -> None:
     conversion = convert(source, tmp_path / "out", export_type="encoder-with-mlm")
     check_outputs(tmp_path / "out", model, head=True)
     assert conversion.manifest["source"] == str(source)
+    # Nothing is left of the folder that it was translated into.
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"README.md", "assets", "assets.extra", "fingerprint.pb", "saved_model.pb", "variables"}
     names = {"bert_config.json", "vocab.txt", "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001"}
     assert conversion.manifest["sha256"].keys() == names
     assert conversion.verification["max_abs_difference"] <= 1e-5

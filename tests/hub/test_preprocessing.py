@@ -177,6 +177,8 @@ def test_refusals(tmp_path: Path) -> None:
         convert(bert, out, export_type="preprocessing", pooler="identity")
     with pytest.raises(UsageError, match="--default-seq-length: only for --export-type preprocessing, not sentence-embedding"):
         convert(bert, out, default_seq_length=12)
+    with pytest.raises(UsageError, match=r"--verify full: only for .* or preprocessing, not encoder"):
+        convert(bert, out, export_type="encoder", verify="full")
     with pytest.raises(UsageError, match="--no-do-lower-case: only for preprocessing"):
         convert(bert, out, do_lower_case=False)
     with pytest.raises(UnsupportedError, match="arguments: --export-type = 'tflite' is not supported"):

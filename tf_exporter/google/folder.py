@@ -55,12 +55,13 @@ def is_googles(source: ModelSource) -> bool:
 
 
 @contextmanager
-def as_transformers(source: ModelSource, do_lower_case: bool | None) -> Iterator[ModelSource]:
+def as_transformers(source: ModelSource, do_lower_case: bool | None, parent: Path) -> Iterator[ModelSource]:
     """The same model in a temporary folder, as transformers would have saved it.
 
     Args:
         source: the folder with Google's files.
         do_lower_case: whether texts are lower-cased; None: if no word of the vocabulary has a capital letter.
+        parent: where the temporary folder is made, which is tidied up even if this process is killed.
 
     Raises:
         InputError: a file is missing or is not what it claims to be.
@@ -76,7 +77,7 @@ def as_transformers(source: ModelSource, do_lower_case: bool | None) -> Iterator
             "texts are %s, as the vocabulary is; see --do-lower-case", "lower-cased" if do_lower_case else "not lower-cased"
         )
     tensors = _tensors(source, config)
-    with tempfile.TemporaryDirectory(prefix="tf_exporter_") as place:
+    with tempfile.TemporaryDirectory(dir=parent) as place:
         folder = Path(place)
         from safetensors.numpy import save_file
 

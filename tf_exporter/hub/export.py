@@ -24,7 +24,14 @@ from tf_exporter.hub.encoder import Parts, encoder
 from tf_exporter.hub.pooler import NAMES, build_pooler
 from tf_exporter.hub.preprocessing import preprocessing, special_tokens
 from tf_exporter.hub.reading import lower_cases, read_encoder, read_hub_tokenizer, vocabulary_assets
-from tf_exporter.hub.verify import HubVerification, check_classifier, check_encoder, check_preprocessing, sample_inputs
+from tf_exporter.hub.verify import (
+    HubVerification,
+    check_all_tokens,
+    check_classifier,
+    check_encoder,
+    check_preprocessing,
+    sample_inputs,
+)
 from tf_exporter.limits import limits
 from tf_exporter.manifest import origin
 from tf_exporter.options import ENCODER_WITH_MLM, Options
@@ -57,6 +64,8 @@ def export_preprocessing(source: ModelSource, folder: Path, options: Options) ->
     if options.verify != "off":
         logger.info("verifying (%s)", options.verify)
         texts = check_preprocessing(folder, hf_tokenizer, spec, options.default_seq_length, options.batch_size)
+        if options.verify == "full":
+            texts += check_all_tokens(folder, hf_tokenizer, spec, options.quiet)
         report = HubVerification(options.verify, texts, 0, None, None, {})
     facts = {
         "model_type": transformer.model_type,

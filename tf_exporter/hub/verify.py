@@ -20,7 +20,7 @@ from tf_exporter.limits import Limits
 from tf_exporter.samples import decoded, quick_texts
 from tf_exporter.tokenizers.spec import TokenizerSpec
 from tf_exporter.tokenizers.templates import Template
-from tf_exporter.verify import BATCH, others
+from tf_exporter.verify import BATCH, check_many_tokens, others
 
 LOGITS_DIFFERENCE = 1e-4
 """Of scores of tokens, sums of many products, at most."""
@@ -41,6 +41,20 @@ class HubVerification:
     max_abs_difference: float | None
     not_checked: str | None
     reference_versions: dict[str, str]
+
+
+def check_all_tokens(folder: Path, hf_tokenizer: Any, spec: TokenizerSpec, quiet: bool) -> int:
+    """Compares the ids of every code point in several contexts, and of many generated texts; how many there were."""
+    model = tf.saved_model.load(str(folder))
+
+    def tokenize(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        tokens = model.tokenize(input_sequence)
+        flat = tokens.merge_dims(1, 2) if tokens.ragged_rank == 2 else tokens
+        longest = int(tf.reduce_max(flat.row_lengths())) + spec.single.added
+        found = model(input_sequence, seq_length=longest)
+        return {"input_ids": found[WORD_IDS], "attention_mask": found[MASK]}
+
+    return check_many_tokens(tokenize, hf_tokenizer, spec, quiet)
 
 
 def check_preprocessing(folder: Path, hf_tokenizer: Any, spec: TokenizerSpec, seq_length: int, batch: int | None) -> int:
