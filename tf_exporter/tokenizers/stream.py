@@ -131,8 +131,9 @@ def not_inlined(compute: Callable[[], Vectors]) -> Callable[[], Vectors]:
 def one_function(compute: Callable[..., Result]) -> Callable[..., Result]:
     """The same, once in a graph however often it is called: signatures differ in little but their prompts."""
     function = tf.function(compute, autograph=False)
-    # No attribute of a module that a SavedModel would list as a function of its own.
-    return lambda *arguments: function(*arguments)
+    # No attribute of a module that a SavedModel would list as a function of its own. Outside of a graph every size of a batch
+    # would be traced anew.
+    return lambda *arguments: compute(*arguments) if tf.executing_eagerly() else function(*arguments)
 
 
 def rarely(flag: tf.Tensor, compute: Callable[[], Vectors], otherwise: Vectors) -> Vectors:
