@@ -66,7 +66,8 @@ def test_shared_matrices_stay_shared(precision: str, tmp_path: Path) -> None:
         assert transformer.head.decoder is transformer.encoder.word_embeddings.weight
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("precision", REDUCED)
 def test_converted(precision: str, tmp_path: Path) -> None:
     """Scores of pairs, verified against float32's; the manifest says what was chosen."""
     folder = heads.write_saved_cross_encoder(tmp_path / "model")

@@ -29,7 +29,7 @@ def mismatches(hf_tokenizer: Any, texts: list[str], max_length: int | None = Non
     return list(token_mismatches(tokenize, hf_tokenizer, spec, texts))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(5, 10))])
 def test_random_tokenizers(seed: int) -> None:
     hf_tokenizer = random_tokenizer(seed)
     max_length = random.Random(seed).choice([None, 3, 5, 16])
@@ -135,7 +135,7 @@ def test_longest_word_is_counted_in_characters(tmp_path: Path) -> None:
     assert mismatches(hf_tokenizer, texts) == []
 
 
-@pytest.mark.parametrize("max_length", [2, 3, 4, 7])
+@pytest.mark.parametrize("max_length", [2, *(pytest.param(length, marks=pytest.mark.long) for length in (3, 4)), 7])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_truncation_and_padding_sides(tmp_path: Path, max_length: int, side: str) -> None:
     other = {"left": "right", "right": "left"}[side]

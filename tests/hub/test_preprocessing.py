@@ -148,7 +148,7 @@ def test_too_short_a_length(exported: Exported) -> None:
         exported.model.bert_pack_inputs(segments, seq_length=tf.constant(2))
 
 
-@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("lower", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_lower_case(tmp_path: Path, lower: bool) -> None:
     """Whatever the tokenizer says; BERT's strips accents along with it."""
     source = models.write_transformer(tmp_path / "source", "bert")
