@@ -16,11 +16,11 @@ demo: .venv/verify
 	@$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2 2> demo/stderr || { cat demo/stderr; exit 1; }
 
 test: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not serving"
 
 # Every key of every architecture, deliberate mistakes in each, and small models put together as the popular ones are.
 test-long: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not serving"
 
 # The artifact in the engines that serve it; installs what they need, but for gcc, Java (17 or later) and Maven.
 test-serving: .venv/engines .venv/java

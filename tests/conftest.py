@@ -13,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 # Before TensorFlow: the copies of LLVM in torch and TensorFlow meet in this process, and only this order is survived.
 import sentence_transformers  # noqa: F401, I001
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,13 @@ def shared() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _modules_are_no_garbage() -> None:
+    """What the libraries made while they were imported is not searched each time garbage is collected: a tenth of all time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import torch
 from sentence_transformers import SentenceTransformer
@@ -30,9 +32,26 @@ LEAKING = ("convbert", "mobilebert")
 
 
 def build(folder: Path, **options: Any) -> TextModel:
-    """The encoder for a model folder, not saved."""
+    """The encoder for a model folder, not saved; models with equal tokenizers share one, as that takes the most time to build."""
     source = ModelSource(folder, str(folder))
-    return TextModel(source, read_model(source), Options(**options))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tf_exporter.modules.transformer.TokenizerGraph", _shared_tokenizer)
+        return TextModel(source, read_model(source), Options(**options))
+
+
+_tokenizers: dict[tuple[str, ...], TokenizerGraph] = {}
+
+
+def _shared_tokenizer(spec: TokenizerSpec, backend: Tokenizer, ops: str) -> TokenizerGraph:
+    # The steps of the spec follow from the backend.
+    rest = [getattr(spec, field.name) for field in fields(spec) if field.name not in ("normalizer", "pre_tokenizer", "model")]
+    key = backend.to_str(), ops, repr(rest)
+    if key not in _tokenizers:
+        graph = TokenizerGraph(spec, backend, ops)
+        texts = tf.TensorSpec([None], tf.string)
+        graph._one_function = tf.function(graph._tokens, input_signature=[texts], autograph=False)
+        _tokenizers[key] = graph
+    return _tokenizers[key]
 
 
 def reference(folder: Path, **options: Any) -> SentenceTransformer:

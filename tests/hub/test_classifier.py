@@ -17,6 +17,7 @@ from tests.serving.conftest import hostile_texts
 from tests.tensorflow_2_12 import unknown_saved
 from tf_exporter import UnsupportedError, VerificationError, convert
 from tf_exporter.heads.classification import ClassificationHead
+from tf_exporter.hub.reference import answers
 from tf_exporter.samples import decoded
 
 NAMES = {0: "no", 1: "yes", 2: "är det så? 中"}
@@ -68,6 +69,13 @@ def test_answers(source: Path, tmp_path: Path, sentences: int) -> None:
     np.testing.assert_allclose(same["logits"].numpy(), expected, rtol=0, atol=1e-5)
     nothing = model.signatures["classify"](sentence1=tf.constant([], tf.string))
     assert nothing["logits"].shape == (0, 3) and nothing["class"].shape == (0,)
+
+
+def test_the_reference_answers_with_logits_alone(source: Path) -> None:
+    """All layers' outputs of as many texts, of a model of real size, would be gigabytes."""
+    batch = {"input_ids": np.array([[2, 5, 3]], np.int32), "attention_mask": np.ones((1, 3), np.int32)}
+    [answered], _ = answers(source, ["AutoModelForSequenceClassification"], [batch])
+    assert answered.keys() == {"logits"}
 
 
 @pytest.mark.long

@@ -15,18 +15,19 @@ from tf_exporter import reference
 Arrays = dict[str, np.ndarray]
 
 
-def answers(folder: Path, model_class: str, batches: list[Arrays]) -> tuple[list[Arrays], dict[str, str]]:
-    """What a class of transformers, as AutoModel, makes of each batch, in float32 on the CPU; and the versions of the packages.
+def answers(folder: Path, classes: list[str], batches: list[Arrays]) -> tuple[list[Arrays], dict[str, str]]:
+    """What classes of transformers, as AutoModel, make of each batch, in float32 on the CPU; and the versions of the packages.
 
     Args:
         folder: the model.
-        model_class: its class.
+        classes: what loads it: "AutoModel" gives `hidden_states`, [layers, batch, length, hidden], and `pooler_output`, a class
+            with a head `logits`.
         batches: `input_ids`, `attention_mask` and, where it has them, `token_type_ids`, int32 [batch, length] each.
 
     Raises:
         VerificationError: transformers cannot run the model.
     """
-    process = reference.start(__name__, {"model": str(folder), "class": model_class})
+    process = reference.start(__name__, {"model": str(folder), "classes": classes})
     found, log = process.communicate(_packed({}, batches))
     reference.check_ended(process, log, "transformers")
     return _unpacked(found)
@@ -57,21 +58,26 @@ def main(arguments: str) -> None:
         import torch
         import transformers
 
-        model = getattr(transformers, options["class"]).from_pretrained(
-            options["model"], local_files_only=True, dtype=torch.float32, attn_implementation="eager"
-        )
-        model.eval()
         batches, _ = _unpacked(sys.stdin.buffer.read())
+        found: list[Arrays] = [{} for _ in batches]
+        for name in options["classes"]:
+            model = getattr(transformers, name).from_pretrained(
+                options["model"], local_files_only=True, dtype=torch.float32, attn_implementation="eager"
+            )
+            model.eval()
+            # Of a head, its scores are enough: all layers' outputs of many texts would fill the memory.
+            layers = name == "AutoModel"
+            found = [{**known, **_computed(torch, model, batch, layers)} for batch, known in zip(batches, found)]
         versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-        output.write(_packed(versions, [_computed(torch, model, batch) for batch in batches]))
+        output.write(_packed(versions, found))
 
 
-def _computed(torch: Any, model: Any, batch: Arrays) -> Arrays:
-    """All hidden states, layer by layer, and logits where the model has a head, or the pooled output."""
+def _computed(torch: Any, model: Any, batch: Arrays, layers: bool) -> Arrays:
+    """All hidden states, layer by layer, where asked for, and the pooled output; or logits, of a model with a head."""
     inputs = {name: torch.from_numpy(array.astype(np.int64)) for name, array in batch.items()}
     with torch.no_grad():
-        result = model(**inputs, output_hidden_states=True)
-    found = {"hidden_states": np.stack([layer.numpy() for layer in result.hidden_states])}
+        result = model(**inputs, output_hidden_states=layers)
+    found = {"hidden_states": np.stack([layer.numpy() for layer in result.hidden_states])} if layers else {}
     for name in ("pooler_output", "logits"):
         if getattr(result, name, None) is not None:
             found[name] = result[name].numpy()
