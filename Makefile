@@ -6,7 +6,7 @@ TRITON := nvidia-pytriton==0.7.0
 KSERVE := kserve==0.21.0
 GARDEN := tf-models-official==2.20.0
 
-.PHONY: demo test test-long test-serving lint format sweep sweep-models bench memory soak older-tensorflow readme clean
+.PHONY: demo test test-long test-architectures test-serving lint format sweep sweep-models bench memory soak older-tensorflow readme clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -16,11 +16,15 @@ demo: .venv/verify
 	@$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2 2> demo/stderr || { cat demo/stderr; exit 1; }
 
 test: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not serving"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not architectures and not serving"
 
-# Every key of every architecture, deliberate mistakes in each, and small models put together as the popular ones are.
+# Variants, deliberate mistakes, and small models put together as the popular ones are.
 test-long: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not serving"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not architectures and not serving"
+
+# Every key of every architecture, and deliberate mistakes in each: for changes of encoders, heads and verification.
+test-architectures: .venv/test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m architectures
 
 # The artifact in the engines that serve it; installs what they need, but for gcc, Java (17 or later) and Maven.
 test-serving: .venv/engines .venv/java

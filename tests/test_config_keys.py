@@ -23,7 +23,7 @@ def listed(changes: dict[str, list[dict[str, Any]]]) -> list[tuple[str, dict[str
     return [(model_type, each) for model_type, all_ in changes.items() for each in all_]
 
 
-@pytest.mark.long
+@pytest.mark.architectures
 @pytest.mark.parametrize(("model_type", "changes"), listed(CHANGES), ids=str)
 def test_config_keys(tmp_path: Path, model_type: str, changes: dict[str, Any]) -> None:
     folder = models.write_model(tmp_path / "model", model_type, seed=3, **changes)
@@ -39,7 +39,7 @@ def test_every_key_is_varied() -> None:
         assert {field.name for field in fields(encoder.config_class)} - SIZES <= varied, model_type
 
 
-@pytest.mark.long
+@pytest.mark.architectures
 @pytest.mark.parametrize(("model_type", "changes"), listed(REFUSED), ids=str)
 def test_refused_config(tmp_path: Path, model_type: str, changes: dict[str, Any]) -> None:
     folder = models.write_model(tmp_path / "model", model_type)

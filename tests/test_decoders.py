@@ -90,6 +90,7 @@ ROPES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("rope", ROPES, ids=str)
 @pytest.mark.parametrize("model_type", ["eurobert", "qwen3"])
 def test_stretched_positions(tmp_path: Path, model_type: str, rope: dict[str, Any]) -> None:
@@ -97,6 +98,7 @@ def test_stretched_positions(tmp_path: Path, model_type: str, rope: dict[str, An
     assert difference(folder, TEXTS) <= ATOL
 
 
+@pytest.mark.architectures
 @pytest.mark.parametrize("rope", ROPES, ids=str)
 @pytest.mark.parametrize("model_type", ["gemma3_text", "modernbert"])
 def test_stretched_positions_of_layer_types(tmp_path: Path, model_type: str, rope: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from tf_exporter.limits import limits
 from tf_exporter.reference import Job, answer, load
 from tf_exporter.spec import CROSS_ENCODER
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.architectures
 
 
 def check(folder: Path) -> None:

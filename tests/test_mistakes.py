@@ -25,7 +25,7 @@ from tf_exporter.spec import read_model
 from tf_exporter.verify import BATCH, compare
 from tf_exporter.weights import open_weights
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.architectures
 
 ATOL = 1e-5
 

@@ -24,7 +24,7 @@ HALF = {"bfloat16": tf.bfloat16, "float16": tf.float16}
 
 @pytest.mark.parametrize("precision", REDUCED)
 @pytest.mark.parametrize(
-    "model_type", ["bert", *(pytest.param(name, marks=pytest.mark.long) for name in ENCODERS if name != "bert")]
+    "model_type", ["bert", *(pytest.param(name, marks=pytest.mark.architectures) for name in ENCODERS if name != "bert")]
 )
 def test_near_the_reference(model_type: str, precision: str, tmp_path: Path) -> None:
     folder = models.write_model(tmp_path / "model", model_type, [Pooling(32, "mean"), Normalize()])

@@ -86,7 +86,7 @@ def test_two_lists_of_different_sizes(source: Path, tmp_path: Path) -> None:
         model(tf.constant(["a", "b"]), tf.constant(["a"]))
 
 
-@pytest.mark.long
+@pytest.mark.architectures
 @pytest.mark.parametrize("model_type", ["roberta", "mobilebert", "qwen2"])
 def test_architectures(model_type: str, tmp_path: Path) -> None:
     """Verified by the conversion itself, for one text and two."""

@@ -25,7 +25,7 @@ QUICK = ("bert",)
 
 
 def architectures(names: list[str]) -> list[Any]:
-    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in names]
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.architectures) for name in names]
 
 
 def inputs_of(model_type: str) -> list[dict[str, np.ndarray]]:
