@@ -61,15 +61,22 @@ def main(arguments: str) -> None:
         batches, _ = _unpacked(sys.stdin.buffer.read())
         found: list[Arrays] = [{} for _ in batches]
         for name in options["classes"]:
-            model = getattr(transformers, name).from_pretrained(
-                options["model"], local_files_only=True, dtype=torch.float32, attn_implementation="eager"
-            )
-            model.eval()
-            # Of a head, its scores are enough: all layers' outputs of many texts would fill the memory.
-            layers = name == "AutoModel"
-            found = [{**known, **_computed(torch, model, batch, layers)} for batch, known in zip(batches, found)]
+            found = [{**known, **answer} for known, answer in zip(found, _answered(options["model"], name, batches))]
         versions = {"transformers": transformers.__version__, "torch": torch.__version__}
         output.write(_packed(versions, found))
+
+
+def _answered(folder: str, name: str, batches: list[Arrays]) -> list[Arrays]:
+    """By one class, which is in memory no longer than that."""
+    import torch
+    import transformers
+
+    model = getattr(transformers, name).from_pretrained(
+        folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager"
+    )
+    model.eval()
+    # Of a head, its scores are enough: all layers' outputs of many texts would fill the memory.
+    return [_computed(torch, model, batch, layers=name == "AutoModel") for batch in batches]
 
 
 def _computed(torch: Any, model: Any, batch: Arrays, layers: bool) -> Arrays:
