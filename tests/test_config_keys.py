@@ -39,7 +39,7 @@ def test_every_key_is_varied() -> None:
         assert {field.name for field in fields(encoder.config_class)} - SIZES <= varied, model_type
 
 
-@pytest.mark.architectures
+@pytest.mark.long
 @pytest.mark.parametrize(("model_type", "changes"), listed(REFUSED), ids=str)
 def test_refused_config(tmp_path: Path, model_type: str, changes: dict[str, Any]) -> None:
     folder = models.write_model(tmp_path / "model", model_type)
