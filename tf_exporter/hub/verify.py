@@ -166,7 +166,7 @@ def check_encoder(
             positions = np.array([[random_.randrange(length) for _ in range(5)] for _ in range(rows)], np.int32)
             logits = model.mlm({**inputs, POSITIONS: tf.constant(positions)})[LOGITS].numpy()
             wanted = np.take_along_axis(answer["logits"], positions[:, :, np.newaxis].astype(np.int64), axis=1)
-            _difference(LOGITS, logits, wanted, max(atol, LOGITS_DIFFERENCE))
+            worst = max(worst, _difference(LOGITS, logits, wanted, max(atol, LOGITS_DIFFERENCE)))
     return sum(len(batch[WORD_IDS]) for batch in batches), worst, versions
 
 
