@@ -21,8 +21,8 @@ from tests.refusals import refused
 from tf_exporter import InputError, UnsupportedError, convert
 from tf_exporter.encoders.jina_bert import slopes
 from tf_exporter.encoders.rotary import Rotary, read_flat_rope
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.published import native_view, translated
-from tf_exporter.source import ConfigFile
 
 pytestmark = pytest.mark.long
 

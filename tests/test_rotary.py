@@ -15,7 +15,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from tf_exporter.encoders import rotary
 from tf_exporter.encoders.rotary import ROPE_TYPES, Rotary, powers, read_flat_rope
 from tf_exporter.errors import ConversionError, UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 LONG = {"rope_type": "longrope", "short_factor": [1 + place / 7 for place in range(8)], "long_factor": [9.0] * 8}

@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         conversion = convert(options.pop("model"), options.pop("output_dir"), **options)
     except ConversionError as error:
-        print(f"convert-hf-model: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"convert-hf-model: {line}", file=sys.stderr)
         return error.exit_code
     if not quiet:
         print("\n".join([*conversion.summary, f"Saved to {conversion.output_dir}"]))

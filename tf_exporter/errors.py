@@ -10,7 +10,8 @@ ConversionError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class ConversionError(Exception):
@@ -41,7 +42,47 @@ class UnsupportedError(ConversionError):
         if not isinstance(supported, str):
             supported = ", ".join(sorted(supported))
         self.file, self.key, self.value, self.supported = file, key, value, supported
+        self.reasons: tuple[UnsupportedError, ...] = (self,)
         super().__init__(f"{file}: {key} = {shortened(value)} is not supported (supported: {supported})")
+
+
+class SeveralUnsupportedError(UnsupportedError):
+    """A model that is refused for more than one reason; `str(error)` has a line for each."""
+
+    def __init__(self, reasons: Sequence[UnsupportedError]) -> None:
+        first = reasons[0]
+        super().__init__(first.file, first.key, first.value, first.supported)
+        self.reasons = tuple(reasons)
+        self.args = ("\n".join(map(str, reasons)),)
+
+
+def joined(errors: Iterable[UnsupportedError]) -> UnsupportedError:
+    """One error with all reasons of the given ones, each reason once."""
+    reasons = list({str(reason): reason for error in errors for reason in error.reasons}.values())
+    return reasons[0] if len(reasons) == 1 else SeveralUnsupportedError(reasons)
+
+
+class Refusals:
+    """Collects the reasons for which a model is refused, part by part, so that all are told at once.
+
+    An `InputError` is not collected: of a file that cannot be read, nothing more can be said.
+    """
+
+    def __init__(self) -> None:
+        self._errors: list[UnsupportedError] = []
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Keeps an `UnsupportedError` that is raised inside until `check`."""
+        try:
+            yield
+        except UnsupportedError as error:
+            self._errors.append(error)
+
+    def check(self) -> None:
+        """Raises all errors that were kept, as one."""
+        if self._errors:
+            raise joined(self._errors)
 
 
 class VerificationError(ConversionError):

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 
 _SIZES = """
     vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act layer_norm_eps type_vocab_size

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError
-from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.source import ModelSource
 
 _NAMESPACES = (
     "sentence_transformers.models",

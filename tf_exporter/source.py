@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tf_exporter.errors import InputError, UnsupportedError, UsageError, one_line
+from tf_exporter.errors import InputError, UsageError, one_line
+from tf_exporter.model.config_file import ConfigFile
 
 CONFIG_LIMIT = 16 * 2**20
 """Bytes of a JSON config; the largest real ones are label lists of a few hundred kB."""
@@ -35,6 +35,8 @@ class ModelSource:
         self.name = name
         self.revision = revision
         self.sha256: dict[str, str] = {}
+        self.ignored: dict[str, list[str]] = {}
+        """Keys that the reference does not read, by file."""
         self.translated_from: ModelSource | None = None
         """The folder with the model's own files, where these were made of them."""
         self._roots = [self.folder]
@@ -94,6 +96,10 @@ class ModelSource:
         if not isinstance(value, dict):
             raise InputError(f"{name}: a JSON object is expected, not {type(value).__name__}")
         return value
+
+    def config(self, name: str, limit: int = CONFIG_LIMIT) -> ConfigFile:
+        """The JSON object in a file, whose keys are to be accounted for."""
+        return ConfigFile(name, self.read_object(name, limit), ignored=self.ignored)
 
     def weight_bytes(self) -> int:
         """The size of all checkpoints of the model."""
@@ -172,50 +178,3 @@ def _snapshot(model: str, revision: str | None, cache_dir: str | None, local_fil
     if bare:
         fetch(tuple(str(part / "pytorch_model*.bin") for part in bare))
     return ModelSource(folder, model, folder.name)
-
-
-class ConfigFile:
-    """A JSON object of which every key has to be read, or named as one that does not change the result.
-
-    `at`: where in its file the object is, as `normalizer.`, for messages.
-    """
-
-    def __init__(self, file: str, values: dict[str, Any], at: str = "") -> None:
-        self.file = file
-        self.values = values
-        self.at = at
-        self._unread = set(values)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.values
-
-    def take(self, key: str, kinds: type | tuple[type, ...], default: Any = None, *, required: bool = False) -> Any:
-        """The value of `key`, checked for its type; `default` only where the key is absent."""
-        self._unread.discard(key)
-        if key not in self.values:
-            if required:
-                raise InputError(f"{self.file}: key {self.at + key!r} is missing")
-            return default
-        value = self.values[key]
-        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise self.unsupported(key, f"a value of type {names}")
-        return value
-
-    def require(self, key: str, allowed: tuple[Any, ...]) -> None:
-        """Refuses any value but `allowed` where the key is present."""
-        self._unread.discard(key)
-        if key in self.values and not any(
-            type(self.values[key]) is type(value) and self.values[key] == value for value in allowed
-        ):
-            raise self.unsupported(key, " or ".join(map(repr, allowed)))
-
-    def finish(self, ignored: frozenset[str] = frozenset()) -> None:
-        """Refuses the first key that was neither read nor is among those known not to matter."""
-        for key in sorted(self._unread - ignored):
-            raise self.unsupported(key, "no such key is known here; remove it if unused")
-
-    def unsupported(self, key: str, supported: str | Iterable[str]) -> UnsupportedError:
-        """The error that refuses the value of `key`."""
-        return UnsupportedError(self.file, self.at + key, self.values.get(key), supported)

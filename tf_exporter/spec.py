@@ -7,9 +7,10 @@ from typing import Any
 
 from tf_exporter.activations import TORCH_ACTIVATIONS, TORCH_MODULES
 from tf_exporter.errors import InputError, UnsupportedError
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules import MODULES
 from tf_exporter.routes import ONE_ROUTE, ROUTERS, Routes, module_kind, read_routes
-from tf_exporter.source import CONFIG_LIMIT, TOKENIZER_LIMIT, ConfigFile, ModelSource
+from tf_exporter.source import CONFIG_LIMIT, TOKENIZER_LIMIT, ModelSource
 from tf_exporter.transformer_spec import TransformerSpec, first_config, read_length, read_transformer
 
 SENTENCE_TRANSFORMER, SPARSE_ENCODER, CROSS_ENCODER = KINDS = ("SentenceTransformer", "SparseEncoder", "CrossEncoder")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_exporter.errors import UnsupportedError
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.published import native, translated
-from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.source import ModelSource
 
 TRANSFORMER_CONFIGS = tuple(
     f"sentence_{name}_config.json" for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS, Activation
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 
 Config = TypeVar("Config")
 

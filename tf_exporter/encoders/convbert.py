@@ -15,7 +15,7 @@ from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear, variable
 from tf_exporter.encoders.config import read_config
 from tf_exporter.encoders.few import attend
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 _WIDEST_KERNEL = 63

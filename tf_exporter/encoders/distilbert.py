@@ -10,7 +10,7 @@ from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm
 from tf_exporter.encoders.config import activation, check_heads, read_config
 from tf_exporter.encoders.training import dropped
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 _EPS = 1e-12

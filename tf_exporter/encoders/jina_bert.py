@@ -19,7 +19,7 @@ from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linea
 from tf_exporter.encoders.config import check_heads, read_config
 from tf_exporter.encoders.rotary import Angles
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 _ACTIVATIONS = {"geglu": "gelu", "reglu": "relu"}

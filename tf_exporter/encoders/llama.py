@@ -12,7 +12,7 @@ from tf_exporter.encoders.blocks import Embedding, FeedForward, RMSNorm
 from tf_exporter.encoders.config import activation, check_heads, read_config, read_layer_types
 from tf_exporter.encoders.grouped_attention import GroupedAttention, read_key_value_heads
 from tf_exporter.encoders.rotary import FLAT_ROPE_KEYS, Rotary, read_flat_rope
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 _FARTHEST = 2**31 - 1

@@ -12,7 +12,7 @@ from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm
 from tf_exporter.encoders.config import LAYER_TYPES, activation, check_heads, read_config, read_layer_types
 from tf_exporter.encoders.rotary import Rotary, read_ropes_by_type, shortest
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 _THETAS = {"full_attention": ("global_rope_theta", 160_000.0), "sliding_attention": ("local_rope_theta", 10_000.0)}

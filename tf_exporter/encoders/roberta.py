@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_exporter.encoders.attention import positions_of_tokens
 from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 

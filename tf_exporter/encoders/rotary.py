@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 
 Angles = tuple[tf.Tensor, tf.Tensor]
 """Cosines and sines, float32 [length, size] each."""

@@ -11,7 +11,7 @@ from tf_exporter.encoders.attention import PreNormLayer, RelativeBias, SelfAtten
 from tf_exporter.encoders.blocks import Embedding, FeedForward, RMSNorm
 from tf_exporter.encoders.config import activation, read_config
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 _ALIASES = {"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers", "head_dim": "d_kv"}

@@ -18,7 +18,8 @@ import numpy as np
 
 from tf_exporter.errors import InputError, UsageError, WeightsError, one_line
 from tf_exporter.google import tf1, tf2
-from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
+from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
 
 logger = logging.getLogger("tf_exporter")
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import Embedding
 from tf_exporter.heads.decoder import VocabularyHead
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 

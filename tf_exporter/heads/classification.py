@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS, Activation
 from tf_exporter.encoders.blocks import LayerNorm, Linear
 from tf_exporter.encoders.config import activation
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 _POOLINGS = ("cls", "mean")

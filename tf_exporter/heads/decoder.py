@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import Embedding, product, variable
 from tf_exporter.errors import WeightsError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 

@@ -17,7 +17,7 @@ from tf_exporter.encoders.blocks import Embedding, LayerNorm, Linear, product, v
 from tf_exporter.encoders.config import activation
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.heads.decoder import VocabularyHead, decoder_matrix
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 

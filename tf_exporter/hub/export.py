@@ -34,11 +34,12 @@ from tf_exporter.hub.verify import (
 )
 from tf_exporter.limits import limits
 from tf_exporter.manifest import origin
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.options import ENCODER_WITH_MLM, Options
 from tf_exporter.progress import progress
 from tf_exporter.publish import writing
 from tf_exporter.saved_model import graph_ops, signature_tensors
-from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.transformer_spec import TransformerSpec
 from tf_exporter.weights import Weights, open_weights

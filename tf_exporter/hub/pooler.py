@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import Linear
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 NAMES: dict[str, str | None] = {

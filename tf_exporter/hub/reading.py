@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.source import ModelSource
 from tf_exporter.spec import read_model
 from tf_exporter.tokenizers.loading import SENTENCEPIECE_FILES, load_tokenizer, set_lower_case
 from tf_exporter.tokenizers.spec import FILE, TokenizerSpec, UnigramSpec, WordPieceSpec, read_tokenizer

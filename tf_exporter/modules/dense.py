@@ -7,8 +7,8 @@ import tensorflow as tf
 from tf_exporter.activations import TORCH_ACTIVATIONS, TORCH_MODULES, Activation
 from tf_exporter.encoders.blocks import Linear, variable
 from tf_exporter.errors import UnsupportedError
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules.features import Dimensions, Features, check_width, read_names
-from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
 _DEFAULT = "torch.nn.modules.activation.Tanh"

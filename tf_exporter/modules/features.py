@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 
 Features = dict[str, tf.Tensor]
 """`input_ids`, `attention_mask`, `token_type_ids` int32 [batch, length]; `prompt_length` int32 [];

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_exporter.encoders import blocks
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules.features import Dimensions, Features, check_width
-from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
 _EPS = 1e-5

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules.features import Dimensions, Features
-from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
 _INPUT = "causal_logits"

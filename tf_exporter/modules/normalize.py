@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules.features import Dimensions, Features, read_names
-from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
 _SMALLEST_NORM = 1e-12

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules.features import Dimensions, Features, check_width
-from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
 _SMALLEST_COUNT = 1e-9

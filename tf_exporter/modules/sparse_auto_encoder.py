@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
 from tf_exporter.errors import WeightsError
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules.features import Dimensions, Features, check_width
-from tf_exporter.source import ConfigFile
 from tf_exporter.sparse import keep_largest
 from tf_exporter.weights import Weights
 

@@ -9,10 +9,11 @@ import tensorflow as tf
 from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.heads import HEADS
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules.features import Dimensions, Features
 from tf_exporter.options import Options
 from tf_exporter.progress import progress
-from tf_exporter.source import ConfigFile, ModelSource
+from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import UNLIMITED, load_tokenizer
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer

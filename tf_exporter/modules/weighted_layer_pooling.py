@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.modules.features import Dimensions, Features, read_renamed_width
-from tf_exporter.source import ConfigFile
 from tf_exporter.weights import Weights
 
 

@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError, one_line
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.published import native_view
-from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
+from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
 
 UNLIMITED = 10**20
 """transformers' tokenizers have a `model_max_length` above this where none is known."""

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tokenizers import normalizers
 
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.tokenizers.code_points import CodePointNormalizer
 from tf_exporter.tokenizers.composition import Composition
 from tf_exporter.tokenizers.patterns import Pattern, read_pattern

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.tokenizers.probing import probe_class
 from tf_exporter.tokenizers.stream import count, places, run_ends, select
 from tf_exporter.tokenizers.tables import UNICODE_SIZE, CodePointTable

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tokenizers import pre_tokenizers
 
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.tokenizers.patterns import GPT2, PATTERNS, Pattern, read_pattern
 from tf_exporter.tokenizers.probing import probe_pre_tokenizer, probe_words
 from tf_exporter.tokenizers.spec import Part

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.errors import InputError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.tokenizers.code_points import CodePointNormalizer
 from tf_exporter.tokenizers.double_arrays import Trie, string_trie
 from tf_exporter.tokenizers.graphemes import Clusters

@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer, pre_tokenizers
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import ConfigFile
+from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.tokenizers.templates import Template, read_templates
 
 FILE = "tokenizer.json"

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.source import TOKENIZER_LIMIT, ConfigFile, ModelSource
+from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.post_processors import Encodings, Padded, Padding, Truncation
 from tf_exporter.tokenizers.python_text import LowerCase, punctuation, white_space

@@ -1,0 +1,1 @@
+"""What a model folder says. Nothing here imports TensorFlow."""
