@@ -16,7 +16,8 @@ from fixtures import models
 from fixtures.models import Pooling
 from fixtures.word_models import WORDS, word_embeddings, write_word_model
 from tests.words import ATOL, MEANS, WEIGHTS, word_difference
-from tf_exporter.modules import bow, lstm, pooling, weighted_layer_pooling, word_weights
+from tf_exporter.model.modules import bow, word_weights
+from tf_exporter.modules import lstm, pooling, weighted_layer_pooling
 from tf_exporter.modules import word_embeddings as embeddings
 from tf_exporter.tokenizers import python_text, words
 
@@ -89,7 +90,7 @@ MISTAKES: dict[str, tuple[str, Any, str, Any]] = {
     "stop words kept": ("embeddings", embeddings, "read_words", no_stop_words),
     "another row": ("embeddings", embeddings.WordEmbeddings, "__call__", ids_from_one),
     "weights of lower case alone": ("weights", word_weights, "read_word_weights", by_lower_case),
-    "weights ignored by counts": ("bow", bow, "read_word_weights", lambda *a, **b: READ(*a, **b) * 0 + 1),
+    "weights ignored by counts": ("bow", bow, "read_word_weights", lambda *a, **b: (1.0,) * len(READ(*a, **b))),
     "mean by count": ("weights", pooling, "_denominator", lambda count, weights_sum: tf.maximum(count, 1e-9)),
     "convolution turned round": (
         "cnn", tf.nn, "conv1d", (lambda conv: lambda x, w, **options: conv(x, w[::-1], **options))(tf.nn.conv1d)

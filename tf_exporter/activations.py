@@ -62,9 +62,6 @@ TRANSFORMERS_ACTIVATIONS: dict[str, Activation] = {
 }
 """`transformers.activations.ACT2FN`, for `hidden_act` and `activation` of a config."""
 
-TORCH_MODULES = ("torch.nn", "torch.nn.modules", "torch.nn.modules.activation", "torch.nn.modules.linear")
-"""Where configs say those classes are."""
-
 TORCH_ACTIVATIONS: dict[str, Activation] = {
     "CELU": tf.nn.elu,
     "ELU": tf.nn.elu,

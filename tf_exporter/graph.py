@@ -13,8 +13,10 @@ from tf_exporter.description import Description
 from tf_exporter.encoders.few import FEW_TOKENS, computed_for_few
 from tf_exporter.encoders.placement import keep_on_cpu
 from tf_exporter.errors import UnsupportedError, UsageError
+from tf_exporter.model.modules.dimensions import Dimensions
+from tf_exporter.model.modules.reading import read_module
 from tf_exporter.modules import MODULES
-from tf_exporter.modules.features import Dimensions, Features, Module
+from tf_exporter.modules.features import Features, Module
 from tf_exporter.modules.pooling import Pooling
 from tf_exporter.modules.transformer import Transformer
 from tf_exporter.options import Options
@@ -153,6 +155,7 @@ class TextModel(tf.Module):
                 kinds = [module.kind for module in spec.pipelines[route]]
                 raise UnsupportedError("modules.json", "type", kinds, _FEATURE_CONFIGS[self.output])
             dim = dimensions[self.output]
+            assert dim is not None  # all widths are known behind what was built
             fixed = options.batch_size, options.sequence_length
             if fixed != (None, None) and not isinstance(modules[0], Transformer):
                 kind = spec.pipelines[route][0].kind
@@ -230,20 +233,25 @@ def _build_all(
     for spec in specs:
         key = (id(spec), tuple(sorted(dimensions.items())))
         if key not in made:
-            made[key] = (_build(source, spec, options, dimensions), Dimensions(dimensions))
-        module, dimensions = made[key][0], Dimensions(made[key][1])
+            made[key] = (_build(source, spec, options, dimensions), dimensions.copy())
+        module, dimensions = made[key][0], made[key][1].copy()
         modules.append(module)
     return modules, dimensions
 
 
 def _build(source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions) -> Any:
     kind = MODULES[spec.kind]
+    if kind is Transformer:
+        return Transformer(source, spec, options, dimensions)
+    config = read_module(spec, dimensions)
     if kind.takes_texts:
-        return kind(source, spec, options, dimensions)
+        module = kind(source, spec.folder, config, options)
+        dimensions.update(module.widths)
+        return module
     if not kind.weighted:
-        return kind(spec.config, None, dimensions)
+        return kind(config, None)
     weights = open_weights(source, spec.folder)
-    module = kind(spec.config, weights, dimensions)
+    module = kind(config, weights)
     weights.finish(getattr(kind, "unused", ()))
     return module
 

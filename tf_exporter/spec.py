@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tf_exporter.activations import TORCH_ACTIVATIONS, TORCH_MODULES
 from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules import MODULES
+from tf_exporter.model.modules import MODULE_KINDS, TAKES_TEXTS
+from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES, TORCH_MODULES
 from tf_exporter.routes import ONE_ROUTE, ROUTERS, Routes, module_kind, read_routes
 from tf_exporter.source import CONFIG_LIMIT, TOKENIZER_LIMIT, ModelSource
 from tf_exporter.transformer_spec import TransformerSpec, first_config, read_length, read_transformer
@@ -123,11 +123,10 @@ def _read_pipelines(source: ModelSource, max_active_dims: int | None) -> tuple[d
 
 def _check_order(modules: tuple[ModuleSpec, ...]) -> None:
     kinds = [module.kind for module in modules]
-    if not kinds or not MODULES[kinds[0]].takes_texts:
-        takes_texts = [name for name, kind in MODULES.items() if kind.takes_texts]
-        raise UnsupportedError("modules.json", "[0].type", kinds[:1], f"first one of {', '.join(takes_texts)}")
+    if not kinds or kinds[0] not in TAKES_TEXTS:
+        raise UnsupportedError("modules.json", "[0].type", kinds[:1], f"first one of {', '.join(TAKES_TEXTS)}")
     for kind in kinds[1:]:
-        if MODULES[kind].takes_texts and kind != "SparseStaticEmbedding":
+        if kind in TAKES_TEXTS and kind != "SparseStaticEmbedding":
             raise UnsupportedError("modules.json", "type", kind, "it as the first module only")
 
 
@@ -179,8 +178,8 @@ def _activation(file: ConfigFile, key: str) -> str | None:
     if path is None or not path.startswith("torch."):
         return None
     module, _, name = path.rpartition(".")
-    if module not in TORCH_MODULES or name not in TORCH_ACTIVATIONS:
-        raise file.unsupported(key, f"torch.nn's {', '.join(sorted(TORCH_ACTIVATIONS))}")
+    if module not in TORCH_MODULES or name not in TORCH_ACTIVATION_NAMES:
+        raise file.unsupported(key, f"torch.nn's {', '.join(sorted(TORCH_ACTIVATION_NAMES))}")
     return name
 
 
@@ -235,8 +234,8 @@ def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: st
     if kind in _TRANSFORMERS:
         config = first_config(source, folder)
         return ModuleSpec("Transformer", folder, config, read_transformer(source, folder, config, _TRANSFORMERS[kind]))
-    if kind not in MODULES:
-        raise UnsupportedError(file, key, kind, {*MODULES, *_TRANSFORMERS, *ROUTERS})
+    if kind not in MODULE_KINDS:
+        raise UnsupportedError(file, key, kind, {*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS})
     at = f"{folder}/" if folder else ""
     name = at + _CONFIG_NAMES.get(kind, "config.json")
     if kind == "StaticEmbedding" or (kind in _WITHOUT_CONFIG and not source.exists(name)):

@@ -1,7 +1,8 @@
 """The modules of sentence-transformers, by the last part of `type` in modules.json.
 
-What `takes_texts` comes first and has a tokenizer: (source, spec, options, dimensions). All others map features to features:
-(config, weights, dimensions), the weights None where not `weighted`.
+What `takes_texts` comes first and has a tokenizer: (source, folder, config, options), and `widths`, what it makes.
+A Transformer is made of (source, spec, options, dimensions). All others map features to features: (config, weights),
+the weights None where not `weighted`. Their configs are in `tf_exporter.model.modules`.
 """
 
 from __future__ import annotations

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
 from tf_exporter.errors import UsageError
-from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.model.modules.bow import BoWConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.modules.word_embeddings import TOKENS_AT_ONCE, check_ops
-from tf_exporter.modules.word_weights import read_vocab, read_word_weights
 from tf_exporter.options import Options
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.spec import WordsSpec
 from tf_exporter.tokenizers.words import ListTokenizer, WordTokenizer, word_ids, words_spec
-
-if TYPE_CHECKING:
-    from tf_exporter.spec import ModuleSpec
 
 _LARGEST_SLICE = 2**23
 """Numbers that the embeddings of a slice of the batch may be."""
@@ -28,22 +24,21 @@ class BoW(tf.Module):
 
     takes_texts = True
 
-    def __init__(self, source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions):
+    def __init__(self, source: ModelSource, folder: str, config: BoWConfig, options: Options):
         super().__init__()
         if options.max_seq_length is not None:
             raise UsageError(f"--max-seq-length {options.max_seq_length}: a BoW model has no such limit")
         check_ops(options)
-        file = spec.config
-        vocab = [*dict.fromkeys(read_vocab(file))]
-        self.weight = variable(read_word_weights(file, vocab, required=False), "weight")
-        self._counts = file.take("cumulative_term_frequency", bool, True)
-        file.finish()
-        words = WordsSpec({word: id for id, word in enumerate(vocab)}, frozenset(), False)
+        self.weight = variable(np.array(config.weights, np.float32), "weight")
+        self._counts = config.counts
+        words = WordsSpec({word: id for id, word in enumerate(config.vocab)}, frozenset(), False)
         self.tokenizer_spec = words_spec(words, None)
         self.tokenizer = WordTokenizer(self.tokenizer_spec, words)
         self.hf_tokenizer = ListTokenizer(word_ids(words), None)
-        self.micro_batch_tokens = min(max(options.micro_batch_tokens, TOKENS_AT_ONCE), max(1, _LARGEST_SLICE // len(vocab)))
-        dimensions["sentence_embedding"] = len(vocab)
+        self.micro_batch_tokens = min(
+            max(options.micro_batch_tokens, TOKENS_AT_ONCE), max(1, _LARGEST_SLICE // len(config.vocab))
+        )
+        self.widths = {"sentence_embedding": len(config.vocab)}
 
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids and mask → float32 [batch, vocab]."""

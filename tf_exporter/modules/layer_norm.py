@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_exporter.encoders import blocks
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features, check_width
+from tf_exporter.model.modules.layer_norm import LayerNormConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.weights import Weights
 
 _EPS = 1e-5
@@ -18,12 +18,9 @@ class LayerNorm(tf.Module):
 
     takes_texts, weighted = False, True
 
-    def __init__(self, file: ConfigFile, weights: Weights, dimensions: Dimensions):
+    def __init__(self, config: LayerNormConfig, weights: Weights):
         super().__init__()
-        width = dimensions.of(file, "type", "sentence_embedding")
-        check_width(file, "dimension", file.take("dimension", int, required=True), width)
-        file.finish()
-        self.norm = blocks.LayerNorm(weights, "norm", width, _EPS)
+        self.norm = blocks.LayerNorm(weights, "norm", config.dimension, _EPS)
 
     def __call__(self, features: Features) -> Features:
         """float32 [batch, dimension] → the same."""

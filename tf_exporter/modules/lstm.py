@@ -6,9 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
-from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features, read_renamed_width
+from tf_exporter.model.modules.lstm import LSTMConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.weights import Weights
 
 
@@ -59,23 +58,13 @@ class LSTM(tf.Module):
 
     takes_texts, weighted = False, True
 
-    def __init__(self, file: ConfigFile, weights: Weights, dimensions: Dimensions):
+    def __init__(self, config: LSTMConfig, weights: Weights):
         super().__init__()
-        width = read_renamed_width(file, "embedding_dimension", "word_embedding_dimension", dimensions)
-        hidden, layers = file.take("hidden_dim", int, required=True), file.take("num_layers", int, 1)
-        for key, value in (("hidden_dim", hidden), ("num_layers", layers)):
-            if value < 1:
-                raise file.unsupported(key, "a positive number")
-        directions = 1 + file.take("bidirectional", bool, True)
-        file.take("dropout", (int, float))  # of training
-        file.finish()
-        if "sentence_lengths" not in dimensions:
-            raise UnsupportedError(file.file, "type", "LSTM", "it behind WordEmbeddings; the reference fails behind all others")
         self.layers = []
-        for index in range(layers):
-            self.layers.append(_Layer(weights, index, width, hidden, directions))
-            width = hidden * directions
-        dimensions["token_embeddings"] = width
+        width = config.width
+        for index in range(config.layers):
+            self.layers.append(_Layer(weights, index, width, config.hidden, config.directions))
+            width = config.hidden * config.directions
 
     def __call__(self, features: Features) -> Features:
         """As the class says; behind a text's end 0. A text of no words has one token, its padding."""

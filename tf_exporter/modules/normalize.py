@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features, read_names
+from tf_exporter.model.modules.normalize import NormalizeConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.weights import Weights
 
 _SMALLEST_NORM = 1e-12
@@ -16,10 +16,8 @@ class Normalize:
 
     takes_texts = weighted = False
 
-    def __init__(self, file: ConfigFile, weights: Weights | None, dimensions: Dimensions):
-        self._source, self._target, width = read_names(file, dimensions)
-        file.finish()
-        dimensions[self._target] = width
+    def __init__(self, config: NormalizeConfig, weights: Weights | None):
+        self._source, self._target = config.source, config.target
 
     def __call__(self, features: Features) -> Features:
         """float32 [..., width] of one feature → the same of another."""

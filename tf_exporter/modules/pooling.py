@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features, check_width
+from tf_exporter.model.modules.pooling import PoolingConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.weights import Weights
 
 _SMALLEST_COUNT = 1e-9
@@ -71,52 +70,14 @@ POOLING_MODES: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | 
 """float32 tokens [batch, length, width], int32 mask, the mask before a prompt was left out, and the sum of the words'
 weights [batch] behind WordWeights → [batch, width]."""
 
-_LEGACY_KEYS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
-"""Booleans of the old layout, in the order in which the modes are concatenated."""
-
-
-def _read_modes(file: ConfigFile) -> tuple[str, ...]:
-    legacy = {key: file.take(key, bool, False) for key in _LEGACY_KEYS}
-    if "pooling_mode" in file:
-        value = file.take("pooling_mode", (str, list))
-        modes = (value,) if isinstance(value, str) else tuple(value)
-    else:
-        modes = tuple(_LEGACY_KEYS[key] for key, chosen in legacy.items() if chosen) or ("mean",)
-    for mode in modes:
-        if not isinstance(mode, str) or mode not in POOLING_MODES:
-            raise UnsupportedError(file.file, "pooling_mode", mode, POOLING_MODES)
-    if not modes:
-        raise UnsupportedError(file.file, "pooling_mode", [], POOLING_MODES)
-    return modes
-
 
 class Pooling:
     """`token_embeddings` → `sentence_embedding`, several modes concatenated."""
 
     takes_texts = weighted = False
-    includes_prompt: bool
 
-    def __init__(self, file: ConfigFile, weights: Weights | None, dimensions: Dimensions):
-        key = "embedding_dimension" if "embedding_dimension" in file else "word_embedding_dimension"
-        width = dimensions.of(file, "type", "token_embeddings")
-        asked = file.take(key, (int, type(None)), required=True)
-        check_width(file, key, width if asked is None else asked, width)
-        if key == "embedding_dimension" and "word_embedding_dimension" in file:
-            check_width(file, "word_embedding_dimension", file.take("word_embedding_dimension", int), width)
-        self.modes = _read_modes(file)
-        if "cls" in self.modes and "cls_token_embeddings" in dimensions:
-            # Where WordEmbeddings has nothing, and the reference fails.
-            raise UnsupportedError(file.file, "pooling_mode", "cls", "any other mode, behind WordEmbeddings")
-        self.includes_prompt = file.take("include_prompt", bool, True)
-        file.finish()
-        dimensions["sentence_embedding"] = width * len(self.modes)
+    def __init__(self, config: PoolingConfig, weights: Weights | None):
+        self.modes, self.includes_prompt = config.modes, config.includes_prompt
 
     def __call__(self, features: Features) -> Features:
         """`token_embeddings` [batch, length, width] → `sentence_embedding` [batch, modes · width]."""

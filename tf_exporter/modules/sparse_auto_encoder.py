@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
 from tf_exporter.errors import WeightsError
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features, check_width
+from tf_exporter.model.modules.sparse_auto_encoder import SparseAutoEncoderConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.sparse import keep_largest
 from tf_exporter.weights import Weights
 
@@ -20,23 +20,10 @@ class SparseAutoEncoder(tf.Module):
     takes_texts, weighted = False, True
     unused = (r"stats_last_nonzero",)
 
-    def __init__(self, file: ConfigFile, weights: Weights, dimensions: Dimensions):
+    def __init__(self, config: SparseAutoEncoderConfig, weights: Weights):
         super().__init__()
-        width = dimensions.of(file, "type", "sentence_embedding")
-        check_width(file, "input_dim", file.take("input_dim", int, required=True), width)
-        hidden = file.take("hidden_dim", int, 512)
-        k = file.take("k", int, 8)
-        # The model's own limit, where it has one, goes before.
-        self._k = file.take("max_active_dims", int, k)
-        for key, value in (("k", k), ("hidden_dim", hidden)):
-            if value < 1:
-                raise file.unsupported(key, "a positive number")
-        if self._k > hidden:
-            raise file.unsupported("max_active_dims" if "max_active_dims" in file else "k", f"at most hidden_dim, {hidden}")
-        self._normalizes = file.take("normalize", bool, False)
-        for key in ("k_aux", "dead_threshold"):
-            file.take(key, int)  # of training
-        file.finish()
+        width, hidden = config.width, config.hidden
+        self._k, self._normalizes = config.k, config.normalizes
         self.pre_bias = variable(weights.take("pre_bias", (width,)), "pre_bias")
         self.latent_bias = variable(weights.take("latent_bias", (hidden,)), "latent_bias")
         # One matrix under two names, of which a file may have either or both.
@@ -45,7 +32,6 @@ class SparseAutoEncoder(tf.Module):
         if any((matrix != matrices[0]).any() for matrix in matrices):
             raise WeightsError(f"{weights.file}: tensors {' and '.join(names)} are to be the same")
         self.weight = variable(matrices[0].T, "weight")
-        dimensions["sentence_embedding"] = hidden
 
     def __call__(self, features: Features) -> Features:
         """`sentence_embedding` float32 [batch, input_dim] → [batch, hidden_dim], at most k of a row not 0."""

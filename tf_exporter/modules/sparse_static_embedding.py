@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
-from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.model.modules.sparse_static_embedding import SparseStaticEmbeddingConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.modules.static_embedding import TOKENS_AT_ONCE
 from tf_exporter.options import Options
 from tf_exporter.source import ModelSource
@@ -18,9 +18,6 @@ from tf_exporter.tokenizers.spec import read_tokenizer
 from tf_exporter.tokenizers.templates import BARE
 from tf_exporter.weights import open_weights
 
-if TYPE_CHECKING:
-    from tf_exporter.spec import ModuleSpec
-
 
 class SparseStaticEmbedding(tf.Module):
     """Texts → token ids, with no special tokens around them → the weights of those that occur, once each."""
@@ -29,22 +26,18 @@ class SparseStaticEmbedding(tf.Module):
     pads_leak = True
     """In the reference padding hides a padding token that is written in a text."""
 
-    def __init__(self, source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions):
+    def __init__(self, source: ModelSource, folder: str, config: SparseStaticEmbeddingConfig, options: Options):
         super().__init__()
-        spec.config.take("frozen", bool)  # of training
-        # The reference looks for such a file in the current folder, or takes its name for a repository's.
-        spec.config.require("path", (None,))
-        spec.config.finish()
-        tokenizer = load_tokenizer(source, spec.folder)
+        tokenizer = load_tokenizer(source, folder)
         self.hf_tokenizer = WithoutSpecialTokens(tokenizer)
         read = read_tokenizer(tokenizer, self.hf_tokenizer.max_length)
         self.tokenizer_spec = replace(read, single=BARE[0], pair=BARE[1])
         self.tokenizer = TokenizerGraph(self.tokenizer_spec, tokenizer.backend_tokenizer, options.tokenizer_ops)
-        weights = open_weights(source, spec.folder)
+        weights = open_weights(source, folder)
         self.weight = variable(weights.take("weight", (len(tokenizer.get_vocab()),)), "weight")
         weights.finish()
         self.micro_batch_tokens = max(options.micro_batch_tokens, TOKENS_AT_ONCE)
-        dimensions["sentence_embedding"] = self.weight.shape[0]
+        self.widths = {"sentence_embedding": int(self.weight.shape[0])}
 
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids and mask → `sentence_embedding` float32 [batch, vocab], times the one there is already."""

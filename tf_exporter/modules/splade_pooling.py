@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features, check_width
+from tf_exporter.model.modules.splade_pooling import SpladePoolingConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.weights import Weights
-
-_STRATEGIES = ("max", "sum")
-_ACTIVATIONS = {"relu": 1, "log1p_relu": 2}
-"""How often log(1 + x) is taken."""
 
 
 class SpladePooling:
@@ -18,18 +14,8 @@ class SpladePooling:
 
     takes_texts = weighted = False
 
-    def __init__(self, file: ConfigFile, weights: Weights | None, dimensions: Dimensions):
-        width = dimensions.of(file, "type", "token_embeddings")
-        for key in ("embedding_dimension", "word_embedding_dimension"):
-            asked = file.take(key, (int, type(None)))
-            check_width(file, key, width if asked is None else asked, width)
-        file.require("pooling_strategy", _STRATEGIES)
-        file.require("activation_function", tuple(_ACTIVATIONS))
-        file.take("chunk_size", (int, type(None)))  # saves memory only
-        self._sums = file.take("pooling_strategy", str, "max") == "sum"
-        self._logarithms = _ACTIVATIONS[file.take("activation_function", str, "relu")]
-        file.finish()
-        dimensions["sentence_embedding"] = width
+    def __init__(self, config: SpladePoolingConfig, weights: Weights | None):
+        self._sums, self._logarithms = config.sums, config.logarithms
 
     def __call__(self, features: Features) -> Features:
         """As the class says."""

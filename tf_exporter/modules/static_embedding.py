@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import rows, variable
 from tf_exporter.errors import UnsupportedError, UsageError, WeightsError
-from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.model.modules.static_embedding import StaticEmbeddingConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.options import Options
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import load_raw_tokenizer
@@ -18,9 +18,6 @@ from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import read_tokenizer
 from tf_exporter.tokenizers.templates import BARE
 from tf_exporter.weights import Weights, open_weights
-
-if TYPE_CHECKING:
-    from tf_exporter.spec import ModuleSpec
 
 TOKENS_AT_ONCE = 2**14
 """At least; there is little to compute for a token."""
@@ -31,15 +28,15 @@ class StaticEmbedding(tf.Module):
 
     takes_texts = True
 
-    def __init__(self, source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions):
+    def __init__(self, source: ModelSource, folder: str, config: StaticEmbeddingConfig, options: Options):
         super().__init__()
         if options.max_seq_length is not None:
             raise UsageError(f"--max-seq-length {options.max_seq_length}: a StaticEmbedding model has no such limit")
-        weights = open_weights(source, spec.folder)
+        weights = open_weights(source, folder)
         table = _table(weights)
         weights.finish()
         self.embedding = variable(table, "embedding")
-        self.hf_tokenizer = load_raw_tokenizer(source, spec.folder)
+        self.hf_tokenizer = load_raw_tokenizer(source, folder)
         read = read_tokenizer(self.hf_tokenizer, self.hf_tokenizer.max_length)
         self.tokenizer_spec = replace(read, single=BARE[0], pair=BARE[1])
         ids = {*read.model.vocab.values(), *(token.id for token in read.added_tokens)}
@@ -47,7 +44,7 @@ class StaticEmbedding(tf.Module):
             raise UnsupportedError(weights.file, "rows of the table", len(table), f"more than the token id {max(ids)}")
         self.tokenizer = TokenizerGraph(self.tokenizer_spec, self.hf_tokenizer.backend_tokenizer, options.tokenizer_ops)
         self.micro_batch_tokens = max(options.micro_batch_tokens, TOKENS_AT_ONCE)
-        dimensions["sentence_embedding"] = table.shape[1]
+        self.widths = {"sentence_embedding": table.shape[1]}
 
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids and mask → `sentence_embedding` float32 [batch, dim]."""

@@ -10,7 +10,8 @@ from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.heads import HEADS
 from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.model.modules.dimensions import Dimensions
+from tf_exporter.modules.features import Features
 from tf_exporter.options import Options
 from tf_exporter.progress import progress
 from tf_exporter.source import ModelSource

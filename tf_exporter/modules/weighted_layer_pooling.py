@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import variable
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features, read_renamed_width
+from tf_exporter.model.modules.weighted_layer_pooling import WeightedLayerPoolingConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.weights import Weights
 
 
@@ -18,17 +18,10 @@ class WeightedLayerPooling(tf.Module):
 
     takes_texts, weighted = False, True
 
-    def __init__(self, file: ConfigFile, weights: Weights, dimensions: Dimensions):
+    def __init__(self, config: WeightedLayerPoolingConfig, weights: Weights):
         super().__init__()
-        read_renamed_width(file, "embedding_dimension", "word_embedding_dimension", dimensions)
-        layers, self._start = file.take("num_hidden_layers", int, 12), file.take("layer_start", int, 4)
-        given = dimensions.get("all_layer_embeddings")
-        if given is not None and layers != given - 1:
-            raise file.unsupported("num_hidden_layers", f"{given - 1}, the encoder's")
-        if not 0 <= self._start <= layers:
-            raise file.unsupported("layer_start", f"one of 0 … {layers}")
-        self.layer_weights = variable(weights.take("layer_weights", (layers + 1 - self._start,)), "layer_weights")
-        file.finish()
+        self._start = config.start
+        self.layer_weights = variable(weights.take("layer_weights", (config.count,)), "layer_weights")
 
     def __call__(self, features: Features) -> Features:
         """As the class says; [batch, length, hidden]."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import rows, variable
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.features import Dimensions, Features
+from tf_exporter.model.modules.word_embeddings import WHITE_SPACE, WordEmbeddingsConfig
+from tf_exporter.modules.features import Features
 from tf_exporter.options import Options
-from tf_exporter.routes import module_kind
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import load_tokenizer
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
@@ -20,12 +19,8 @@ from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
 from tf_exporter.tokenizers.words import CutTokenizer, ListTokenizer, WordTokenizer, read_words, word_ids, words_spec
 from tf_exporter.weights import open_weights
 
-if TYPE_CHECKING:
-    from tf_exporter.spec import ModuleSpec
-
 TOKENS_AT_ONCE = 2**14
 """At least; there is little to compute for a token."""
-_TOKENIZERS = ("WhitespaceTokenizer", "TransformersTokenizerWrapper")
 
 
 class WordEmbeddings(tf.Module):
@@ -36,30 +31,21 @@ class WordEmbeddings(tf.Module):
     """The reference leaves no prompt out of a pooling behind it."""
     tokenizer: Any
 
-    def __init__(self, source: ModelSource, spec: ModuleSpec, options: Options, dimensions: Dimensions):
+    def __init__(self, source: ModelSource, folder: str, config: WordEmbeddingsConfig, options: Options):
         super().__init__()
-        file = spec.config
-        kind = module_kind(file.file, "tokenizer_class", file.take("tokenizer_class", str, required=True))
-        if kind not in _TOKENIZERS:
-            raise file.unsupported("tokenizer_class", _TOKENIZERS)
-        file.take("update_embeddings", bool)  # of training
-        saved = _read_max_length(file)
-        max_length = saved if options.max_seq_length is None else options.max_seq_length
-        file.finish()
-        if kind == "WhitespaceTokenizer":
-            self._white_space(source, spec.folder, options, max_length)
+        max_length = config.max_length if options.max_seq_length is None else options.max_seq_length
+        if config.tokenizer == WHITE_SPACE:
+            self._white_space(source, folder, options, max_length)
         else:
-            self._wrapped(source, spec.folder, options, max_length)
-        weights = open_weights(source, spec.folder)
+            self._wrapped(source, folder, options, max_length)
+        weights = open_weights(source, folder)
         table = weights.take_matrix("emb_layer.weight")
         weights.finish()
         if self._ids > len(table):
             raise UnsupportedError(weights.file, "rows of emb_layer.weight", len(table), f"more than the id {self._ids - 1}")
         self.weight = variable(table, "emb_layer")
         self.micro_batch_tokens = max(options.micro_batch_tokens, TOKENS_AT_ONCE)
-        dimensions["token_embeddings"] = table.shape[1]
-        dimensions["input_ids"] = self._ids
-        dimensions["sentence_lengths"] = dimensions["cls_token_embeddings"] = 0
+        self.widths = {"token_embeddings": table.shape[1], "input_ids": self._ids}
 
     def _white_space(self, source: ModelSource, folder: str, options: Options, max_length: int | None) -> None:
         check_ops(options)
@@ -84,13 +70,6 @@ class WordEmbeddings(tf.Module):
         """int32 [batch, length] ids → float32 [batch, length, dim]; `sentence_lengths` int32 [batch]."""
         lengths = tf.reduce_sum(features["attention_mask"], axis=1)
         return {**features, "token_embeddings": rows(self.weight, features["input_ids"]), "sentence_lengths": lengths}
-
-
-def _read_max_length(file: ConfigFile) -> int | None:
-    length: int | None = file.take("max_seq_length", (int, type(None)), 1_000_000)
-    if length is not None and not 1 <= length < 2**31:
-        raise file.unsupported("max_seq_length", "a positive number below 2³¹")
-    return length
 
 
 def check_ops(options: Options) -> None:
