@@ -148,7 +148,7 @@ def _read_plain(source: ModelSource) -> ModelSpec:
         return ModelSpec(CROSS_ENCODER, {"": (module,)}, ONE_ROUTE, {}, None, None, None, None, activation, labels)
     causal = bool(architectures) and architectures[0].endswith("ForCausalLM") and config.get("is_causal", True)
     mode = "lasttoken" if causal else "mean"
-    pooling = ModuleSpec("Pooling", "", ConfigFile("(no modules.json)", {"embedding_dimension": None, "pooling_mode": mode}))
+    pooling = ModuleSpec("Pooling", "", ConfigFile("(no modules.json)", {"embedding_dimension": 0, "pooling_mode": mode}))
     return ModelSpec(SENTENCE_TRANSFORMER, {"": (module, pooling)}, ONE_ROUTE, {}, None, None, None, None, None, ())
 
 

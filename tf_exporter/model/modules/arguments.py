@@ -7,24 +7,26 @@ from __future__ import annotations
 
 from tf_exporter.model.config_file import ConfigFile
 
+_WIDTHS = "embedding_dimension word_embedding_dimension "
+_CNN_WIDTHS = "in_embedding_dimension in_word_embedding_dimension "
 _KEYS = {
     "BoW": "vocab word_weights unknown_word_weight cumulative_term_frequency",
-    "CNN": "in_embedding_dimension in_word_embedding_dimension out_channels kernel_sizes stride_sizes",
+    "CNN": _CNN_WIDTHS + "out_channels kernel_sizes stride_sizes",
     "Dense": "in_features out_features bias activation_function init_weight init_bias use_residual "
     "module_input_name module_output_name",
     "Dropout": "dropout",
-    "LSTM": "embedding_dimension word_embedding_dimension hidden_dim num_layers dropout bidirectional",
+    "LSTM": _WIDTHS + "hidden_dim num_layers dropout bidirectional",
     "LayerNorm": "dimension",
     "LogitScore": "true_token_id false_token_id module_input_name",
     "Normalize": "module_input_name module_output_name",
-    "Pooling": "embedding_dimension word_embedding_dimension include_prompt pooling_mode "
+    "Pooling": _WIDTHS + "include_prompt pooling_mode "
     "pooling_mode_cls_token pooling_mode_max_tokens pooling_mode_mean_tokens "
     "pooling_mode_mean_sqrt_len_tokens pooling_mode_weightedmean_tokens pooling_mode_lasttoken",
     "SparseAutoEncoder": "input_dim hidden_dim k k_aux normalize dead_threshold",
     "SparseStaticEmbedding": "frozen path",
-    "SpladePooling": "pooling_strategy activation_function chunk_size embedding_dimension word_embedding_dimension",
+    "SpladePooling": _WIDTHS + "pooling_strategy activation_function chunk_size",
     "StaticEmbedding": "",
-    "WeightedLayerPooling": "embedding_dimension word_embedding_dimension num_hidden_layers layer_start layer_weights",
+    "WeightedLayerPooling": _WIDTHS + "num_hidden_layers layer_start layer_weights",
     "WordEmbeddings": "tokenizer_class update_embeddings max_seq_length",
     "WordWeights": "vocab word_weights unknown_word_weight",
 }

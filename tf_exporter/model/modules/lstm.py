@@ -8,6 +8,7 @@ from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.modules.arguments import finish
 from tf_exporter.model.modules.dimensions import Dimensions, check_width, take_renamed
+from tf_exporter.model.modules.dropout import check_rate
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def read(file: ConfigFile, dimensions: Dimensions) -> LSTMConfig:
         if value < 1:
             file.refuse(file.unsupported(name, "a positive number"))
     directions = 1 + file.take("bidirectional", bool, True)
-    file.take("dropout", (int, float))  # of training
+    check_rate(file)
     if not dimensions.lost and "sentence_lengths" not in dimensions:
         supported = "it behind WordEmbeddings; the reference fails behind all others"
         file.refuse(UnsupportedError(file.file, "type", "LSTM", supported))

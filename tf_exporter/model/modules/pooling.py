@@ -50,7 +50,7 @@ def _read_width(file: ConfigFile) -> None:
     today, old = "embedding_dimension", "word_embedding_dimension"
     if today in file:
         file.take(old, ANY)
-    file.take(today if today in file else old, (int, type(None)), required=True)
+    file.take(today if today in file else old, int, required=True)
 
 
 def _read_modes(file: ConfigFile) -> tuple[str, ...]:
