@@ -14,7 +14,8 @@ from fixtures import models
 from fixtures.models import rewrite
 from tests.refusals import refused
 from tf_exporter import ConversionError, InputError, UnsupportedError, UsageError, convert
-from tf_exporter.source import CONFIG_LIMIT
+from tf_exporter.source import CONFIG_LIMIT, ModelSource
+from tf_exporter.tokenizers.loading import load_tokenizer
 
 
 def edit_modules(model: Path, index: int, **changes: Any) -> None:
@@ -69,10 +70,11 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "prefix of a namespace": (lambda m: edit_modules(m, 1, type="sentence_transformers.models_x.Pooling"), "models_x"),
     "code in the model": (lambda m: edit_modules(m, 0, type="modeling_custom.Transformer"), "modeling_custom"),
     "first module": (lambda m: edit_modules(m, 0, type="sentence_transformers.models.Pooling"), "[0].type"),
-    "module key": (lambda m: edit_modules(m, 1, surprise=1), "surprise"),
     "architecture": (lambda m: rewrite(m / "config.json", model_type="gpt2"), "gpt2"),
-    "remote code": (lambda m: rewrite(m / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map"),
-    "tokenizer code": (lambda m: rewrite(m / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}), "auto_map"),
+    "tokenizer code": (
+        lambda m: rewrite(m / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}, tokenizer_class="Their"),
+        "auto_map",
+    ),
     "position type": (lambda m: rewrite(m / "config.json", position_embedding_type="relative_key"), "relative_key"),
     "ALiBi": (lambda m: rewrite(m / "config.json", position_embedding_type="alibi"), "alibi"),
     "decoder": (lambda m: rewrite(m / "config.json", is_decoder=True), "is_decoder"),
@@ -277,9 +279,12 @@ def test_alias_says_something_else(tmp_path: Path) -> None:
 def test_tokenizer_files_elsewhere(model: Path) -> None:
     (model / "tokenizer.json").rename(model.parent / "tokenizer.json")
     (model / "vocab.txt").write_text("\n".join(models.VOCAB))
+    (model.parent / "tokenizer.json").write_text((model.parent / "tokenizer.json").read_text().replace('"hello"', '"hallo"'))
     rewrite(model / "tokenizer_config.json", tokenizer_file=str(model.parent / "tokenizer.json"))
-    refused(model, UnsupportedError, "tokenizer_file")
-    rewrite(model / "tokenizer_config.json", tokenizer_file=None)
+    # transformers puts the model's own files in its place.
+    vocab = load_tokenizer(ModelSource(model, "model"), "").get_vocab()
+    assert "hello" in vocab
+    assert "hallo" not in vocab
     (model / "chat_template.jinja").symlink_to("/etc/hostname")
     refused(model, InputError, "link")
 

@@ -164,8 +164,17 @@ def convert(
             write_text(folder, "README.md", export.card)
             place.write_files(publication.partial, export.manifest)
         publication.publish()
+    lines = [*export.lines, *ignored_lines(export.manifest["ignored"])]
     output, saved_model = publication.output, publication.output / place.saved_model
-    return Conversion(output, saved_model, export.manifest, export.manifest["verification"], export.lines)
+    return Conversion(output, saved_model, export.manifest, export.manifest["verification"], lines)
+
+
+def ignored_lines(ignored: dict[str, list[str]]) -> list[str]:
+    """One line about the keys that the reference does not read; none where there are no such keys."""
+    if not ignored:
+        return []
+    files = "; ".join(f"{file}: {', '.join(keys)}" for file, keys in ignored.items())
+    return [f"Ignored, as the reference does not read them: {files}."]
 
 
 def hide_triton() -> None:

@@ -64,6 +64,7 @@ def origin(source: ModelSource, reference_versions: dict[str, str], options: Opt
         "source": source.name,
         "revision": source.revision,
         "sha256": dict(sorted((source.translated_from or source).sha256.items())),
+        "ignored": {file: sorted(keys) for file, keys in sorted(source.ignored.items())},
         "versions": {**{package: version(package) for package in packages}, **reference_versions},
         "batch_size": options.batch_size,
         "sequence_length": options.sequence_length,

@@ -83,9 +83,9 @@ def translated(file: ConfigFile) -> ConfigFile | None:
     layout = LAYOUTS.get(str(file.values.get("model_type")))
     if layout is None or not layout.applies(file):
         return None
-    copy = ConfigFile(file.file, dict(file.values))
+    copy = file.replaced(dict(file.values))
     layout.translate(copy)
-    return ConfigFile(file.file, copy.values)
+    return file.replaced(copy.values)
 
 
 def native(config: ConfigFile | None) -> dict[str, Any] | None:
@@ -179,7 +179,7 @@ def _gte(file: ConfigFile) -> None:
     file.values["model_type"] = "gte"
     factor = None
     if (scaling := file.take("rope_scaling", (dict, type(None)))) is not None:
-        scaling_file = ConfigFile(file.file, scaling, "rope_scaling.")
+        scaling_file = file.part("rope_scaling", scaling)
         scaling_file.require("type", ("ntk",))
         scaling_file.require("mixed_b", (None,))
         factor = float(scaling_file.take("factor", (int, float), required=True))

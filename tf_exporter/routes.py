@@ -61,9 +61,9 @@ def read_routes(source: ModelSource, folder: str) -> Routes:
     name = next(
         (at + name for name in ("router_config.json", "config.json") if source.exists(at + name)), at + "router_config.json"
     )
-    file = ConfigFile(name, source.read_object(name))
+    file = source.config(name)
     types, structure = file.take("types", dict, required=True), file.take("structure", dict, required=True)
-    parameters = ConfigFile(name, file.take("parameters", dict, required=True), "parameters.")
+    parameters = file.part("parameters", file.take("parameters", dict, required=True))
     file.finish()
     modules = {}
     for module, path in types.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tf_exporter.errors import InputError, UnsupportedError
+from tf_exporter.errors import InputError, Refusals, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.modules import MODULE_KINDS, TAKES_TEXTS
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES, TORCH_MODULES
@@ -28,6 +28,10 @@ _VOCABULARIES = ("BoW", "WordWeights")
 _MOST_LABELS = 100_000
 _FORWARD_KWARGS = {"Router": ["task", "modality"], "Asym": ["task", "modality"], "SparseAutoEncoder": ["max_active_dims"]}
 """`kwargs` of a module in modules.json: what may be passed to it, which only the caller of the reference decides."""
+
+
+_HARMLESS = frozenset({"__version__", "keep_in_fp32_modules", "requirements"})
+"""Keys of config_sentence_transformers.json: all is computed in float32; versions of packages are for the reference."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def _read_pipelines(source: ModelSource, max_active_dims: int | None) -> tuple[d
             if kind == "SparseAutoEncoder" and max_active_dims is not None:
                 # The reference hands its own limit on to the modules of modules.json, though not to those of a Router.
                 values = {**module.config.values, "max_active_dims": max_active_dims}
-                module = replace(module, config=ConfigFile(module.config.file, values))
+                module = replace(module, config=module.config.replaced(values))
             modules.append(module)
     if routes is None:
         return {"": tuple(modules)}, ONE_ROUTE
@@ -168,7 +172,7 @@ def _plain_activation(config: ConfigFile) -> str | None:
     if settings is not None and not isinstance(settings, dict):
         raise config.unsupported("sentence_transformers", "an object")
     if settings and "activation_fn" in settings:
-        return _activation(ConfigFile(config.file, settings, "sentence_transformers."), "activation_fn")
+        return _activation(config.part("sentence_transformers", settings), "activation_fn")
     return _activation(config, "sbert_ce_default_activation_function")
 
 
@@ -211,22 +215,30 @@ def _read_entries(source: ModelSource) -> list[tuple[str, str]]:
     entries = source.read_json("modules.json")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError("modules.json: a list of modules is expected")
-    found, names = [], set()
+    found, names, refusals = [], set(), Refusals()
     for index, entry in enumerate(entries):
-        file = ConfigFile("modules.json", entry)
-        file.take("idx", int)
-        name, folder, path = (file.take(key, str, required=True) for key in ("name", "path", "type"))
-        kind = module_kind("modules.json", f"[{index}].type", path)
-        kwargs = file.take("kwargs", list, [])
-        if any(key not in _FORWARD_KWARGS.get(kind, []) for key in kwargs):
-            raise file.unsupported("kwargs", f"{_FORWARD_KWARGS.get(kind, [])} for {kind}")
-        file.finish()
-        if name in names:
-            raise InputError(f"modules.json: two modules are named {name!r}")
-        names.add(name)
-        source.path(folder or ".")
-        found.append((kind, "" if folder.strip("/") == "." else folder.strip("/")))
+        with refusals.part():
+            name, kind, folder = _read_entry(source, ConfigFile("modules.json", entry, f"[{index}].", source.ignored))
+            if name in names:
+                raise InputError(f"modules.json: two modules are named {name!r}")
+            names.add(name)
+            found.append((kind, folder))
+    refusals.check()
     return found
+
+
+def _read_entry(source: ModelSource, file: ConfigFile) -> tuple[str, str, str]:
+    """Name, kind and folder of a module."""
+    name, folder, path = (file.take(key, str, required=True) for key in ("name", "path", "type"))
+    kind = module_kind("modules.json", f"{file.at}type", path)
+    if kind not in (*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS):
+        raise file.unsupported("type", {*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS})
+    kwargs = file.take("kwargs", list, [])
+    if any(key not in _FORWARD_KWARGS.get(kind, []) for key in kwargs):
+        file.refuse(file.unsupported("kwargs", f"{_FORWARD_KWARGS.get(kind, [])} for {kind}"))
+    source.path(folder or ".")
+    file.finish(frozenset({"idx"}), lambda key: False)
+    return name, kind, "" if folder.strip("/") == "." else folder.strip("/")
 
 
 def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: str) -> ModuleSpec:
@@ -241,7 +253,7 @@ def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: st
     if kind == "StaticEmbedding" or (kind in _WITHOUT_CONFIG and not source.exists(name)):
         return ModuleSpec(kind, folder, ConfigFile(name, {}))
     limit = TOKENIZER_LIMIT if kind in _VOCABULARIES else CONFIG_LIMIT
-    config = ConfigFile(name, source.read_object(name, limit))
+    config = source.config(name, limit)
     if kind == "SparseAutoEncoder" and "max_active_dims" in config:
         raise config.unsupported("max_active_dims", "it in config_sentence_transformers.json only")
     return ModuleSpec(kind, folder, config)
@@ -250,33 +262,27 @@ def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: st
 def _read_model_config(source: ModelSource) -> dict[str, Any]:
     """config_sentence_transformers.json: the kind of model, prompts, and how embeddings are given out."""
     name = "config_sentence_transformers.json"
-    file = ConfigFile(name, source.read_object(name) if source.exists(name) else {})
+    file = source.config(name) if source.exists(name) else ConfigFile(name, {})
     kind = file.take("model_type", str, SENTENCE_TRANSFORMER)
     if kind not in KINDS:
         raise file.unsupported("model_type", KINDS)
-    if kind != CROSS_ENCODER:
-        file.require("activation_fn", (None,))
-    file.require("keep_in_fp32_modules", (None, []))
-    if kind != SPARSE_ENCODER:
-        file.require("max_active_dims", (None,))
-    if kind != SENTENCE_TRANSFORMER:
-        file.require("truncate_dim", (None,))
     prompts = file.take("prompts", dict, {})
     for key, prompt in prompts.items():
         if not isinstance(prompt, (str, type(None))):
-            raise UnsupportedError(name, f"prompts.{key}", prompt, "a string")
+            file.refuse(UnsupportedError(name, f"prompts.{key}", prompt, "a string"))
     prompts = {key: prompt or "" for key, prompt in prompts.items()}
     default = file.take("default_prompt_name", (str, type(None)))
     if default is not None and default not in {"query": "", "document": "", **prompts}:
-        raise UnsupportedError(name, "default_prompt_name", default, prompts or "no name: the model has no prompts")
+        file.refuse(file.unsupported("default_prompt_name", prompts or "no name: the model has no prompts"))
+    lengths = {"truncate_dim": SENTENCE_TRANSFORMER, "max_active_dims": SPARSE_ENCODER}
     settings = {
         "kind": kind,
         "prompts": prompts,
         "default_prompt_name": default,
-        "truncate_dim": read_length(file, "truncate_dim", file.take("truncate_dim", (int, type(None)))),
-        "similarity_fn_name": file.take("similarity_fn_name", (str, type(None))),
-        "max_active_dims": read_length(file, "max_active_dims", file.take("max_active_dims", (int, type(None)))),
-        "activation_fn": _activation(file, "activation_fn"),
+        **{key: read_length(file, key, file.take(key, (int, type(None)))) if kind == of else None for key, of in lengths.items()},
+        "similarity_fn_name": None if kind == CROSS_ENCODER else file.take("similarity_fn_name", (str, type(None))),
+        "activation_fn": _activation(file, "activation_fn") if kind == CROSS_ENCODER else None,
     }
-    file.finish(frozenset({"__version__", "requirements"}))
+    # What is left is read by no class, or by classes of other kinds of models.
+    file.finish(_HARMLESS, lambda key: False)
     return settings

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tf_exporter.errors import UnsupportedError
+from tf_exporter.errors import Refusals, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.model.reference_keys import reads_config_key
 from tf_exporter.published import native, translated
 from tf_exporter.source import ModelSource
 
@@ -24,6 +25,11 @@ _TRUST = "trust_remote_code"
 """Taken out of a model's configs by sentence-transformers too."""
 _HARMLESS_MODEL_KWARGS = {"attn_implementation", "dtype", "torch_dtype", "add_pooling_layer", _TRUST}
 """The reference is run with its own dtype and attention; the pooler is no part of an embedding."""
+_HARMLESS_TOKENIZER_KWARGS = {"use_fast", _TRUST}
+_TOKENIZER_KWARGS = {"padding_side", "truncation_side"}
+"""Settings of the tokenizer that are handed to transformers as they are."""
+_OLD_NAMES = {"tokenizer_args": "processor_kwargs", "model_args": "model_kwargs", "config_args": "config_kwargs"}
+"""Old names of settings → today's."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class TransformerSpec:
     """As configured; None: the tokenizer's, capped at the encoder's positions."""
     text_max_length: int | None
     """`processing_kwargs.text.max_length`, which goes before all others."""
+    tokenizer_kwargs: dict[str, Any]
+    """Arguments of `AutoTokenizer.from_pretrained` that the module's config has."""
     native_config: dict[str, Any] | None
     """What transformers gets to see in place of a config.json that was written for code on the Hub."""
 
@@ -50,8 +58,8 @@ def first_config(source: ModelSource, folder: str) -> ConfigFile:
     """The Transformer module's own config: the first of its names that exists and is not empty."""
     for name in TRANSFORMER_CONFIGS:
         path = f"{folder}/{name}" if folder else name
-        if source.exists(path) and (values := source.read_object(path)):
-            return ConfigFile(path, values)
+        if source.exists(path) and (config := source.config(path)).values:
+            return config
     return ConfigFile(TRANSFORMER_CONFIGS[0], {})
 
 
@@ -64,38 +72,35 @@ def read_transformer(source: ModelSource, folder: str, file: ConfigFile, task: s
     """
     task = file.take("transformer_task", str, task)
     if task not in _TASKS:
-        raise UnsupportedError(file.file, "transformer_task", task, _TASKS)
+        raise file.unsupported("transformer_task", _TASKS)
     of_model, output = _TASKS[task]
     file.require("modality_config", ({"text": {"method": "forward", "method_output_name": of_model}},))
     file.require("module_output_name", (output,))
     for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
         file.require(key, (None,))
     file.take("unpad_inputs", (bool, type(None)))
-    for key in ("config_args", "config_kwargs"):
-        file.require(key, ({}, None, {_TRUST: True}, {_TRUST: False}))
-    for key in ("model_args", "model_kwargs"):
-        kwargs = file.take(key, (dict, type(None)), {}) or {}
-        if unknown := kwargs.keys() - _HARMLESS_MODEL_KWARGS:
-            raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], _HARMLESS_MODEL_KWARGS)
-    max_seq_length = read_length(file, "max_seq_length", file.take("max_seq_length", (int, type(None))))
-    for old, new in (("tokenizer_args", "processor_kwargs"), ("model_args", "model_kwargs"), ("config_args", "config_kwargs")):
+    for old, new in _OLD_NAMES.items():
         if old in file and new in file:
-            raise UnsupportedError(file.file, old, file.values[old], f"{new} alone, not both")
-    for key in ("tokenizer_args", "processor_kwargs"):
-        kwargs = file.take(key, (dict, type(None)), {}) or {}
-        if unknown := kwargs.keys() - {"model_max_length", _TRUST}:
-            raise UnsupportedError(file.file, f"{key}.{min(unknown)}", kwargs[min(unknown)], "model_max_length")
-        if "model_max_length" in kwargs:
-            max_seq_length = read_length(file, f"{key}.model_max_length", kwargs["model_max_length"])
+            file.refuse(file.unsupported(old, f"{new} alone, not both"))
+    _kwargs(file, "model_kwargs", _HARMLESS_MODEL_KWARGS)
+    changes = _kwargs(file, "config_kwargs", None)
+    tokenizer_kwargs = _kwargs(file, "processor_kwargs", {"model_max_length", *_TOKENIZER_KWARGS, *_HARMLESS_TOKENIZER_KWARGS})
+    max_seq_length = read_length(file, "max_seq_length", file.take("max_seq_length", (int, type(None))))
+    if "model_max_length" in tokenizer_kwargs:
+        max_seq_length = read_length(file, "processor_kwargs.model_max_length", tokenizer_kwargs["model_max_length"])
     do_lower_case = file.take("do_lower_case", bool, False)
     text_max_length = _read_text_max_length(file)
-    file.finish()
-    adapter = f"{folder}/adapter_config.json" if folder else "adapter_config.json"
-    if source.exists(adapter):
-        raise UnsupportedError(adapter, "peft_type", "an adapter", "models with their adapters merged")
+    refusals = Refusals()
+    with refusals.part():
+        file.finish()
+    with refusals.part():
+        _check_adapter(source, folder)
     name = f"{folder}/config.json" if folder else "config.json"
-    encoder_config = ConfigFile(name, source.read_object(name))
-    translation = translated(encoder_config)
+    encoder_config = _changed(source.config(name), file, changes)
+    translation = None
+    with refusals.part():
+        translation = translated(encoder_config)
+    refusals.check()
     encoder_config = translation or encoder_config
     return TransformerSpec(
         folder=folder,
@@ -106,8 +111,46 @@ def read_transformer(source: ModelSource, folder: str, file: ConfigFile, task: s
         do_lower_case=do_lower_case,
         max_seq_length=max_seq_length,
         text_max_length=text_max_length,
+        tokenizer_kwargs={key: value for key, value in tokenizer_kwargs.items() if key in _TOKENIZER_KWARGS},
         native_config=native(translation),
     )
+
+
+def _kwargs(file: ConfigFile, name: str, known: set[str] | None) -> dict[str, Any]:
+    """Settings under today's name or the old one; `known`: the keys that may be there, None for any."""
+    old = next(old for old, new in _OLD_NAMES.items() if new == name)
+    found: dict[str, Any] = {}
+    for key in (old, name):
+        values = file.take(key, (dict, type(None)), {}) or {}
+        for unknown in sorted(values.keys() - (values.keys() if known is None else known)):
+            file.refuse(UnsupportedError(file.file, f"{key}.{unknown}", values[unknown], known or ()))
+        found.update(values)
+    return found
+
+
+def _changed(config: ConfigFile, file: ConfigFile, changes: dict[str, Any]) -> ConfigFile:
+    """config.json with the module's own `config_kwargs`, which replace keys of the same name.
+
+    Other names can be arguments of transformers' loader, so only those that it does not read are left.
+    """
+    reads = reads_config_key(str(config.values.get("model_type")))
+    values = dict(config.values)
+    for key, value in changes.items():
+        if key in values:
+            values[key] = value
+        elif key != _TRUST and reads(key):
+            supported = f"keys that {config.file} has, too"
+            raise UnsupportedError(file.file, f"config_kwargs.{key}", value, supported)
+        elif key != _TRUST:
+            file.ignore(f"config_kwargs.{key}")
+    return config.replaced(values)
+
+
+def _check_adapter(source: ModelSource, folder: str) -> None:
+    name = f"{folder}/adapter_config.json" if folder else "adapter_config.json"
+    if source.exists(name):
+        kind = source.read_object(name).get("peft_type")
+        raise UnsupportedError(name, "peft_type", kind, "models with their adapters merged")
 
 
 def read_length(file: ConfigFile, key: str, value: Any) -> int | None:

@@ -35,7 +35,9 @@ def read_hub_tokenizer(
     source: ModelSource, transformer: TransformerSpec, do_lower_case: bool | None
 ) -> tuple[Any, TokenizerSpec]:
     """Transformers' tokenizer, lower-casing as asked for, and its parts without a limit of tokens."""
-    hf_tokenizer = load_tokenizer(source, transformer.folder, transformer.do_lower_case, transformer.native_config)
+    hf_tokenizer = load_tokenizer(
+        source, transformer.folder, transformer.do_lower_case, transformer.native_config, transformer.tokenizer_kwargs
+    )
     if do_lower_case is not None:
         set_lower_case(hf_tokenizer.backend_tokenizer, do_lower_case)
     spec = read_tokenizer(hf_tokenizer, None)

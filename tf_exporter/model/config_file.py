@@ -62,6 +62,13 @@ class ConfigFile:
         if str(error) not in map(str, self._refused):
             self._refused.append(error)
 
+    def ignore(self, key: str) -> None:
+        """Lists a key that is without effect in the reference."""
+        self._unread.discard(key)
+        listed = self.ignored.setdefault(self.file, [])
+        if self.at + key not in listed:
+            listed.append(self.at + key)
+
     def finish(self, harmless: frozenset[str] = frozenset(), reads: Callable[[str], bool] = lambda key: True) -> None:
         """Accounts for the keys that nothing has read, and raises all reasons to refuse the object.
 
@@ -75,8 +82,8 @@ class ConfigFile:
         for key in sorted(self._unread - harmless):
             if reads(key):
                 self.refuse(self.unsupported(key, "no such key: the reference reads it, and it is not known here"))
-            elif self.at + key not in self.ignored.setdefault(self.file, []):
-                self.ignored[self.file].append(self.at + key)
+            else:
+                self.ignore(key)
         self.check()
 
     def check(self) -> None:

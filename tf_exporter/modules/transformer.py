@@ -53,7 +53,7 @@ class Transformer(tf.Module):
             self.pads_leak = getattr(self.encoder, "pads_leak", False)
             self.head = head(spec.encoder_config, weights, self.encoder)
         weights.finish(kind.unused)
-        hf_tokenizer = load_tokenizer(source, spec.folder, spec.do_lower_case, spec.native_config)
+        hf_tokenizer = load_tokenizer(source, spec.folder, spec.do_lower_case, spec.native_config, spec.tokenizer_kwargs)
         if spec.task == "text-generation":
             # So that the last token is at the end of every row.
             hf_tokenizer.padding_side = "left"
@@ -153,4 +153,4 @@ def _collecting(kind: Any, spec: TransformerSpec) -> tuple[ConfigFile, bool]:
     if not getattr(kind, "collects_layers", False) or spec.task != "feature-extraction":
         supported = "False; layers are given of bert and its relatives without a head alone"
         raise UnsupportedError(file.file, "output_hidden_states", True, supported)
-    return ConfigFile(file.file, {key: value for key, value in file.values.items() if key != "output_hidden_states"}), True
+    return file.replaced({key: value for key, value in file.values.items() if key != "output_hidden_states"}), True

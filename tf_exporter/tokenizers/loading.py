@@ -7,6 +7,7 @@ from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError, one_line
 from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.model.reference_keys import reads_tokenizer_key
 from tf_exporter.published import native_view
 from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
 
@@ -15,30 +16,42 @@ UNLIMITED = 10**20
 SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model", "sentencepiece.model")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES)
 """Any one of these is enough; what a SentencePiece file holds is read by the sentencepiece library."""
-_TOKENIZER_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+TOKENIZER_CONFIG = "tokenizer_config.json"
+_TOKENIZER_CONFIGS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json")
 _TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json")
 """Other files that transformers opens where it finds them; they must not be links out of the model."""
-_TOKENIZER_KEYS = frozenset(
+_HARMLESS_KEYS = frozenset(
     """
-    _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder additional_special_tokens backend bos_token
-    bos_token_id chat_control_tokens chat_template clean_up_tokenization_spaces cls_token cls_token_id do_basic_tokenize
-    do_lower_case eos_token eos_token_id errors extra_ids extra_special_tokens from_slow full_tokenizer_file is_local
-    keep_accents legacy local_files_only mask_token mask_token_id max_len max_length merges_file model_input_names
-    model_max_length name_or_path never_split pad_to_multiple_of pad_token pad_token_id pad_token_type_id padding_side
-    processor_class remove_space response_template return_token_type_ids sep_token sep_token_id sp_model_kwargs
-    spaces_between_special_tokens special_tokens_map_file split_by_punct split_special_tokens stride strip_accents
-    tokenize_chinese_chars tokenizer_class tokenizer_file trim_offsets truncation truncation_side truncation_strategy unk_id
-    unk_token unk_token_id use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
+    _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder additional_special_tokens backend
+    bos_token chat_control_tokens chat_template clean_up_tokenization_spaces
+    clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output
+    eos_token extra_special_tokens files_loaded fix_mistral_regex full_tokenizer_file is_local
+    legacy local_files_only max_len max_length merges_file model_input_names
+    model_max_length model_specific_special_tokens name_or_path pad_to_multiple_of pad_token pad_token_type_id
+    padding padding_side processor_class response_schema response_template special_tokens_map_file
+    split_special_tokens stride tokenizer_class tokenizer_file transformers_version truncation
+    truncation_side truncation_strategy trust_remote_code unk_id unk_token use_fast verbose vocab_file
     """.split()
 )
-"""Keys of tokenizer_config.json that `AutoTokenizer` reads, so that what they do is in its backend, or that do nothing. Others
-could make it open files of other names."""
+"""Keys of tokenizer_config.json that `AutoTokenizer` reads. Their effect shows in the tokenizer that it builds. Other keys that
+it reads could replace the tokenizer, or name other files."""
 
 
 def load_tokenizer(
-    source: ModelSource, folder: str, do_lower_case: bool = False, native_config: dict[str, Any] | None = None
+    source: ModelSource,
+    folder: str,
+    do_lower_case: bool = False,
+    native_config: dict[str, Any] | None = None,
+    kwargs: dict[str, Any] | None = None,
 ) -> Any:
     """The transformers tokenizer as sentence-transformers sets it up: lower-cased where asked for.
+
+    Args:
+        source: the model.
+        folder: where the tokenizer is in it.
+        do_lower_case: whether texts are lower-cased first.
+        native_config: what stands for a config.json that was written for code of its own.
+        kwargs: arguments of `AutoTokenizer.from_pretrained` that the model's own settings have.
 
     Raises:
         InputError: its files are missing or cannot be loaded.
@@ -53,7 +66,7 @@ def load_tokenizer(
     stored = source.read_object(at + "tokenizer.json", TOKENIZER_LIMIT) if source.exists(at + "tokenizer.json") else {}
     for name in _TOKENIZER_CONFIGS:
         if source.exists(at + name):
-            _check_tokenizer_config(source, at, ConfigFile(at + name, source.read_object(at + name)), name)
+            _check_tokenizer_config(source, at, source.config(at + name), name)
     for name in _TOKENIZER_EXTRAS:
         source.path(at + name)
     from tokenizers import normalizers
@@ -61,9 +74,16 @@ def load_tokenizer(
 
     try:
         with native_view(source.folder, folder, native_config) as view:
-            tokenizer = AutoTokenizer.from_pretrained(view / folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                view / folder, local_files_only=True, trust_remote_code=False, **(kwargs or {})
+            )
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
+        name = at + TOKENIZER_CONFIG
+        code = source.read_object(name).get("auto_map") if source.exists(name) else None
+        if code:
+            supported = "tokenizers that transformers has a class for; code of a model is never run"
+            raise UnsupportedError(name, "auto_map", code, supported) from error
         raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
     _check_model(source, at, stored, backend)
     if do_lower_case:
@@ -123,20 +143,28 @@ def _untyped_kind(model: dict[str, Any]) -> str:
 
 
 def _check_tokenizer_config(source: ModelSource, at: str, config: ConfigFile, name: str) -> None:
-    """Refuses code, unknown keys, and names of files that the model does not have itself."""
-    config.require("auto_map", (None, {}))
-    if name != "tokenizer_config.json":
+    """Refuses keys that name code, other files or a whole tokenizer."""
+    _check_auto_map(config)
+    if name != TOKENIZER_CONFIG:
         return
     config.require("init_inputs", ([], ()))
-    stored = ("tokenizer_file", ("tokenizer.json",)), ("vocab_file", _TOKENIZER_FILES), ("merges_file", ("merges.txt",))
-    for key, files in stored:
+    for key, files in (("vocab_file", _TOKENIZER_FILES), ("merges_file", ("merges.txt",))):
         # Paths of where the tokenizer was once saved; transformers puts the model's own files in their place.
         if config.values.get(key) is not None and not any(source.exists(at + own) for own in (*files, "tokenizer.json")):
-            raise UnsupportedError(config.file, key, config.values[key], f"{files[0]} in the model")
+            config.refuse(config.unsupported(key, f"{files[0]} in the model"))
     length = config.values.get("model_max_length")
     if length is not None and (isinstance(length, bool) or not isinstance(length, (int, float)) or not 1 <= length < math.inf):
-        raise UnsupportedError(config.file, "model_max_length", length, "a positive number")
-    config.finish(_TOKENIZER_KEYS)
+        config.refuse(config.unsupported("model_max_length", "a positive number"))
+    config.finish(_HARMLESS_KEYS, reads_tokenizer_key)
+
+
+def _check_auto_map(config: ConfigFile) -> None:
+    """Accepts the names of code that transformers does not run, as it has a class of its own.
+
+    Where it has none, loading the tokenizer fails.
+    """
+    if config.take("auto_map", (dict, list, type(None))):
+        config.ignore("auto_map")
 
 
 def _normalizers(normalizer: Any) -> list[Any]:
