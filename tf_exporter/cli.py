@@ -8,10 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 from types import FrameType
+from typing import TextIO
 
 from tf_exporter._version import __version__
-from tf_exporter.errors import ConversionError
+from tf_exporter.errors import ConversionError, printable
 
 _INTERRUPTED = 130
 
@@ -74,23 +77,68 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    options = vars(parser().parse_args(arguments))
+    _prepare_streams()
+    try:
+        options = vars(parser().parse_args(arguments))
+    finally:
+        _flush(sys.stdout)
     _end_when_interrupted()
     _set_up_libraries()
     quiet = options["quiet"]
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.ERROR)
+    logging.basicConfig(handlers=[_Lines()], level=logging.ERROR)
     logging.getLogger("tf_exporter").setLevel(logging.ERROR if quiet else logging.INFO)
     from tf_exporter.convert import convert
 
     try:
         conversion = convert(options.pop("model"), options.pop("output_dir"), **options)
     except ConversionError as error:
-        for line in str(error).splitlines():
-            print(f"convert-hf-model: {line}", file=sys.stderr)
+        say([f"convert-hf-model: {line}" for line in str(error).splitlines()], sys.stderr)
         return error.exit_code
     if not quiet:
-        print("\n".join([*conversion.summary, f"Saved to {conversion.output_dir}"]))
+        say([*conversion.summary, f"Saved to {conversion.output_dir}"], sys.stdout)
     return 0
+
+
+def say(lines: Sequence[str], stream: TextIO) -> None:
+    """Prints lines.
+
+    What was converted is there whether somebody reads about it or not: a closed pipe or a full disk is no error.
+    """
+    with suppress(OSError):
+        stream.write("".join(f"{printable(line)}\n" for line in lines))
+    _flush(stream)
+
+
+def _flush(stream: TextIO) -> None:
+    """Writes what is left; drops it where that fails, or Python would fail on it once more at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+class _Lines(logging.Handler):
+    """Prints log records to standard error, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say([record.getMessage()], sys.stderr)
+
+
+def _prepare_streams() -> None:
+    """Opens the standard streams that the caller has closed, or files that are opened next would take their numbers.
+
+    Characters that the encoding of a stream lacks will be escaped.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _end_when_interrupted() -> None:

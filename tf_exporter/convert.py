@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,8 +188,13 @@ def hide_triton() -> None:
 @contextmanager
 def silenced_stderr() -> Iterator[None]:
     """Drops what native code writes to standard error; Python's exceptions still come through."""
-    sys.stderr.flush()
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed, as of a service
+        yield
+        return
+    with suppress(AttributeError, OSError):  # no such stream, or nobody who reads it
+        sys.stderr.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)

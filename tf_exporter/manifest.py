@@ -7,8 +7,10 @@ from importlib.metadata import version
 from typing import Any
 
 from tf_exporter.description import Description
+from tf_exporter.errors import printable
 from tf_exporter.graph import INPUT, PAIR, SCORES
 from tf_exporter.limits import Limits
+from tf_exporter.markdown import code, plain
 from tf_exporter.options import Options
 from tf_exporter.saved_model import Tensors
 from tf_exporter.source import ModelSource
@@ -72,6 +74,16 @@ def origin(source: ModelSource, reference_versions: dict[str, str], options: Opt
     }
 
 
+def title(values: dict[str, Any]) -> str:
+    """The last part of the model's name, for a card."""
+    return plain(values["source"].rstrip("/").rpartition("/")[2])
+
+
+def named(values: dict[str, Any]) -> str:
+    """The model and its revision, for a card."""
+    return code(values["source"]) + (f" at revision {code(values['revision'])}" if values["revision"] else "")
+
+
 def verification_lines(verification: Verification | None, limits: Limits) -> list[str]:
     """The outcome of verification in plain words."""
     if verification is None:
@@ -98,11 +110,10 @@ def verification_lines(verification: Verification | None, limits: Limits) -> lis
 def model_card(values: dict[str, Any], lines: list[str]) -> str:
     """README.md of the artifact."""
     signatures = "\n".join(
-        f"| `{name}` | {'token ids, no prompt' if prompt is None else repr(prompt) if prompt else 'no prompt'} |"
+        f"| `{name}` | {'token ids, no prompt' if prompt is None else plain(repr(prompt)) if prompt else 'no prompt'} |"
         for name, prompt in values["signatures"].items()
     )
-    checks = "\n".join(f"- {line}" for line in lines)
-    revision = f" at revision `{values['revision']}`" if values["revision"] else ""
+    checks = "\n".join(f"- {printable(line)}" for line in lines)
     ops = "stock TensorFlow ops"
     loading = "import tensorflow as tf"
     if values["custom_ops"]:
@@ -115,15 +126,17 @@ def model_card(values: dict[str, Any], lines: list[str]) -> str:
         what = "scores of pairs"
         labels = values["labels"]
         result = (
-            f"Scores: float32 [batch, {len(labels)}], of {', '.join(labels)}" if len(labels) > 1 else "Scores: float32 [batch]"
+            f"Scores: float32 [batch, {len(labels)}], of {plain(', '.join(labels))}"
+            if len(labels) > 1
+            else "Scores: float32 [batch]"
         )
     result = result.replace("dim", str(values["dimension"]))
     if values["kind"] == SPARSE_ENCODER:
         result += ", mostly 0; the `sparse` signatures give `indices` and `weights` of the rest, falling, filled up with index −1"
-    return f"""# {values["source"].rstrip("/").rpartition("/")[2]} as a TensorFlow SavedModel
+    return f"""# {title(values)} as a TensorFlow SavedModel
 
 Strings in, {what} out: tokenizer, transformer and head in one graph of {ops}.
-Converted by tf-exporter {values["versions"]["tf-exporter"]} from `{values["source"]}`{revision}; the source's licence applies.
+Converted by tf-exporter {values["versions"]["tf-exporter"]} from {named(values)}; the source's licence applies.
 
 ```python
 {loading}

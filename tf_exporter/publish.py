@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from tf_exporter.errors import UsageError, one_line
+from tf_exporter.source import NOT_UTF8, is_utf8
 
 EXTRA = "assets.extra"
 MANIFEST = f"{EXTRA}/tf_exporter.json"
@@ -57,6 +58,8 @@ class Publication:
             self.output = Path(output_dir).expanduser().absolute()
             if not self.output.name or not os.fspath(output_dir):
                 raise UsageError(f"{output_dir}: not a folder that can be made")
+            if not is_utf8(self.output):
+                raise UsageError(f"{self.output}: {NOT_UTF8}")
             self._check_output()
         except (OSError, RuntimeError, ValueError) as error:
             raise UsageError(f"{output_dir}: not a folder that can be made ({one_line(error)})") from None
@@ -124,8 +127,9 @@ def write_text(folder: Path, name: str, text: str) -> None:
 
 
 def as_json(values: dict[str, Any]) -> str:
-    """Readable, and the same for the same values."""
-    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    """Readable, and the same for the same values; what is no printable character is escaped, as JSON has it."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ CONFIG_LIMIT = 16 * 2**20
 TOKENIZER_LIMIT = 256 * 2**20
 """Bytes of a tokenizer file; 250,000 pieces take about 20 MB."""
 
+NOT_UTF8 = "the path is not UTF-8, which TensorFlow and tokenizers need; where it is, but not in this locale, PYTHONUTF8=1 helps"
+
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _CONFIGS = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -32,6 +34,8 @@ class ModelSource:
 
     def __init__(self, folder: Path, name: str, revision: str | None = None) -> None:
         self.folder = folder.resolve()
+        if not is_utf8(self.folder):
+            raise InputError(f"{name}: {NOT_UTF8}")
         self.name = name
         self.revision = revision
         self.sha256: dict[str, str] = {}
@@ -115,6 +119,15 @@ class ModelSource:
         except OSError as error:
             raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
         self.sha256[name] = digest.hexdigest()
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether libraries that are not Python's can be given a path; Python itself has signs for other bytes."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def open_model(

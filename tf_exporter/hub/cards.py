@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tf_exporter.errors import printable
 from tf_exporter.hub.verify import LOGITS_DIFFERENCE, HubVerification
+from tf_exporter.manifest import named, title
 from tf_exporter.options import CLASSIFIER, ENCODER, ENCODER_WITH_MLM, PREPROCESSING, Options
 
 _WHAT = {
@@ -70,12 +72,11 @@ def card(values: dict[str, Any], lines: list[str]) -> str:
         f"| `{name}` | {', '.join(tensors['inputs'])} | {', '.join(tensors['outputs'])} |"
         for name, tensors in values["tensors"].items()
     )
-    checks = "\n".join(f"- {line}" for line in lines)
-    revision = f" at revision `{values['revision']}`" if values["revision"] else ""
-    return f"""# {values["source"].rstrip("/").rpartition("/")[2]}: {kind}, a TensorFlow SavedModel
+    checks = "\n".join(f"- {printable(line)}" for line in lines)
+    return f"""# {title(values)}: {kind}, a TensorFlow SavedModel
 
 {_WHAT[kind].capitalize()}. Stock TensorFlow ops only.
-Converted by tf-exporter {values["versions"]["tf-exporter"]} from `{values["source"]}`{revision}; the source's licence applies.
+Converted by tf-exporter {values["versions"]["tf-exporter"]} from {named(values)}; the source's licence applies.
 
 ```python
 {use}
