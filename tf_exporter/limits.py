@@ -11,11 +11,11 @@ class Limits(NamedTuple):
     """What verification allows."""
 
     difference: float
-    """Of a component of an embedding, at most; ∞ where the cosine alone tells."""
+    """Of a component of an embedding with values up to 1 (see `tolerances.allowed`); ∞ where the cosine alone tells."""
     min_cosine: float
     """Between two embeddings."""
     score_difference: float
-    """Of a score, at most."""
+    """Of a score of up to 1, at most (see `tolerances.allowed`)."""
 
 
 _REDUCED = {"bfloat16": Limits(float("inf"), 0.995, 0.1), "float16": Limits(float("inf"), 0.9999, 0.01)}

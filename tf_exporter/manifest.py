@@ -96,7 +96,7 @@ def verification_lines(verification: Verification | None, limits: Limits) -> lis
         scores = verification.min_cosine is None
         cosine = "" if scores else f"min cosine {verification.min_cosine:.7f} (allowed {limits.min_cosine}), "
         most = limits.score_difference if scores else limits.difference
-        allowed = f" (allowed {most:.0e})" if most < float("inf") else ""
+        allowed = f" (allowed {limit_in_words(most, verification.max_abs_difference or 0)})" if most < float("inf") else ""
         lines.append(
             f"{'Scores' if scores else 'Embeddings'}: max abs difference {verification.max_abs_difference:.1e}"
             f"{allowed}, {cosine}over {verification.embedding_texts:,} {'pairs' if scores else 'embeddings'}; "
@@ -105,6 +105,11 @@ def verification_lines(verification: Verification | None, limits: Limits) -> lis
     if verification.note:
         lines.append(f"Note: {verification.note}.")
     return lines
+
+
+def limit_in_words(limit: float, difference: float) -> str:
+    """The largest difference that is allowed; how it grows is told where that mattered."""
+    return f"{limit:g}" + (" times the largest value of each" if difference > limit else "")
 
 
 def model_card(values: dict[str, Any], lines: list[str]) -> str:

@@ -23,6 +23,7 @@ from tf_exporter.signatures import sparse_name
 from tf_exporter.sparse import UNUSED_INDEX
 from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER
 from tf_exporter.tokenizers.spec import TokenizerSpec
+from tf_exporter.tolerances import allowed
 
 BATCH = 32
 _GENERATED = 100_000
@@ -250,6 +251,8 @@ def _check_sparse(found: dict[str, tf.Tensor], dense: np.ndarray, name: str) -> 
 def compare(found: np.ndarray, expected: np.ndarray, texts: Sequence[str], limits: Limits, name: str) -> tuple[float, float]:
     """The largest absolute difference and the smallest cosine of two [texts, dim]; of scores, [texts], no cosine counts.
 
+    A row with values above 1 may differ by more, in proportion (`tolerances.allowed`).
+
     Raises:
         VerificationError: they are further apart than allowed, or not numbers.
     """
@@ -268,12 +271,12 @@ def compare(found: np.ndarray, expected: np.ndarray, texts: Sequence[str], limit
         products = (found * expected).sum(axis=1)
         # Two zero vectors are equal; a zero vector and another one are not.
         cosine = np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1.0), difference == 0)
-    allowed = limits.score_difference if scores else limits.difference
-    fine = (difference <= allowed) & (scores | (cosine >= limits.min_cosine))
+    most = allowed(limits.score_difference if scores else limits.difference, expected)
+    fine = (difference <= most) & (scores | (cosine >= limits.min_cosine))
     if not fine.all():
         row = int(fine.argmin())
         raise VerificationError(
             f"{name}: what is computed of {shortened(texts[row], 60)} differs from the reference by "
-            f"{difference[row]:.2e} (allowed {allowed:.0e}), cosine {cosine[row]:.6f} (allowed {limits.min_cosine})"
+            f"{difference[row]:.2e} (allowed {most[row]:.1e}), cosine {cosine[row]:.6f} (allowed {limits.min_cosine})"
         )
     return float(difference.max(initial=0.0)), float(cosine.min(initial=1.0))

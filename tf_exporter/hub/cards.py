@@ -6,7 +6,8 @@ from typing import Any
 
 from tf_exporter.errors import printable
 from tf_exporter.hub.verify import LOGITS_DIFFERENCE, HubVerification
-from tf_exporter.manifest import named, title
+from tf_exporter.limits import limits
+from tf_exporter.manifest import limit_in_words, named, title
 from tf_exporter.options import CLASSIFIER, ENCODER, ENCODER_WITH_MLM, PREPROCESSING, Options
 
 _WHAT = {
@@ -50,9 +51,10 @@ def verification_lines(report: HubVerification | None, options: Options) -> list
         lines.append(f"Token ids: equal to the model's own tokenizer for {report.token_texts:,} texts and pairs.")
     if report.max_abs_difference is not None:
         versions = ", ".join(f"{package} {version}" for package, version in report.reference_versions.items())
-        allowed = f"{options.atol:.0e}"
+        limit = limits(options.precision, options.atol).score_difference if options.export_type == CLASSIFIER else options.atol
+        allowed = limit_in_words(limit, report.max_abs_difference)
         if options.export_type == ENCODER_WITH_MLM:
-            allowed += f", of mlm_logits {max(options.atol, LOGITS_DIFFERENCE):.0e}"
+            allowed += f", of mlm_logits {max(options.atol, LOGITS_DIFFERENCE):g}"
         lines.append(
             f"Outputs: max abs difference {report.max_abs_difference:.1e} (allowed {allowed}), "
             f"over {report.embedding_texts:,} rows; reference {versions}."

@@ -20,6 +20,7 @@ from tf_exporter.limits import Limits
 from tf_exporter.samples import decoded, quick_texts
 from tf_exporter.tokenizers.spec import TokenizerSpec
 from tf_exporter.tokenizers.templates import Template
+from tf_exporter.tolerances import allowed
 from tf_exporter.verify import BATCH, check_many_tokens, others
 
 LOGITS_DIFFERENCE = 1e-4
@@ -229,11 +230,15 @@ def _logits(signature: Any, sides: list[list[bytes]], batch: int | None) -> np.n
     return np.concatenate(found)
 
 
-def _difference(name: str, found: np.ndarray, expected: np.ndarray, allowed: float) -> float:
-    """The largest absolute difference; raises where it is more than allowed, or where shapes differ."""
+def _difference(name: str, found: np.ndarray, expected: np.ndarray, limit: float) -> float:
+    """The largest absolute difference; raises where a row is further off than `tolerances.allowed`, or where shapes differ."""
     if found.shape != expected.shape:
         raise VerificationError(f"{name}: shape {list(found.shape)}, not {list(expected.shape)}")
-    difference = float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))
-    if not difference <= allowed:
-        raise VerificationError(f"{name}: differs from the reference by {difference:.2e} (allowed {allowed:.0e})")
-    return difference
+    differences = np.abs(found.astype(np.float64) - expected).max(axis=-1, initial=0.0)
+    most = allowed(limit, expected)
+    if not (differences <= most).all():
+        row = int((~(differences <= most)).argmax())
+        raise VerificationError(
+            f"{name}: differs from the reference by {differences.flat[row]:.2e} (allowed {most.flat[row]:.1e})"
+        )
+    return float(differences.max(initial=0.0))
