@@ -102,6 +102,7 @@ def test_contract() -> None:
         "revision": None,
         "cache_dir": None,
         "local_files_only": False,
+        "follow_links": False,
         "max_seq_length": None,
         "truncate_dim": None,
         "prompt_name": None,

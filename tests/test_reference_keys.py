@@ -33,9 +33,14 @@ def test_every_field_is_read(model_type: str) -> None:
     assert not [name for name in INVENTED if reads(name)]
 
 
-WITHOUT_EFFECT = {"auto_map", "output_cross_attentions", *(f"vision_{name}" for name in ("aspect_ratio", "feature_layer"))}
+WITHOUT_EFFECT = {
+    "auto_map",
+    "output_cross_attentions",
+    "use_cache",
+    *(f"vision_{name}" for name in ("aspect_ratio", "feature_layer")),
+}
 WITHOUT_EFFECT |= {"vision_feature_select_strategy"}
-"""Looked up of every config: where its code is, more outputs that no one takes, and the pictures of other models."""
+"""Looked up of every config: where its code is, outputs that no one takes, a cache, and pictures of other models."""
 
 
 def test_what_a_model_looks_up_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

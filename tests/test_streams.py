@@ -45,7 +45,7 @@ def run(shell: str, *arguments: str, **environment: str) -> tuple[int, str, str]
         capture_output=True,
         check=False,
     )
-    return result.returncode, *(said.decode(errors="replace") for said in (result.stdout, result.stderr))
+    return result.returncode, result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
 
 
 def test_as_they_are() -> None:

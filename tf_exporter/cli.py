@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--revision", metavar="R", help="branch, tag or commit on the Hub")
     parser.add_argument("--cache-dir", metavar="D", help="the Hub cache (default: the Hub client's own)")
     parser.add_argument("--local-files-only", action="store_true", help="use the Hub cache only, no network")
+    parser.add_argument(
+        "--follow-links", action="store_true", help="let files of a local folder be links to regular files outside of it"
+    )
     parser.add_argument("--max-seq-length", metavar="N", type=int, help="cut texts at N tokens (default: the model's)")
     parser.add_argument("--truncate-dim", metavar="N", type=int, help="keep N dimensions (default: the model's)")
     parser.add_argument("--prompt-name", metavar="NAME", help="prompt of serving_default (default: the model's)")

@@ -57,6 +57,7 @@ def convert(
     revision: str | None = None,
     cache_dir: str | None = None,
     local_files_only: bool = False,
+    follow_links: bool = False,
     max_seq_length: int | None = None,
     truncate_dim: int | None = None,
     prompt_name: str | None = None,
@@ -85,6 +86,7 @@ def convert(
         revision: branch, tag or commit on the Hub.
         cache_dir: the Hub cache, by default the client's own.
         local_files_only: use what the cache holds, without the network.
+        follow_links: let files of a local folder be links to regular files outside of it, as Bazel, Nix and DVC have them.
         max_seq_length: cut texts at this many tokens, in place of the model's own limit.
         truncate_dim: keep this many leading dimensions, in place of the model's own choice.
         prompt_name: the prompt of `serving_default`, in place of the model's default.
@@ -143,7 +145,14 @@ def convert(
     place = layout(serving, output_dir, os.fspath(model), tokenizer_ops, force)
     publication = Publication(place.output, force, place.saved_model)
     logger.info("reading %s", model)
-    source = open_model(os.fspath(model), revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, quiet=quiet)
+    source = open_model(
+        os.fspath(model),
+        revision=revision,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        follow_links=follow_links,
+        quiet=quiet,
+    )
     with silenced_stderr():
         import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
     hide_triton()

@@ -301,8 +301,8 @@ def native_view(folder: Path, part: str, config: dict[str, Any] | None) -> Itera
         place = Path(view)
         for name in (*PurePosixPath(part).parts, "config.json"):
             for entry in folder.iterdir():
-                if entry.name != name and entry.suffix != ".py":
-                    (place / entry.name).symlink_to(entry.resolve())
+                if entry.name != name and entry.suffix != ".py" and entry.exists():
+                    (place / entry.name).symlink_to(entry.absolute())
             folder, place = folder / name, place / name
             if name != "config.json":
                 place.mkdir()

@@ -44,7 +44,10 @@ def module_kind(file: str, key: str, path: str) -> str:
         UnsupportedError: it is not one of sentence-transformers' own classes.
     """
     namespace, _, kind = path.rpartition(".")
-    if not any(namespace == known or namespace.startswith(known + ".") for known in _NAMESPACES):
+    # A class may be named with the file it is in.
+    package, _, source_file = namespace.rpartition(".")
+    its_own = source_file.replace("_", "").lower() in (kind.lower(), "router" if kind in ROUTERS else kind.lower())
+    if namespace not in _NAMESPACES and not (package in _NAMESPACES and its_own):
         supported = f"modules of {', '.join(_NAMESPACES)}; code of a model is never run"
         raise UnsupportedError(file, key, path, supported)
     return kind

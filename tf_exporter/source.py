@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import stat
 import sys
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from tf_exporter.errors import InputError, UsageError, one_line
 from tf_exporter.model.config_file import ConfigFile
@@ -26,13 +28,20 @@ NOT_UTF8 = "the path is not UTF-8, which TensorFlow and tokenizers need; where i
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _CONFIGS = ("*.json", "*.txt", "*.model", "*.jinja")
+_OF_REFERENCE = (".json", ".jinja", ".model", ".txt")
+"""Endings of files that the reference may open, whether or not anything here does."""
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_LONGEST_NUMBER = 300
+"""Digits of a whole number; the largest that a float can be has a few more."""
 _OTHER_FORMATS = ("onnx/*", "openvino/*", "*.ot", "*.h5", "*.msgpack", "*.onnx")
 
 
 class ModelSource:
     """A model's folder. Names of files are relative, with forward slashes."""
 
-    def __init__(self, folder: Path, name: str, revision: str | None = None) -> None:
+    def __init__(self, folder: Path, name: str, revision: str | None = None, follow_links: bool = False) -> None:
+        """`follow_links`: whether files may be links out of the model's folder."""
+        self.follow_links = follow_links
         self.folder = folder.resolve()
         if not is_utf8(self.folder):
             raise InputError(f"{name}: {NOT_UTF8}")
@@ -52,14 +61,16 @@ class ModelSource:
     def path(self, name: str) -> Path:
         """The real path of `name`; refuses whatever leaves the model, through dots, roots or links."""
         pure = PurePosixPath(name)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name or ":" in name:
+        if "\\" in name:
+            raise InputError(f"{name!r}: a path with backslashes; the folders of a model are named with forward slashes")
+        if pure.is_absolute() or ".." in pure.parts or "\0" in name or ":" in name:
             raise InputError(f"{name!r}: the path leaves the model's folder")
         try:
             real = (self.folder / pure).resolve()
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{name!r}: not a path that can be followed ({one_line(error)})") from None
-        if not any(real == root or root in real.parents for root in self._roots):
-            raise InputError(f"{name!r}: the path is a link out of the model's folder")
+        if not self.follow_links and not any(real == root or root in real.parents for root in self._roots):
+            raise InputError(f"{name!r}: the path is a link out of the model's folder, which --follow-links would allow")
         return real
 
     def exists(self, name: str) -> bool:
@@ -69,14 +80,27 @@ class ModelSource:
         except OSError as error:
             raise InputError(f"{name!r}: cannot be looked at ({error.strerror or error})") from None
 
+    def _open(self, name: str) -> BinaryIO:
+        """The file, which has to be a regular one: whoever opens a pipe or a device may wait for ever."""
+        number = os.open(self.path(name), os.O_RDONLY | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            os.close(number)
+            raise InputError(f"{name}: not a regular file")
+        file = os.fdopen(number, "rb")
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            file.close()
+            raise InputError(f"{name}: a pointer of Git LFS in place of the file itself, which `git lfs pull` fetches")
+        file.seek(0)
+        return file
+
     def read_bytes(self, name: str, limit: int) -> bytes:
         """The whole file, of at most `limit` bytes."""
-        path = self.path(name)
         try:
-            size = path.stat().st_size
-            if size > limit:
-                raise InputError(f"{name}: {size:,} bytes, more than the {limit:,} such a file may have")
-            data = path.read_bytes()
+            with self._open(name) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > limit:
+                    raise InputError(f"{name}: {size:,} bytes, more than the {limit:,} such a file may have")
+                data = file.read()
         except OSError as error:
             raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
         self.sha256[name] = hashlib.sha256(data).hexdigest()
@@ -85,7 +109,7 @@ class ModelSource:
     def read_json(self, name: str, limit: int = CONFIG_LIMIT) -> Any:
         """The parsed file."""
         try:
-            value = json.loads(self.read_bytes(name, limit).decode("utf-8"))
+            value = json.loads(self.read_bytes(name, limit).decode("utf-8"), parse_int=_whole_number)
             # Surrogates, which no text and no file name has, can be written in JSON.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
             return value
@@ -107,18 +131,57 @@ class ModelSource:
 
     def weight_bytes(self) -> int:
         """The size of all checkpoints of the model."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.suffix in (".safetensors", ".bin"))
+        paths = (path for path in self.folder.rglob("*") if path.suffix in (".safetensors", ".bin"))
+        return sum(path.stat().st_size for path in paths if path.is_file())
+
+    def check_files(self) -> None:
+        """Refuses pipes, devices and the like, and links out of the model, wherever the reference might open them.
+
+        Hidden folders are left alone, as nothing opens them. Links that lead nowhere are files that are not there.
+
+        Raises:
+            InputError: such a file is there.
+        """
+        seen: set[tuple[int, int]] = set()
+        pending = [self.folder]
+        while pending:
+            folder = pending.pop()
+            try:
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError:
+                continue
+            for entry in entries:
+                try:
+                    status = entry.stat()
+                except OSError:
+                    continue
+                name = Path(entry.path).relative_to(self.folder).as_posix()
+                if stat.S_ISDIR(status.st_mode):
+                    number = (status.st_dev, status.st_ino)
+                    if number not in seen and not entry.name.startswith(".") and (self.follow_links or not entry.is_symlink()):
+                        seen.add(number)
+                        pending.append(Path(entry.path))
+                elif not stat.S_ISREG(status.st_mode):
+                    raise InputError(f"{name}: neither a regular file nor a folder")
+                elif entry.is_symlink() and entry.name.endswith(_OF_REFERENCE):
+                    self.path(name)
 
     def record(self, name: str) -> None:
         """Remembers the sha256 of a file that somebody else reads (weights, the tokenizer)."""
         digest = hashlib.sha256()
         try:
-            with self.path(name).open("rb") as file:
+            with self._open(name) as file:
                 while block := file.read(2**22):
                     digest.update(block)
         except OSError as error:
             raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
         self.sha256[name] = digest.hexdigest()
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def is_utf8(path: Path) -> bool:
@@ -136,6 +199,7 @@ def open_model(
     revision: str | None = None,
     cache_dir: str | None = None,
     local_files_only: bool = False,
+    follow_links: bool = False,
     quiet: bool = True,
 ) -> ModelSource:
     """A local folder if there is one of that name, else the snapshot of a Hub repository.
@@ -152,9 +216,13 @@ def open_model(
     if is_folder:
         if revision is not None:
             raise UsageError(f"--revision {revision} is for models from the Hub; {model} is a local folder")
-        return ModelSource(folder, model)
+        source = ModelSource(folder, model, follow_links=follow_links)
+        source.check_files()
+        return source
     if is_there:
         raise InputError(f"{model}: not a folder")
+    if "\\" in model:
+        raise InputError(f"{model}: no such folder; its path has backslashes, and folders are separated by / here")
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise InputError(f"{model or 'an empty name'}: no such folder, and not the name of a model on the Hub")
     return _snapshot(model, revision, cache_dir, local_files_only, quiet)

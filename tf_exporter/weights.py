@@ -185,7 +185,11 @@ def _pickled(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarra
             values = tensors[tensor]
             if str(values.dtype).removeprefix("torch.") not in (*_FLOATS, *_INTEGERS) or values.layout != torch.strided:
                 raise WeightsError(f"{name}: tensor {tensor} is {values.dtype}, {values.layout}, not dense floating point")
-            values = values.detach()
+            if values.is_meta:
+                raise WeightsError(f"{name}: tensor {tensor} has no values")
+            if values.numel() * values.element_size() > values.untyped_storage().nbytes():
+                raise WeightsError(f"{name}: tensor {tensor} has fewer values than its shape {list(values.shape)} says")
+            values = values.detach().resolve_neg()
             return values.to(torch.float32 if values.dtype == torch.bfloat16 else values.dtype).numpy()  # type: ignore[no-any-return]
 
         return read

@@ -15,7 +15,7 @@ from tf_exporter.modules.features import Features
 from tf_exporter.options import Options
 from tf_exporter.progress import progress
 from tf_exporter.source import ModelSource
-from tf_exporter.tokenizers.loading import UNLIMITED, load_tokenizer
+from tf_exporter.tokenizers.loading import UNLIMITED, length_limit, load_tokenizer
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
 from tf_exporter.tokenizers.templates import Template
@@ -57,7 +57,7 @@ class Transformer(tf.Module):
         if spec.task == "text-generation":
             # So that the last token is at the end of every row.
             hf_tokenizer.padding_side = "left"
-        own = self._max_length(spec, options.max_seq_length, hf_tokenizer.model_max_length)
+        own = self._max_length(module, options.max_seq_length, hf_tokenizer.model_max_length)
         if options.max_seq_length is None and options.sequence_length and own and own < options.sequence_length:
             raise UsageError(f"--sequence-length {options.sequence_length}: more than the {own} tokens that the model takes")
         self.max_length = own if options.sequence_length is None else min(own or UNLIMITED, options.sequence_length)
@@ -93,25 +93,28 @@ class Transformer(tf.Module):
             supported = f"{spec.pad_id}, the tokenizer's: the last token that is no padding is classified"
             raise UnsupportedError(file, "pad_token_id", pad_id, supported)
 
-    def _max_length(self, spec: TransformerSpec, asked: int | None, model_max_length: int) -> int | None:
+    def _max_length(self, module: ModuleSpec, asked: int | None, model_max_length: int) -> int | None:
         """sentence-transformers' precedence; refuses lengths that its encoder has no positions for."""
-        positions = self.encoder.max_position_embeddings
-        length: int | None
+        spec, positions = module.transformer, self.encoder.max_position_embeddings
+        assert spec is not None
         if asked is not None:
-            key, length = "max_seq_length", asked
+            file, key, length = "arguments", "--max-seq-length", asked
         elif spec.text_max_length is not None:
-            key, length = "processing_kwargs.text.max_length", spec.text_max_length
+            file, key, length = module.config.file, "processing_kwargs.text.max_length", spec.text_max_length
         elif spec.max_seq_length is not None:
-            key, length = "max_seq_length", spec.max_seq_length
+            file, key, length = module.config.file, "max_seq_length", spec.max_seq_length
         else:
-            length = int(model_max_length)
-            key, length = "max_position_embeddings", length if positions is None else min(length, positions)
-        length = None if length > UNLIMITED else length
+            at = f"{spec.folder}/" if spec.folder else ""
+            file, key, length = f"{at}tokenizer_config.json", "model_max_length", int(model_max_length)
+            if positions is not None and positions < length:
+                length = positions
+        limit = length_limit(file, key, length)
         most = self.encoder.max_length
-        if most is not None and (length is None or length > most):
-            supported = f"at most {most}, the positions of the encoder; see --max-seq-length"
-            raise UnsupportedError("sentence_bert_config.json", key, length, supported)
-        return length
+        if most is not None and (limit is None or limit > most):
+            said = int(model_max_length) if key == "model_max_length" else length
+            value = None if said > UNLIMITED else said
+            raise UnsupportedError(file, key, value, f"at most {most}, the positions of the encoder; see --max-seq-length")
+        return limit
 
     def _check_ids(self, tokenizer: TokenizerSpec, template: Template, spec: TransformerSpec) -> int:
         """The highest id; refuses a tokenizer whose ids the encoder has no rows for."""

@@ -13,11 +13,16 @@ from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
 
 UNLIMITED = 10**20
 """transformers' tokenizers have a `model_max_length` above this where none is known."""
+_LONGEST_TEXT = 2**31 - 1
+"""Tokens. No text has more, so a limit of more cuts none."""
+_MOST_TOKENS = 2**64
+"""From here to `UNLIMITED`, transformers hands a limit on to `tokenizers`, which cannot hold it."""
 SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model", "sentencepiece.model")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES)
 """Any one of these is enough; what a SentencePiece file holds is read by the sentencepiece library."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _TOKENIZER_CONFIGS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json")
+_PROCESSOR_CONFIGS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 _TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json")
 """Other files that transformers opens where it finds them; they must not be links out of the model."""
 _HARMLESS_KEYS = frozenset(
@@ -67,6 +72,12 @@ def load_tokenizer(
     for name in _TOKENIZER_CONFIGS:
         if source.exists(at + name):
             _check_tokenizer_config(source, at, source.config(at + name), name)
+    for name in _PROCESSOR_CONFIGS:
+        if source.exists(at + name):
+            # Where transformers looks for a processor first, and fails if it is one of the model's own.
+            config = source.config(at + name)
+            config.require("auto_map", (None, {}))
+            config.check()
     for name in _TOKENIZER_EXTRAS:
         source.path(at + name)
     from tokenizers import normalizers
@@ -91,6 +102,17 @@ def load_tokenizer(
         if not any(isinstance(step, normalizers.Lowercase) for step in steps):
             backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
     return tokenizer
+
+
+def length_limit(file: str, key: str, length: int) -> int | None:
+    """How many tokens of a text are kept where a model says `length`; None: all.
+
+    Raises:
+        UnsupportedError: the reference fails on that length.
+    """
+    if _MOST_TOKENS <= length <= UNLIMITED:
+        raise UnsupportedError(file, key, length, "a number below 2⁶⁴, or one above 10²⁰ for no limit")
+    return length if length <= _LONGEST_TEXT else None
 
 
 def set_lower_case(backend: Any, lower: bool) -> None:
@@ -181,7 +203,7 @@ class WithoutSpecialTokens:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self.max_length: int | None = None if tokenizer.model_max_length > UNLIMITED else int(tokenizer.model_max_length)
+        self.max_length = length_limit("tokenizer_config.json", "model_max_length", int(tokenizer.model_max_length))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
