@@ -21,6 +21,7 @@ from tf_exporter.tokenizers.stream import decode
 BEHAVIORS = ("isolated", "removed", "contiguous", "merged_with_previous", "merged_with_next")
 CHARS = [
     *"aabbAAsStTrReEvVmMlLdD''''11239٣Ⅷ½  \t\n\r\u00a0\u2028!?.,(|[…。/_▁中かɐʰǅªⅠ\u0301\u0903\u20dd\u0e31ſ😀©\u200d\u00ad",
+    *"+^~龥龦\u303f\u3040ヿ",
     *["'s", "'LL", "'ſ", "\r\n", "<|endoftext|>", "``", "''", "  ", "\u0345", "é", "ß"],
 ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
@@ -16,7 +16,7 @@ from tests.helpers import tokenizer_function
 from tests.tensorflow_2_12 import unknown_in
 from tf_exporter.tokenizers import composition, graphemes, merges, unigram
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
-from tf_exporter.tokenizers.spec import read_tokenizer
+from tf_exporter.tokenizers.spec import UnigramSpec, read_tokenizer
 from tf_exporter.verify import check_padded_tokens, token_mismatches
 
 SIMILAR = [name for name in RECIPES if name.startswith("regex ")][1:]
@@ -120,6 +120,48 @@ def test_scores_that_add_up_differently() -> None:
     assert mismatches(fast(models.Unigram(vocab, unk_id=0)), ["a" * length for length in range(1, 400)]) == []
 
 
+RUNS: dict[str, tuple[str, dict[str, float]]] = {
+    "a full stop": (".", {".": -3.0, "..": -8.0, "...": -8.5, "☃.": -40.0, ".com": -4.0, "a": -1.0, "▁a": -2.0, "▁": -5.0}),
+    "text": ("<u>", {"<u>": 0.0, "<u><u>": -1.0, "☃<u>": -100.0, "<u>a": -2.0, "a": -1.0, "é<u>☃": -100.0}),
+    "high scores": ("ab", {"ab": 10.0, "abab": 9.0, "ab☃": -1.0, "☃ab": -1.0, "a": 0.0, "é": -2.0, "abéab": 0.0}),
+    "what overlaps itself": ("aa", {"aa": -1.0, "aaa": -9.0, "aaaa": -9.0, "aaaaaa": -9.0, "b": -1.0, "aab": -5.0}),
+}
+
+
+def spelled(hf_tokenizer: Any) -> list[int]:
+    """The pieces that a run of unknown ones may spell."""
+    spec = read_tokenizer(hf_tokenizer, None).model
+    assert isinstance(spec, UnigramSpec)
+    return unigram._rejoined(spec)
+
+
+@pytest.mark.parametrize("byte_fallback", [False, True])
+@pytest.mark.parametrize("name", RUNS)
+def test_unknown_pieces_that_spell_a_piece(name: str, byte_fallback: bool) -> None:
+    """Joined with its neighbours, the text of the unknown piece may be another piece, which it then becomes."""
+    unknown, pieces = RUNS[name]
+    vocab = [*pieces.items(), *((f"<0x{byte:02X}>", -9.0) for byte in range(256 if byte_fallback else 0))]
+    hf_tokenizer = fast(models.Unigram(vocab, unk_id=list(pieces).index(unknown), byte_fallback=byte_fallback))
+    hf_tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", "never", True)
+    random_ = random.Random(name)
+    texts = [
+        "".join(random_.choices(["a", "é", "☃", " ", unknown, unknown, *pieces], k=random_.randint(1, 9))) for _ in range(500)
+    ]
+    assert mismatches(hf_tokenizer, texts) == []
+    # Some texts have such a run.
+    joined = set(spelled(hf_tokenizer))
+    found = hf_tokenizer.backend_tokenizer.encode_batch(texts)
+    assert joined
+    assert joined & {id for encoding in found for id in encoding.ids}
+
+
+def test_pieces_that_no_run_spells() -> None:
+    """CamemBERT's `<unk>NOTUSED` has letters that are pieces; so nothing is looked for."""
+    vocab = [("<unk>", 0.0), ("<unk>NOTUSED", -100.0), *((letter, -5.0) for letter in "NOTUSE")]
+    assert spelled(fast(models.Unigram(vocab, unk_id=0))) == []
+    assert mismatches(fast(models.Unigram(vocab, unk_id=0)), ["<unk>NOTUSED", "D<unk>D", "<unk>NOTUSED<unk>"]) == []
+
+
 def test_odd_vocabularies() -> None:
     vocab = [("<unk>", -20.0), ("", -1.0), ("a", -1.0), ("a", -9.0), ("ab", -3.0), ("b", -3.0)]
     assert mismatches(fast(models.Unigram(vocab, unk_id=0)), ["a", "ab", "aab", "", "c", "acb"]) == []
@@ -138,10 +180,15 @@ def unlikely() -> Any:
     return fast(models.Unigram([("<unk>", 0.0), ("xy", -5.0), ("y", -1.0)], unk_id=0))
 
 
+def full_stops() -> Any:
+    return fast(models.Unigram([(".", -3.0), ("..", -8.0), ("y", -1.0)], unk_id=0))
+
+
 MUTATIONS: dict[str, tuple[Any, str, Any, Any]] = {
     "merges disturb": (merges.Merges, "_up_to_the_first", lambda self, ids, segment, rank, take: take, disturbed),
     "pieces in words": (unigram, "reachable", lambda starts, following: starts, unlikely),
     "unknown score": (unigram, "_UNKNOWN_PENALTY", -10.0, unlikely),
+    "unknown runs": (unigram.Unigram, "_rejoin", lambda self, pieces, chosen: chosen, full_stops),
     "compositions": (composition.Composition, "_compose", lambda self, stream: stream, lambda: trained_tokenizer("gpt_neox", 0)),
     "clusters": (graphemes.Clusters, "may_join", lambda self, stream: tf.constant(False), lambda: trained_tokenizer("mbart", 0)),
 }  # fmt: skip
@@ -152,7 +199,7 @@ MUTATIONS: dict[str, tuple[Any, str, Any, Any]] = {
 def test_mutations_are_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these steps matters, and the comparison shows it."""
     *patch, make = MUTATIONS[name]
-    texts = ["ababab", "xyy", "y y", "e\u0301e\u0302\u0301", "a\u0300b"]
+    texts = ["ababab", "xyy", "y y", "e\u0301e\u0302\u0301", "a\u0300b", "y.."]
     hf_tokenizer = make()
     assert mismatches(hf_tokenizer, texts) == []
     monkeypatch.setattr(*patch)

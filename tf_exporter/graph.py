@@ -25,6 +25,7 @@ from tf_exporter.saved_model import DEFAULT
 from tf_exporter.signatures import Signature, signatures, sparse_name, tokenize_name
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import CROSS_ENCODER, SENTENCE_TRANSFORMER, SPARSE_ENCODER, ModelSpec, ModuleSpec
+from tf_exporter.tokenizers.missing_rows import row_check
 from tf_exporter.tokenizers.post_processors import Encodings, Padded
 from tf_exporter.tokenizers.stream import not_inlined, one_function
 from tf_exporter.weights import open_weights
@@ -49,6 +50,7 @@ class Pipeline(tf.Module):
         self.dim = dim
         self._output = output
         self._function = one_function(self._embeddings)
+        self._row_check = row_check(self.first.tokenizer_spec)
         self._most_rows: int | None = getattr(self.first, "most_rows", None)
         self.pads_leak = any(module.pads_leak for module in modules if hasattr(module, "pads_leak"))
         """Whether padding changes what the reference makes of a text; never what we make of it."""
@@ -57,7 +59,9 @@ class Pipeline(tf.Module):
         )
 
     def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
-        """float32 [batch, dim]"""
+        """float32 [batch, dim]; an error where a token has no embedding."""
+        if self._row_check is not None:
+            encodings = self._row_check(encodings)
         return self._function(encodings, prompt_length)
 
     def _embeddings(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:

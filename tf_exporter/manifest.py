@@ -15,9 +15,12 @@ from tf_exporter.options import Options
 from tf_exporter.saved_model import Tensors
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import SPARSE_ENCODER, ModelSpec
+from tf_exporter.tokenizers.spec import TokenizerSpec
 from tf_exporter.tokenizers.text_ops import TEXT_OPS
 from tf_exporter.verify import Verification
 
+_MISSING_TOKENS = 100
+"""How many tokens without an embedding are listed."""
 _PACKAGES = ("tf-exporter", "tensorflow", "transformers", "tokenizers", "safetensors", "numpy")
 
 
@@ -49,6 +52,7 @@ def manifest(
         "signatures": {**signatures, **dict.fromkeys(model.tokenizers)},
         "tensors": tensors,
         "max_seq_length": model.tokenizer_spec.max_length,
+        **missing_tokens(*(of for _, of in model.tokenizers.values())),
         "tokenizer_ops": options.tokenizer_ops,
         "precision": options.precision,
         "micro_batch_tokens": model.micro_batch_tokens,
@@ -56,6 +60,13 @@ def manifest(
         "custom_ops": [op for op in ops if op in TEXT_OPS],
         "verification": asdict(verification) if verification else {"level": "off"},
     }
+
+
+def missing_tokens(*tokenizers: TokenizerSpec) -> dict[str, Any]:
+    """The tokens that have no embedding, with their ids: the first of them, and how many there are."""
+    tokens = {token: id for spec in tokenizers for token, id in spec.tokens_without_rows.items()}
+    first = dict(sorted(tokens.items(), key=lambda item: item[1])[:_MISSING_TOKENS])
+    return {"tokens_without_rows": first, "tokens_without_rows_count": len(tokens)}
 
 
 def origin(source: ModelSource, reference_versions: dict[str, str], options: Options) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from tf_exporter.hub.verify import (
     sample_inputs,
 )
 from tf_exporter.limits import limits
-from tf_exporter.manifest import origin
+from tf_exporter.manifest import missing_tokens, origin
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.options import ENCODER_WITH_MLM, Options
 from tf_exporter.progress import progress
@@ -190,6 +190,7 @@ def export_classifier(source: ModelSource, folder: Path, options: Options) -> Ex
         "labels": list(classifier.labels),
         "problem_type": classifier.problem,
         "max_seq_length": first.max_length,
+        **missing_tokens(first.tokenizer_spec),
         "precision": options.precision,
         "micro_batch_tokens": first.micro_batch_tokens,
     }

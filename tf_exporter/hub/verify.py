@@ -21,7 +21,7 @@ from tf_exporter.samples import decoded, quick_texts
 from tf_exporter.tokenizers.spec import TokenizerSpec
 from tf_exporter.tokenizers.templates import Template
 from tf_exporter.tolerances import allowed
-from tf_exporter.verify import BATCH, check_many_tokens, others
+from tf_exporter.verify import BATCH, check_many_tokens, others, with_embeddings
 
 LOGITS_DIFFERENCE = 1e-4
 """Of scores of tokens, sums of many products, at most."""
@@ -187,6 +187,7 @@ def check_classifier(
     texts = quick_texts(spec.max_length, spec.single.added, [token.content for token in spec.added_tokens])
     if not spec.single.added:
         texts = [text for text in texts if first.hf_tokenizer(decoded(text))["input_ids"]]
+    texts = with_embeddings(texts, first.hf_tokenizer, spec)
     signatures = tf.saved_model.load(str(folder)).signatures
     asked = {"classify": [texts], "classify_pair": [texts, others(texts)]}
     # In order of length, so that less is padded in the reference; ours gets them mixed.

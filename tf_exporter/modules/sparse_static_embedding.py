@@ -13,6 +13,7 @@ from tf_exporter.modules.static_embedding import TOKENS_AT_ONCE
 from tf_exporter.options import Options
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import WithoutSpecialTokens, load_tokenizer
+from tf_exporter.tokenizers.missing_rows import with_rows
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import read_tokenizer
 from tf_exporter.tokenizers.templates import BARE
@@ -31,10 +32,12 @@ class SparseStaticEmbedding(tf.Module):
         tokenizer = load_tokenizer(source, folder)
         self.hf_tokenizer = WithoutSpecialTokens(tokenizer)
         read = read_tokenizer(tokenizer, self.hf_tokenizer.max_length)
-        self.tokenizer_spec = replace(read, single=BARE[0], pair=BARE[1])
-        self.tokenizer = TokenizerGraph(self.tokenizer_spec, tokenizer.backend_tokenizer, options.tokenizer_ops)
         weights = open_weights(source, folder)
-        self.weight = variable(weights.take("weight", (len(tokenizer.get_vocab()),)), "weight")
+        rows = len(tokenizer.get_vocab())
+        read = replace(read, single=BARE[0], pair=BARE[1])
+        self.tokenizer_spec = with_rows(read, rows, weights.file, "length of weight", [read.pad_id])
+        self.tokenizer = TokenizerGraph(self.tokenizer_spec, tokenizer.backend_tokenizer, options.tokenizer_ops)
+        self.weight = variable(weights.take("weight", (rows,)), "weight")
         weights.finish()
         self.micro_batch_tokens = max(options.micro_batch_tokens, TOKENS_AT_ONCE)
         self.widths = {"sentence_embedding": int(self.weight.shape[0])}

@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import rows, variable
-from tf_exporter.errors import UnsupportedError, UsageError, WeightsError
+from tf_exporter.errors import UsageError, WeightsError
 from tf_exporter.model.modules.static_embedding import StaticEmbeddingConfig
 from tf_exporter.modules.features import Features
 from tf_exporter.options import Options
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import load_raw_tokenizer
+from tf_exporter.tokenizers.missing_rows import with_rows
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import read_tokenizer
 from tf_exporter.tokenizers.templates import BARE
@@ -38,10 +39,8 @@ class StaticEmbedding(tf.Module):
         self.embedding = variable(table, "embedding")
         self.hf_tokenizer = load_raw_tokenizer(source, folder)
         read = read_tokenizer(self.hf_tokenizer, self.hf_tokenizer.max_length)
-        self.tokenizer_spec = replace(read, single=BARE[0], pair=BARE[1])
-        ids = {*read.model.vocab.values(), *(token.id for token in read.added_tokens)}
-        if max(ids) >= len(table):
-            raise UnsupportedError(weights.file, "rows of the table", len(table), f"more than the token id {max(ids)}")
+        read = replace(read, single=BARE[0], pair=BARE[1])
+        self.tokenizer_spec = with_rows(read, len(table), weights.file, "rows of the table", [read.pad_id])
         self.tokenizer = TokenizerGraph(self.tokenizer_spec, self.hf_tokenizer.backend_tokenizer, options.tokenizer_ops)
         self.micro_batch_tokens = max(options.micro_batch_tokens, TOKENS_AT_ONCE)
         self.widths = {"sentence_embedding": table.shape[1]}

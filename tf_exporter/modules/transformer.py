@@ -16,6 +16,7 @@ from tf_exporter.options import Options
 from tf_exporter.progress import progress
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import UNLIMITED, length_limit, load_tokenizer
+from tf_exporter.tokenizers.missing_rows import with_rows
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
 from tf_exporter.tokenizers.templates import Template
@@ -70,7 +71,7 @@ class Transformer(tf.Module):
         self._check_padding(spec.encoder_config.file)
         pairs = spec.task in ("sequence-classification", "text-generation")
         template = self.tokenizer_spec.pair if pairs else self.tokenizer_spec.single
-        dimensions["input_ids"] = 1 + self._check_ids(self.tokenizer_spec, template, spec)
+        self.tokenizer_spec, dimensions["input_ids"] = self._check_ids(self.tokenizer_spec, template, spec)
         self.hf_tokenizer = hf_tokenizer
         self.tokenizer = TokenizerGraph(self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops)
         self._output = spec.output
@@ -116,21 +117,23 @@ class Transformer(tf.Module):
             raise UnsupportedError(file, key, value, f"at most {most}, the positions of the encoder; see --max-seq-length")
         return limit
 
-    def _check_ids(self, tokenizer: TokenizerSpec, template: Template, spec: TransformerSpec) -> int:
-        """The highest id; refuses a tokenizer whose ids the encoder has no rows for."""
-        file = spec.encoder_config.file
-        ids = {*tokenizer.model.vocab.values(), tokenizer.pad_id, *(token.id for token in tokenizer.added_tokens)}
-        highest = max({*ids, *template.special_ids})
-        if highest >= self.encoder.vocab_size:
-            raise UnsupportedError(file, "vocab_size", self.encoder.vocab_size, f"more than the token id {highest}")
+    def _check_ids(self, tokenizer: TokenizerSpec, template: Template, spec: TransformerSpec) -> tuple[TokenizerSpec, int]:
+        """The tokenizer with the ids that the encoder has no rows for, and one more than the highest that it has one for.
+
+        Refuses ids and segments that every text needs and that have no row.
+        """
+        file, rows = spec.encoder_config.file, self.encoder.vocab_size
+        always = (tokenizer.pad_id, *template.special_ids)
+        tokenizer = with_rows(tokenizer, rows, file, "vocab_size", always)
+        ids = {*tokenizer.model.vocab.values(), *always, *(token.id for token in tokenizer.added_tokens)}
         types = {tokenizer.pad_type_id, *(piece.type_id for piece in template.pieces)}
         if self.encoder.type_vocab_size and tokenizer.has_token_type_ids and max(types) >= self.encoder.type_vocab_size:
-            rows = self.encoder.type_vocab_size
-            raise UnsupportedError(file, "type_vocab_size", rows, f"more than the segment {max(types)}")
+            types_known = self.encoder.type_vocab_size
+            raise UnsupportedError(file, "type_vocab_size", types_known, f"more than the segment {max(types)}")
         if tokenizer.max_length is not None and tokenizer.max_length < template.added:
             supported = f"at least the {template.added} special tokens"
             raise UnsupportedError("sentence_bert_config.json", "max_seq_length", tokenizer.max_length, supported)
-        return highest
+        return tokenizer, 1 + max(ids - tokenizer.ids_without_rows)
 
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids, mask and segments → `token_embeddings` [batch, length, hidden], or the head's output."""

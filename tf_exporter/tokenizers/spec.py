@@ -143,6 +143,15 @@ class TokenizerSpec:
     pad_type_id: int
     has_token_type_ids: bool
     special_ids: frozenset[int]
+    ids_without_rows: frozenset[int] = frozenset()
+    """Ids that the table of embeddings has no rows for."""
+
+    @property
+    def tokens_without_rows(self) -> dict[str, int]:
+        """The tokens of `ids_without_rows`, in order of their ids."""
+        tokens = {**self.model.vocab, **{token.content: token.id for token in self.added_tokens}}
+        found = {id: token for token, id in tokens.items() if id in self.ids_without_rows}
+        return {found[id]: id for id in sorted(found)}
 
 
 def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
@@ -296,11 +305,6 @@ def _unigram(config: ConfigFile, vocab: dict[str, int]) -> UnigramSpec:
         raise UnsupportedError(FILE, "model.vocab", min(scores), f"finite scores, the lowest of them at most {_HIGHEST_SCORE}")
     if (longest := max((piece for piece, _ in pieces), key=len)) and len(longest) > _LONGEST_PIECE:
         raise UnsupportedError(FILE, "model.vocab", longest, f"pieces of at most {_LONGEST_PIECE} characters")
-    unknown = pieces[unk_id][0]
-    for piece, _ in pieces:
-        if unknown and unknown in piece and piece != unknown:
-            # Fused with its neighbours, the literal text of the unknown piece would become this one.
-            raise UnsupportedError(FILE, "model.vocab", piece, f"no piece that contains {unknown!r}, the unknown one")
     byte_fallback = config.take("byte_fallback", bool, False) and _has_bytes(vocab)
     return UnigramSpec(vocab, pieces, unk_id, byte_fallback)
 

@@ -1,8 +1,9 @@
 """The Unigram model of Hugging Face `tokenizers`: the best segmentation of every word, all words at once.
 
 As `Unigram::encode_optimized` of `tokenizers` 0.23: sums in float64, from left to right; of equal sums the longest last
-piece wins; a character without a piece of its own counts as unknown, at the lowest score less 10; neighbouring unknown
-ones become one token, or their bytes.
+piece wins; a character without a piece of its own counts as unknown, at the lowest score less 10, and so does the unknown
+piece where its own text is written; neighbouring unknown ones become one text, which is a piece, or the unknown one, or its
+bytes.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Unigram:
         if spec.byte_fallback:
             self._byte_ids = graph_constant(np.array([spec.vocab[f"<0x{byte:02X}>"] for byte in range(256)], np.int32))
         self._unk_id = spec.unk_id
+        rejoined = _rejoined(spec)
+        self._is_rejoined = graph_constant(np.isin(np.arange(len(spec.pieces)), rejoined)) if rejoined else None
         self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
 
     def __call__(self, words: Words) -> Tokens:
@@ -159,7 +162,34 @@ class Unigram:
         ids = select(added, added_token_ids(words.codes, self._added_token_ids), ids)
         unknown = in_word & ((ids < 0) | (ids == self._unk_id))
         tokens = _Chosen(places(reached | added), start, ids, unknown, at_word_start)
+        if self._is_rejoined is not None:
+            tokens = self._rejoin(pieces, tokens)
         return self._emit_bytes(words, tokens) if self._byte_ids is not None else self._emit(words, tokens)
+
+    def _rejoin(self, pieces: _Pieces, chosen: _Chosen) -> _Chosen:
+        """Puts the one piece in place of neighbouring unknown pieces whose text together is a piece."""
+        end = chosen.end
+        unknown = tf.gather(chosen.unknown, end)
+        goes_on = unknown & shift_right(unknown, first=False) & ~tf.gather(chosen.at_word_start, end)
+        first, last = unknown & ~goes_on, unknown & ~shift_left(goes_on, last=False)
+        run_start, run_end = tf.gather(chosen.start, tf.boolean_mask(end, first)), tf.boolean_mask(end, last)
+        runs, size = count(run_start), count(chosen.start)
+        run_at = tf.scatter_nd(run_start[:, tf.newaxis], tf.range(runs) + 1, [size]) - 1
+        # Pieces that start and end where a run does.
+        known = tf.boolean_mask(tf.range(count(pieces.ids)), pieces.ids >= 0)
+        known = tf.boolean_mask(known, tf.gather(self._is_rejoined, tf.gather(pieces.ids, known)))
+        run = tf.gather(run_at, tf.gather(pieces.start, known))
+        same = tf.gather(tf.concat([run_end, [-1]], 0), select(run >= 0, run, runs)) == tf.gather(pieces.end, known)
+        run, ids = tf.boolean_mask(run, same), tf.gather(pieces.ids, tf.boolean_mask(known, same))
+        joined_ids = tf.concat([tf.scatter_nd(run[:, tf.newaxis], ids + 1, [runs]) - 1, [-1]], 0)
+        found = tf.gather(joined_ids, select(unknown, tf.cumsum(tf.cast(first, tf.int32)) - 1, runs))
+        place = tf.gather(run_end, run)[:, tf.newaxis]
+        return chosen._replace(
+            end=tf.boolean_mask(end, last | (found < 0)),
+            start=tf.tensor_scatter_nd_update(chosen.start, place, tf.gather(run_start, run)),
+            ids=tf.tensor_scatter_nd_update(chosen.ids, place, ids),
+            unknown=tf.tensor_scatter_nd_update(chosen.unknown, place, tf.zeros_like(run, tf.bool)),
+        )
 
     def _emit(self, words: Words, chosen: _Chosen) -> Tokens:
         """Neighbouring unknown pieces of a word become one token."""
@@ -195,6 +225,29 @@ class Unigram:
             tf.gather(chosen.ids, owner),
         )
         return Tokens(ids, tf.gather(offsets(lengths), words.row_splits))
+
+
+def _rejoined(spec: UnigramSpec) -> list[int]:
+    """The ids of pieces that a run of unknown pieces may spell: the unknown piece's own text, and characters of no piece.
+
+    Without the unknown piece's text no run spells a piece: the piece has the better score.
+    """
+    unknown = spec.pieces[spec.unk_id][0]
+    if not unknown:
+        return []
+    found = [(piece, id) for id, (piece, _) in enumerate(spec.pieces) if unknown in piece and piece != unknown]
+    known = {piece for piece, _ in spec.pieces if len(piece) == 1}
+    return [id for piece, id in found if _consists_of(piece, unknown, known)]
+
+
+def _consists_of(piece: str, unknown: str, known: set[str]) -> bool:
+    """Whether a piece can be cut into the unknown piece and characters that are not known."""
+    reached = {0}
+    for at, char in enumerate(piece):
+        if at in reached:
+            reached |= {at + 1} if char not in known else set()
+            reached |= {at + len(unknown)} if piece.startswith(unknown, at) else set()
+    return len(piece) in reached
 
 
 class _Pieces(NamedTuple):
