@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from sentence_transformers.base.modules import Normalize
+from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.cross_encoder.modules import LogitScore
 from sentence_transformers.sentence_transformer.modules import (
     CNN,
@@ -34,6 +34,7 @@ from sentence_transformers.sparse_encoder.modules import (
 from transformers import AutoTokenizer
 
 from fixtures import models
+from fixtures.heads import write_query_document_model
 from fixtures.models import rewrite
 from fixtures.word_models import word_embeddings
 from tests.helpers import difference
@@ -47,7 +48,8 @@ from tf_exporter.model.modules.dimensions import Dimensions
 from tf_exporter.model.modules.reading import check_modules, read_module
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES
 from tf_exporter.modules import MODULES
-from tf_exporter.spec import ModuleSpec
+from tf_exporter.source import ModelSource
+from tf_exporter.spec import ModuleSpec, read_model
 
 ODD = {"odd": [1, None]}
 INVENTED = (
@@ -200,6 +202,27 @@ def test_odd_values(kind: str, key: str, changing: Callable[[str, str, Any], tup
             assert theirs == expected, value
 
 
+UNUSED: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("Dense", "init_weight"): (None,),
+    ("Pooling", "embedding_dimension"): (99, 0.5, True, "x", [1]),
+    ("Pooling", "pooling_mode_mean_tokens"): (None, 0, ODD),
+    ("SparseAutoEncoder", "dead_threshold"): (99, None),
+    ("SparseAutoEncoder", "k_aux"): (0, None, ODD),
+    ("SparseStaticEmbedding", "frozen"): (True, None),
+    ("SparseStaticEmbedding", "path"): ("weights", None),
+    ("SpladePooling", "embedding_dimension"): (99, None, ODD),
+    ("WeightedLayerPooling", "embedding_dimension"): (99, None, ODD),
+    ("WeightedLayerPooling", "layer_weights"): (None,),
+}
+
+
+@pytest.mark.parametrize(("kind", "key"), UNUSED)
+def test_what_no_result_depends_on(kind: str, key: str, changing: Callable[[str, str, Any], tuple[Any, Any, Any, Any]]) -> None:
+    for value in UNUSED[kind, key]:
+        before, expected, ours, theirs = changing(kind, key, value)
+        assert (ours, theirs) == (before, expected), value
+
+
 def test_old_names(changing: Callable[[str, str, Any], tuple[Any, Any, Any, Any]], folders: dict[str, Path]) -> None:
     for kind, key in (("LSTM", "embedding_dimension"), ("CNN", "in_embedding_dimension"), ("Pooling", "embedding_dimension")):
         old = key.replace("embedding", "word_embedding")
@@ -213,6 +236,27 @@ def test_old_names(changing: Callable[[str, str, Any], tuple[Any, Any, Any, Any]
         assert theirs is not None
 
 
+def test_keys_of_a_router(tmp_path: Path) -> None:
+    """The reference ignores unknown keys beside its parameters, and fails on unknown parameters."""
+    folder = write_query_document_model(tmp_path / "model")
+    path = folder / "router_config.json"
+    kept = json.loads(path.read_text())
+    before = read_model(ModelSource(folder, "model"))
+    for key in INVENTED[:6]:
+        path.write_text(json.dumps({**kept, key: ODD}))
+        source = ModelSource(folder, "model")
+        assert read_model(source).tasks == before.tasks
+        assert source.ignored == {"router_config.json": [key]}
+        if key == INVENTED[0]:
+            assert Router.load(str(folder)).get_config_dict() == kept["parameters"]
+        path.write_text(json.dumps({**kept, "parameters": {**kept["parameters"], key: ODD}}))
+        with pytest.raises(UnsupportedError, match=key):
+            read_model(ModelSource(folder, "model"))
+        with pytest.raises(TypeError):
+            Router.load(str(folder))
+
+
+@pytest.mark.long
 def test_what_the_reference_does_not_use(tmp_path: Path) -> None:
     """Unknown keys of Dense and Normalize are ignored and listed; Pooling's width is read and never used."""
     heads = [Pooling(32, "mean"), Dense(32, 8), Normalize()]
@@ -272,7 +316,7 @@ def test_widths_from_module_to_module() -> None:
         check_modules(modules(*pooled, "LayerNorm"), {"token_embeddings": None})
     with pytest.raises(UnsupportedError, match=r"in_features = 16 .* 14, the width"):
         check_modules(modules(*pooled), {"token_embeddings": 7})
-    check_modules(modules(*pooled), {"token_embeddings": 8})
+    assert check_modules(modules(*pooled), {"token_embeddings": 8}) == {"token_embeddings": 8, "sentence_embedding": 4}
     with pytest.raises(UnsupportedError, match=r"sentence_embedding.*no module before"):
         check_modules(modules("LayerNorm"), {})
     check_modules(modules("StaticEmbedding", "LayerNorm"), {})

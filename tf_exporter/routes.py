@@ -67,7 +67,8 @@ def read_routes(source: ModelSource, folder: str) -> Routes:
     file = source.config(name)
     types, structure = file.take("types", dict, required=True), file.take("structure", dict, required=True)
     parameters = file.part("parameters", file.take("parameters", dict, required=True))
-    file.finish()
+    # The reference reads no other keys, but fails on other parameters.
+    file.finish(reads={"types", "structure", "parameters"}.__contains__)
     modules = {}
     for module, path in types.items():
         if not isinstance(path, str):

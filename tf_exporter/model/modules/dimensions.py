@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 
@@ -71,12 +73,11 @@ def check_width(file: ConfigFile, key: str, value: int, expected: int | None) ->
         file.refuse(UnsupportedError(file.file, key, value, supported))
 
 
-def take_renamed(file: ConfigFile, key: str, old: str) -> int:
-    """The number under today's key, or else its old one.
+def take_renamed(file: ConfigFile, key: str, old: str, kinds: tuple[type, ...] = (int,)) -> Any:
+    """The value under today's key, or else its old one.
 
     Where both are there, the reference drops the old one unread.
     """
     if key in file:
         file.take(old, ANY)
-    number: int = file.take(old if old in file and key not in file else key, int, required=True)
-    return number
+    return file.take(old if old in file and key not in file else key, kinds, required=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.modules.arguments import finish
-from tf_exporter.model.modules.dimensions import ANY, Dimensions, times
+from tf_exporter.model.modules.dimensions import ANY, Dimensions, take_renamed, times
 
 _MODES = {
     "cls": "pooling_mode_cls_token",
@@ -46,11 +46,12 @@ def read(file: ConfigFile, dimensions: Dimensions) -> PoolingConfig:
 
 
 def _read_width(file: ConfigFile) -> None:
-    """Asks for a number that no result depends on: the reference pools tokens of any width."""
-    today, old = "embedding_dimension", "word_embedding_dimension"
-    if today in file:
-        file.take(old, ANY)
-    file.take(today if today in file else old, int, required=True)
+    """Asks for a value that no result depends on: the reference pools tokens of any width.
+
+    It multiplies the value by the number of modes, and fails on what Python cannot multiply.
+    """
+    kinds = (int, float, bool, str, list)
+    take_renamed(file, "embedding_dimension", "word_embedding_dimension", kinds)
 
 
 def _read_modes(file: ConfigFile) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ def read_module(module: Module, dimensions: Dimensions) -> object:
         raise
 
 
-def check_modules(modules: Iterable[Module], encoder: Mapping[str, int | None]) -> None:
-    """Reads the configs of the modules of a pipeline, whose results are not kept.
+def check_modules(modules: Iterable[Module], encoder: Mapping[str, int | None]) -> Dimensions:
+    """Reads the configs of the modules of a pipeline, and gives the dimensions behind the last.
 
     Args:
         modules: in their order.
@@ -64,3 +64,4 @@ def check_modules(modules: Iterable[Module], encoder: Mapping[str, int | None]) 
             found = dimensions
         dimensions = found
     refusals.check()
+    return dimensions

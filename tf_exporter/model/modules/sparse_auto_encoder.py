@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.modules.arguments import finish
-from tf_exporter.model.modules.dimensions import Dimensions, check_width
+from tf_exporter.model.modules.dimensions import ANY, Dimensions, check_width
 
 MODEL_LIMIT = "max_active_dims"
 """The limit of the whole model, which is put into this config where there is one."""
@@ -41,7 +41,7 @@ def read(file: ConfigFile, dimensions: Dimensions) -> SparseAutoEncoderConfig:
         file.refuse(file.unsupported(key, f"at most hidden_dim, {hidden}"))
     normalizes = file.take("normalize", bool, False)
     for key in ("k_aux", "dead_threshold"):
-        file.take(key, int)  # of training
+        file.take(key, ANY)  # of training
     finish(file, "SparseAutoEncoder", frozenset({MODEL_LIMIT}))
     dimensions["sentence_embedding"] = hidden
     return SparseAutoEncoderConfig(width, hidden, kept, normalizes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.modules.arguments import finish
-from tf_exporter.model.modules.dimensions import Dimensions
+from tf_exporter.model.modules.dimensions import ANY, Dimensions
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class SparseStaticEmbeddingConfig:
 
 def read(file: ConfigFile, dimensions: Dimensions) -> SparseStaticEmbeddingConfig:
     """What config.json says; the width of `sentence_embedding` is the tokenizer's to tell."""
-    file.take("frozen", bool)  # of training
+    file.take("frozen", ANY)  # of training
     path = file.take("path", (str, type(None)))
     if path is not None and path.endswith(".json"):
         # The reference looks for it in the current folder, or takes its name for a repository's.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.modules.arguments import finish
-from tf_exporter.model.modules.dimensions import Dimensions, take_renamed
+from tf_exporter.model.modules.dimensions import ANY, Dimensions, take_renamed
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class WeightedLayerPoolingConfig:
 def read(file: ConfigFile, dimensions: Dimensions) -> WeightedLayerPoolingConfig:
     """What config.json says; no width changes."""
     dimensions.of(file, "type", "token_embeddings")
-    # A number that no result depends on.
-    take_renamed(file, "embedding_dimension", "word_embedding_dimension")
+    # A value that no result depends on.
+    take_renamed(file, "embedding_dimension", "word_embedding_dimension", ANY)
     layers, start = file.take("num_hidden_layers", int, 12), file.take("layer_start", int, 4)
     given = dimensions.get("all_layer_embeddings")
     if given is not None and layers != given - 1:
