@@ -9,12 +9,11 @@ from pathlib import Path
 import sentence_transformers  # noqa: F401  # before TensorFlow: their copies of LLVM abort in the other order
 
 from fixtures.popular import popular_table
-from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
+from tf_exporter.architectures.activation_names import TRANSFORMERS_NAMES
+from tf_exporter.architectures.registry import with_head
 from tf_exporter.encoders import ENCODERS
-from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
-from tf_exporter.heads.classification import CLASSIFICATION_HEADS
-from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.hub.pooler import NAMES as POOLER_NAMES
+from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES
 from tf_exporter.modules import MODULES
 from tf_exporter.modules.pooling import POOLING_MODES
 from tf_exporter.published import LAYOUTS
@@ -48,14 +47,14 @@ def table() -> str:
     rows = {
         "architectures (`model_type`)": _names(*sorted(ENCODERS)),
         "published with code of their own, which is never run": _names(*sorted(LAYOUTS)),
-        "cross-encoders that classify": _names(*sorted(CLASSIFICATION_HEADS)),
-        "cross-encoders by the next token (`LogitScore`)": _names(*sorted(CAUSAL_LM_HEADS)),
-        "masked language models, for SPLADE": _names(*sorted(MASKED_LM_HEADS)),
+        "cross-encoders that classify": _names(*sorted(with_head("sequence-classification"))),
+        "cross-encoders by the next token (`LogitScore`)": _names(*sorted(with_head("text-generation"))),
+        "masked language models, for SPLADE": _names(*sorted(with_head("fill-mask"))),
         "encoders for TensorFlow Hub ([docs/hub.md](docs/hub.md))": _names(*sorted(POOLER_NAMES)),
         "modules": _names(*sorted(MODULES), *ROUTERS),
         "pooling modes, alone or concatenated": _names(*POOLING_MODES),
-        "Dense activations (`torch.nn`)": _names(*sorted([*TORCH_ACTIVATIONS, "PReLU"])),
-        "encoder activations": _names(*sorted(TRANSFORMERS_ACTIVATIONS)),
+        "Dense activations (`torch.nn`)": _names(*sorted([*TORCH_ACTIVATION_NAMES, "PReLU"])),
+        "encoder activations": _names(*sorted(TRANSFORMERS_NAMES)),
         "tokenizer models": _names(*MODELS),
         "normalizers": _names(*NORMALIZERS),
         "pre-tokenizers": _names(*PRE_TOKENIZERS),

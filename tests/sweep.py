@@ -31,10 +31,8 @@ from tests.test_cross_encoders import score_difference
 from tests.test_parity import ATOL, POOLINGS, TEXTS, combination_difference
 from tests.test_sparse import sparse_difference
 from tests.test_tokenizer import read_texts
+from tf_exporter.architectures.registry import with_head
 from tf_exporter.encoders import ENCODERS
-from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
-from tf_exporter.heads.classification import CLASSIFICATION_HEADS
-from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.progress import progress
 from tf_exporter.samples import CONTEXTS, code_point_texts, generated_texts
 from tf_exporter.verify import token_mismatches
@@ -122,12 +120,12 @@ def _head_models(model_type: str) -> Iterator[tuple[str, Callable[[Path], float]
         return lambda folder: difference_of(write(folder, model_type, **options))
 
     for seed in SEEDS:
-        if model_type in CLASSIFICATION_HEADS:
+        if model_type in with_head("sequence-classification"):
             yield f"one label, seed {seed}", of(score_difference, heads.write_cross_encoder, seed=seed)
             yield f"3 labels, seed {seed}", of(score_difference, heads.write_saved_cross_encoder, labels=3, seed=seed)
-        if model_type in MASKED_LM_HEADS:
+        if model_type in with_head("fill-mask"):
             yield f"masked language model, seed {seed}", of(sparse_difference, heads.write_sparse_encoder, seed=seed)
-        if model_type in CAUSAL_LM_HEADS:
+        if model_type in with_head("text-generation"):
             yield f"causal language model, seed {seed}", of(score_difference, heads.write_logit_score, seed=seed)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from fixtures.models import rewrite
 from tests.config_keys import CHANGES, REFUSED
 from tests.helpers import build, difference
 from tests.test_parity import ATOL, TEXTS
-from tf_exporter.encoders import ENCODERS
+from tf_exporter.architectures.config import key_fields
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.errors import UnsupportedError
 
 
@@ -30,13 +30,14 @@ def test_config_keys(tmp_path: Path, model_type: str, changes: dict[str, Any]) -
     assert difference(folder, TEXTS) <= ATOL
 
 
+VERIFIED = {name: architecture for name, architecture in ARCHITECTURES.items() if architecture.verified}
 SIZES = {"vocab_size", "hidden_size", "dim", "d_model", "max_position_embeddings"}
 
 
 def test_every_key_is_varied() -> None:
-    for model_type, encoder in ENCODERS.items():
+    for model_type, architecture in VERIFIED.items():
         varied = {key for changes in CHANGES[model_type] for key in changes}
-        assert {field.name for field in fields(encoder.config_class)} - SIZES <= varied, model_type
+        assert {field.name for field in key_fields(architecture.config)} - SIZES <= varied, model_type
 
 
 @pytest.mark.long
@@ -63,10 +64,9 @@ IN_THE_MODEL = {"deberta-v2": {"position_buckets", "share_att_key", "conv_kernel
 
 def test_config_defaults() -> None:
     """A key that is absent has the value the installed transformers gives it."""
-    for model_type, encoder in ENCODERS.items():
-        config = encoder.config_class
+    for model_type, architecture in VERIFIED.items():
         theirs = AutoConfig.for_model(model_type)
-        for field in fields(config):
+        for field in key_fields(architecture.config):
             if field.name in IN_THE_MODEL.get(model_type, ()):
                 assert not hasattr(theirs, field.name)
                 continue

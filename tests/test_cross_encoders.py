@@ -17,8 +17,8 @@ from fixtures.models import rewrite
 from tests.helpers import InProcessReference, build
 from tests.refusals import refused
 from tf_exporter import UnsupportedError, convert, reference
+from tf_exporter.architectures.registry import with_head
 from tf_exporter.errors import VerificationError, WeightsError
-from tf_exporter.heads.classification import CLASSIFICATION_HEADS
 from tf_exporter.reference import Job, answer, load
 
 ATOL = 1e-5
@@ -38,7 +38,7 @@ def score_difference(folder: Path, signature: str = "serving_default") -> float:
     return max(float(np.abs(found - batch).max()), float(np.abs(found[:8] - alone).max()))
 
 
-@pytest.mark.parametrize("model_type", CLASSIFICATION_HEADS)
+@pytest.mark.parametrize("model_type", with_head("sequence-classification"))
 def test_architectures(tmp_path: Path, model_type: str) -> None:
     folder = heads.write_cross_encoder(tmp_path / "model", model_type, labels=3)
     assert score_difference(folder) <= ATOL

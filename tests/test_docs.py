@@ -27,7 +27,12 @@ def test_make_targets_exist() -> None:
 
 def test_smallest_architecture_is_as_shown() -> None:
     shown = re.findall(r"```python\n(.*?)```", (README.parent / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
-    places = ("tf_exporter/encoders/qwen2.py", "tf_exporter/encoders/__init__.py", "fixtures/models.py")
+    places = (
+        "tf_exporter/architectures/qwen2.py",
+        "tf_exporter/architectures/registry.py",
+        "tf_exporter/encoders/__init__.py",
+        "fixtures/models.py",
+    )
     assert len(shown) == len(places)
     for code, place in zip(shown, places):
         assert code in (README.parent / place).read_text(encoding="utf-8"), place

@@ -16,7 +16,7 @@ from fixtures.models import rewrite
 from tests.helpers import LEAKING, InProcessReference, build, difference, reference
 from tests.test_parity import ATOL, TEXTS
 from tf_exporter import convert
-from tf_exporter.encoders import ENCODERS
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.encoders.deberta_v2 import distance_rows, sheared
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.reference import Job
@@ -102,7 +102,7 @@ def test_padding_leaks_in_the_reference(tmp_path: Path) -> None:
         model = reference(models.write_model(tmp_path / model_type, model_type))
         alone, together = (model.encode(TEXTS[:8], batch_size=size) for size in (1, 8))
         assert np.abs(alone - together).max() > 1e-3
-    assert {name for name, encoder in ENCODERS.items() if getattr(encoder, "pads_leak", False)} == {*LEAKING}
+    assert {name for name, architecture in ARCHITECTURES.items() if architecture.pads_leak} == {*LEAKING}
 
 
 def test_conversion_asks_for_each_text_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,9 @@ from tests.test_cross_encoders import ATOL, PAIRS, TEXTS
 from tf_exporter import verify
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.errors import VerificationError
-from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS, CausalLMHead
-from tf_exporter.heads.classification import CLASSIFICATION_HEADS, LastTokenHead
-from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
+from tf_exporter.heads import HEADS
+from tf_exporter.heads.causal_lm import CausalLMHead
+from tf_exporter.heads.classification import LastTokenHead
 from tf_exporter.limits import limits
 from tf_exporter.reference import Job, answer, load
 from tf_exporter.spec import CROSS_ENCODER
@@ -49,6 +49,12 @@ def _with(name: str, value: Any) -> Any:
         return make
 
     return patched
+
+
+def patch_heads(monkeypatch: pytest.MonkeyPatch, mistake: Any) -> None:
+    """Every kind of head with a mistake; a model has one head."""
+    for kind, original in HEADS.items():
+        monkeypatch.setitem(HEADS, kind, mistake(original))
 
 
 class _LastPlaceHead(LastTokenHead):
@@ -88,7 +94,7 @@ def test_wrong_classifiers_are_caught(tmp_path: Path, monkeypatch: pytest.Monkey
         rewrite(folder / "config.json", pad_token_id=3)
         rewrite(folder / "tokenizer_config.json", padding_side="left", pad_token="[SEP]")
     check(folder)
-    monkeypatch.setitem(CLASSIFICATION_HEADS, model_type, mistake(CLASSIFICATION_HEADS[model_type]))
+    patch_heads(monkeypatch, mistake)
     with pytest.raises(VerificationError, match="serving_default"):
         check(folder)
 
@@ -97,18 +103,20 @@ def test_wrong_classifiers_are_caught(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_wrong_causal_heads_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: str) -> None:
     cap: dict[str, Any] = {"final_logit_softcapping": 0.5} if model_type == "gemma3_text" else {}
     folder = heads.write_logit_score(tmp_path / "model", model_type, **cap)
-    original = CAUSAL_LM_HEADS[model_type]
 
-    def make(file: Any, weights: Any, encoder: Any) -> Any:
-        head = original(file, weights, encoder)
-        if mistake == "first":
-            head.__class__ = _FirstPlaceHead
-        else:
-            setattr(head, mistake, None if mistake == "_softcap" else encoder.embed_tokens.weight)
-        return head
+    def patched(original: Any) -> Any:
+        def make(config: Any, weights: Any, encoder: Any) -> Any:
+            head = original(config, weights, encoder)
+            if mistake == "first":
+                head.__class__ = _FirstPlaceHead
+            else:
+                setattr(head, mistake, None if mistake == "_softcap" else encoder.token_table.weight)
+            return head
+
+        return make
 
     check(folder)
-    monkeypatch.setitem(CAUSAL_LM_HEADS, model_type, make)
+    patch_heads(monkeypatch, patched)
     with pytest.raises(VerificationError, match="serving_default"):
         check(folder)
 
@@ -135,6 +143,6 @@ def test_wrong_masked_lms_are_caught(
 ) -> None:
     folder = heads.write_sparse_encoder(tmp_path / "model", model_type)
     check(folder)
-    monkeypatch.setitem(MASKED_LM_HEADS, model_type, _with(name, value)(MASKED_LM_HEADS[model_type]))
+    patch_heads(monkeypatch, _with(name, value))
     with pytest.raises(VerificationError, match="serving_default"):
         check(folder)

@@ -23,8 +23,8 @@ from tests.test_cross_encoders import ATOL, PAIRS, TEXTS, score_difference
 from tests.test_published import JINA_V3, NEW, NOMIC, SNOWFLAKE, published
 from tests.test_sparse import sparse_difference
 from tf_exporter import UnsupportedError, convert, reference
+from tf_exporter.architectures.registry import with_head
 from tf_exporter.errors import InputError, WeightsError
-from tf_exporter.heads.causal_lm import CAUSAL_LM_HEADS
 from tf_exporter.heads.classification import LastTokenHead
 from tf_exporter.reference import Job, answer, load
 
@@ -132,7 +132,7 @@ def test_logit_score(tmp_path: Path, model_type: str, changes: dict[str, Any], f
 
 
 def test_all_causal_heads_are_tested() -> None:
-    assert set(CAUSAL_LM_HEADS) == set(LAST_TOKEN)
+    assert set(with_head("text-generation")) == set(LAST_TOKEN)
 
 
 def test_logit_score_with_prompts(tmp_path: Path) -> None:

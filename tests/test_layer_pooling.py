@@ -16,7 +16,7 @@ from tests.helpers import LEAKING
 from tests.refusals import refused
 from tests.words import ATOL, word_difference
 from tf_exporter import UnsupportedError
-from tf_exporter.encoders import ENCODERS
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.errors import WeightsError
 
 pytestmark = pytest.mark.long
@@ -28,7 +28,7 @@ def test_weighted_layer_pooling(tmp_path: Path) -> None:
     assert word_difference(folder) <= ATOL
 
 
-COLLECTING = [model_type for model_type, encoder in ENCODERS.items() if getattr(encoder, "collects_layers", False)]
+COLLECTING = [model_type for model_type, architecture in ARCHITECTURES.items() if architecture.collects_layers]
 
 
 @pytest.mark.parametrize("model_type", COLLECTING)

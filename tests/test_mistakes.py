@@ -16,12 +16,12 @@ from fixtures.models import Normalize, Pooling, rewrite
 from tests.helpers import build
 from tests.mistakes import MISTAKES
 from tf_exporter import VerificationError
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.limits import limits
 from tf_exporter.reference import Job, answer, load
 from tf_exporter.samples import decoded, quick_texts
 from tf_exporter.source import ModelSource
-from tf_exporter.spec import read_model
 from tf_exporter.verify import BATCH, compare
 from tf_exporter.weights import open_weights
 
@@ -42,7 +42,7 @@ def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
         folder = models.write_model(tmp_path / "model", model_type, heads=[Pooling(32, "mean"), Normalize()])
     source = ModelSource(folder, str(folder))
     model = build(folder)
-    if not model.first.encoder.counts_padding(model.first.tokenizer_spec.pad_id):
+    if not model.first.config.counts_padding(model.first.tokenizer_spec.pad_id):
         # As decoders have it: on the right, later padding is hidden from them anyway.
         rewrite(folder / "tokenizer_config.json", padding_side="left")
         model = build(folder)
@@ -59,8 +59,8 @@ def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
     batches = [first.tokenizer.padding(encodings, slice(start, start + BATCH)) for start in range(0, len(raw), BATCH)]
 
     def rebuild() -> Any:
-        kind = KINDS[model_type]
-        first.encoder = kind(read_model(source).transformers[0].encoder_config, open_weights(source).without_prefix(kind.prefix))
+        weights = open_weights(source).without_prefix(ARCHITECTURES[model_type].prefix)
+        first.encoder = KINDS[model_type](first.config, weights)
         return first.encoder
 
     def check() -> None:

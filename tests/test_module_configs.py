@@ -188,9 +188,9 @@ class Recording(ConfigFile):
         self.seen.add(key)
         return super().take(key, *arguments, **options)
 
-    def require(self, key: str, allowed: tuple[Any, ...]) -> None:
+    def require(self, key: str, allowed: tuple[Any, ...], *follows_from: str) -> None:
         self.seen.add(key)
-        super().require(key, allowed)
+        super().require(key, allowed, *follows_from)
 
 
 @pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, keys in ARGUMENTS.items() for key in sorted(keys)])

@@ -14,8 +14,9 @@ from fixtures import models
 from fixtures.models import Dense, Normalize, Pooling
 from tests.helpers import InProcessReference
 from tf_exporter import VerificationError, convert, reference
-from tf_exporter.encoders import bert, config, mpnet
-from tf_exporter.modules import dense, pooling
+from tf_exporter.architectures.reading import read_architecture
+from tf_exporter.encoders import bert, mpnet
+from tf_exporter.modules import dense, pooling, transformer
 from tf_exporter.tokenizers import code_points, post_processors
 
 pytestmark = pytest.mark.long
@@ -35,8 +36,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 def wrong_config(**changes: Any) -> Callable[..., Any]:
-    original = config.read_config
-    return lambda *arguments: dataclasses.replace(original(*arguments), **changes)
+    def read(*arguments: Any) -> Any:
+        found = read_architecture(*arguments)
+        return found._replace(encoder=dataclasses.replace(found.encoder, **changes))
+
+    return read
 
 
 def no_mask(attention_mask: tf.Tensor) -> tf.Tensor:
@@ -44,13 +48,13 @@ def no_mask(attention_mask: tf.Tensor) -> tf.Tensor:
 
 
 MISTAKES: dict[str, tuple[str, Any, str, Any]] = {
-    "epsilon": ("bert", bert, "read_config", wrong_config(layer_norm_eps=1e-3)),
+    "epsilon": ("bert", transformer, "read_architecture", wrong_config(layer_norm_eps=1e-3)),
     "no mask": ("bert", bert, "padding_bias", no_mask),
     "pooling": ("bert", pooling, "_read_modes", lambda file: (file.take("pooling_mode", str) and "cls",)),
     "pooling over padding": ("bert", pooling, "_sum_and_count", lambda tokens, mask: (
         tf.reduce_sum(tokens, axis=1), tf.cast(tf.shape(mask)[1], tf.float32))),
     "Dense activation": ("bert", dense, "_read_activation", lambda file, _: file.take("activation_function", str) and tf.nn.relu),
-    "no positions from ids": ("mpnet", mpnet, "_PADDING_INDEX", 0),
+    "no positions from ids": ("mpnet", mpnet, "PADDING_INDEX", 0),
     "buckets": ("mpnet", mpnet, "_MAX_DISTANCE", 64),
     "truncation": ("bert", post_processors.Truncation, "__call__", lambda self, tokens: cut_late(self, tokens)),
     "normalizer": ("bert", code_points.CodePointNormalizer, "__call__", lambda self, stream: stream),

@@ -19,8 +19,9 @@ from fixtures.models import rewrite
 from tests.helpers import build, embed, reference
 from tests.refusals import refused
 from tf_exporter import InputError, UnsupportedError, convert
+from tf_exporter.architectures.rope import read_flat_rope
 from tf_exporter.encoders.jina_bert import slopes
-from tf_exporter.encoders.rotary import Rotary, read_flat_rope
+from tf_exporter.encoders.rotary import Rotary
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.published import native_view, translated
 
@@ -196,7 +197,7 @@ def test_ntk_frequencies(tmp_path: Path) -> None:
     expected = (1.0 / (theta * factor) ** exponents) / factor ** (2 / size)
     config = translated(ConfigFile("config.json", {**NEW, "rope_scaling": NTK}))
     assert config is not None
-    cosines, sines = Rotary(read_flat_rope(config, 1.0, 8192), size)(50)
+    cosines, sines = Rotary(read_flat_rope(config, 1.0, 8192, size))(50)
     angles = torch.outer(torch.arange(50).float(), expected).repeat(1, 2)
     np.testing.assert_allclose(cosines.numpy(), angles.cos().numpy(), atol=3e-6)
     np.testing.assert_allclose(sines.numpy(), angles.sin().numpy(), atol=3e-6)

@@ -12,8 +12,9 @@ import torch
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from tf_exporter.encoders import rotary
-from tf_exporter.encoders.rotary import ROPE_TYPES, Rotary, powers, read_flat_rope
+from tf_exporter.architectures import rope
+from tf_exporter.architectures.rope import ROPE_TYPES, Rope, powers, read_flat_rope
+from tf_exporter.encoders.rotary import Rotary
 from tf_exporter.errors import ConversionError, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 
@@ -42,8 +43,11 @@ SHARED = {"head_dim": 16, "max_position_embeddings": 1200, "hidden_size": 64, "n
 pytestmark = pytest.mark.long
 
 
-def read(values: dict[str, Any], positions: int = 1200) -> rotary.Rope:
-    return read_flat_rope(ConfigFile("config.json", values), 10_000.0, positions)
+def read(values: dict[str, Any], positions: int = 1200, size: int = 16) -> Rope:
+    file = ConfigFile("config.json", values)
+    found = read_flat_rope(file, 10_000.0, positions, size)
+    file.check()
+    return found
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
@@ -56,15 +60,15 @@ def test_tables(parameters: dict[str, Any], old: bool, monkeypatch: pytest.Monke
         found: np.ndarray = (theta ** size[:count]).numpy()
         return found
 
-    monkeypatch.setattr(rotary, "powers", torch_powers)
+    monkeypatch.setattr(rope, "powers", torch_powers)
     values: dict[str, Any] = {"rope_scaling" if old else "rope_parameters": parameters}
     if "rope_theta" not in parameters:
         values["rope_theta"] = 30_000.0
     theirs = LlamaRotaryEmbedding(LlamaConfig(**SHARED, **copy.deepcopy(values)))
-    rope = read(values)
-    assert np.array_equal(Rotary(rope, 16)._frequencies, theirs.inv_freq.numpy())
-    assert rope.scaling == theirs.attention_scaling
-    assert (rope.max_length is None) == (theirs.rope_type not in ("dynamic", "longrope"))
+    found = read(values)
+    assert np.array_equal(np.array(found.frequencies, np.float32), theirs.inv_freq.numpy())
+    assert found.scaling == theirs.attention_scaling
+    assert (found.max_length is None) == (theirs.rope_type not in ("dynamic", "longrope"))
 
 
 def test_every_type_is_compared() -> None:
@@ -76,9 +80,9 @@ def test_outer_original_length_goes_first(parameters: dict[str, Any]) -> None:
     for inner in ({}, {"original_max_position_embeddings": 500}):
         values = {"rope_parameters": {**parameters, **inner}, "original_max_position_embeddings": 90}
         theirs = LlamaRotaryEmbedding(LlamaConfig(**SHARED, **copy.deepcopy(values)))
-        rope = read(values)
-        np.testing.assert_allclose(Rotary(rope, 16)._frequencies, theirs.inv_freq.numpy(), rtol=3e-7)
-        assert rope.scaling == theirs.attention_scaling
+        found = read(values)
+        np.testing.assert_allclose(found.frequencies, theirs.inv_freq.numpy(), rtol=3e-7)
+        assert found.scaling == theirs.attention_scaling
 
 
 THETAS = (1e4, 2e4, 5e4, 1e5, 1.6e5, 2.5e5, 5e5, 1e6, 5e6, 1e7)
@@ -101,7 +105,7 @@ def test_angles() -> None:
     """Cosines and sines of large angles."""
     theirs = LlamaRotaryEmbedding(LlamaConfig(**SHARED, rope_parameters=PARAMETERS[7] | {"rope_theta": 1e6}))
     expected = theirs(torch.zeros(1), torch.arange(20_000)[None])
-    found = Rotary(read({"rope_parameters": PARAMETERS[7] | {"rope_theta": 1e6}}), 16)(20_000)
+    found = Rotary(read({"rope_parameters": PARAMETERS[7] | {"rope_theta": 1e6}}))(20_000)
     for ours, reference in zip(found, expected):
         assert np.abs(ours.numpy() - reference[0].numpy()).max() <= 2e-7
 
@@ -138,13 +142,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("values", "key"), REFUSED, ids=str)
 def test_refused(values: dict[str, Any], key: str) -> None:
     with pytest.raises(ConversionError, match=key):
-        Rotary(read(values), 16)
+        read(values)
 
 
 @pytest.mark.parametrize("size", [15, 1])
 def test_odd_heads_are_refused(size: int) -> None:
     with pytest.raises(UnsupportedError, match="even"):
-        Rotary(read({}), size)
+        read({}, size=size)
 
 
 @pytest.mark.parametrize("positions", [0, 10**400])

@@ -18,8 +18,8 @@ from fixtures.models import rewrite
 from tests.helpers import InProcessReference, build
 from tests.refusals import refused
 from tf_exporter import UnsupportedError, convert, reference
+from tf_exporter.architectures.registry import with_head
 from tf_exporter.errors import WeightsError
-from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
 from tf_exporter.reference import Job, answer, load
 from tf_exporter.sparse import UNUSED_INDEX, active
 
@@ -39,7 +39,7 @@ def sparse_difference(folder: Path, name: str = "serving_default", batch_size: i
     return float(np.abs(found - expected).max())
 
 
-@pytest.mark.parametrize("model_type", MASKED_LM_HEADS)
+@pytest.mark.parametrize("model_type", with_head("fill-mask"))
 def test_architectures(tmp_path: Path, model_type: str) -> None:
     assert sparse_difference(heads.write_sparse_encoder(tmp_path / "model", model_type)) <= ATOL
 

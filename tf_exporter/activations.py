@@ -1,4 +1,4 @@
-"""Activation functions under the names the reference knows them by."""
+"""Activation functions under the names the reference knows them by, which `architectures/activation_names.py` lists."""
 
 from __future__ import annotations
 

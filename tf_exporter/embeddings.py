@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_exporter import reference as references
-from tf_exporter.encoders import UNVERIFIED
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.encoders.placement import place_variables
 from tf_exporter.graph import Exported, TextModel
 from tf_exporter.limits import limits
@@ -85,7 +85,7 @@ def export(source: ModelSource, folder: Path, options: Options) -> Export:
 
 def _missing_reference(spec: ModelSpec) -> str | None:
     """In plain words, why embeddings cannot be verified; None where they can."""
-    if any(transformer.model_type in UNVERIFIED for transformer in spec.transformers):
+    if not all(ARCHITECTURES[transformer.model_type].verified for transformer in spec.transformers):
         return "embeddings: transformers has no class of its own for this model, and code of a model is never run"
     return "embeddings: sentence-transformers is not installed" if references.missing_packages() else None
 

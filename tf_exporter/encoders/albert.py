@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from tf_exporter.activations import Activation
+from tf_exporter.architectures.albert import AlbertConfig
 from tf_exporter.encoders.attention import PostNormLayer, SelfAttention
-from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
+from tf_exporter.encoders.bert import Bert
 from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear
 from tf_exporter.weights import Weights
-
-_MOST_LAYERS = 1000
-"""Layers share their weights, so that no checkpoint bounds their number."""
-
-
-@dataclass(frozen=True)
-class AlbertConfig(BertConfig):
-    """`transformers.AlbertConfig`: the keys that change a token embedding."""
-
-    vocab_size: int = 30000
-    hidden_size: int = 4096
-    num_hidden_layers: int = field(default=12, metadata={"most": _MOST_LAYERS})
-    num_attention_heads: int = 64
-    intermediate_size: int = 16384
-    hidden_act: str = "gelu_new"
-    embedding_size: int = 128
-    num_hidden_groups: int = 1
-    inner_group_num: int = 1
 
 
 class Albert(Bert):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
     config: AlbertConfig
-    config_class = AlbertConfig
-    prefix = "albert"
-    unused = (*UNUSED, r"predictions\..*", r"sop_classifier\..*")
 
     def _embedding_size(self) -> int:
         return self.config.embedding_size

@@ -2,72 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import tensorflow as tf
 
-from tf_exporter.activations import Activation
+from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS, Activation
+from tf_exporter.architectures.bert import BertConfig, LayersConfig
 from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias, through_layers
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear
-from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.training import dropped
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
-UNUSED = (
-    r"(.*\.)?embeddings\.position_ids",
-    r"(.*\.)?embeddings\.token_type_ids",
-    r"pooler\..*",
-    r"cls\..*",
-    r"classifier\..*",
-    r"qa_outputs\..*",
-)
-"""Tensors of heads and buffers."""
 
-
-@dataclass(frozen=True)
-class LayersConfig:
-    """What BERT's layers ask of a config."""
-
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    layer_norm_eps: float = 1e-12
-    max_position_embeddings: int = 512
-
-
-@dataclass(frozen=True)
-class BertConfig(LayersConfig):
-    """`transformers.BertConfig`: the keys that change a token embedding."""
-
-    vocab_size: int = 30522
-    type_vocab_size: int = 2
-
-
-class Bert(tf.Module):
+class Bert(Encoder):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
-    config_class: type[BertConfig] = BertConfig
-    prefix = "bert"
-    collects_layers = True
-    unused: tuple[str, ...] = UNUSED
+    config: BertConfig
 
-    def __init__(self, file: ConfigFile, weights: Weights):
-        super().__init__()
-        self.config = config = read_config(file, self.config_class)
-        hidden = config.hidden_size
-        check_heads(file, "num_attention_heads", hidden, config.num_attention_heads)
-        self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, config.type_vocab_size
-        self.max_length = self.max_position_embeddings = config.max_position_embeddings
+    def __init__(self, config: BertConfig, weights: Weights):
+        super().__init__(config)
         width = self._embedding_size()
         self.word_embeddings = Embedding(weights, "embeddings.word_embeddings", config.vocab_size, width)
-        self.position_embeddings = Embedding(weights, "embeddings.position_embeddings", self.max_length, width)
+        self.position_embeddings = Embedding(weights, "embeddings.position_embeddings", config.max_position_embeddings, width)
         self.token_type_embeddings = Embedding(weights, "embeddings.token_type_embeddings", config.type_vocab_size, width)
         self.embeddings_norm = LayerNorm(weights, "embeddings.LayerNorm", width, config.layer_norm_eps)
         self.embeddings_project = self._project(weights)
-        self.layers = self._layers(weights, activation(file, "hidden_act", config.hidden_act))
+        self.layers = self._layers(weights, TRANSFORMERS_ACTIVATIONS[config.hidden_act])
 
     def _embedding_size(self) -> int:
         return self.config.hidden_size
@@ -79,9 +38,10 @@ class Bert(tf.Module):
     def _layers(self, weights: Weights, act: Activation) -> list[PostNormLayer]:
         return bert_layers(weights, self.config, act)
 
-    def counts_padding(self, pad_id: int) -> bool:
-        """Whether padding on the left, with this id, gives the tokens other positions."""
-        return True
+    @property
+    def token_table(self) -> Embedding:
+        """The word embeddings."""
+        return self.word_embeddings
 
     def positions(self, input_ids: tf.Tensor) -> tf.Tensor:
         """int32 ids [batch, length] → the embeddings of their positions, float32 [length, width] or with a batch."""

@@ -4,37 +4,15 @@ kernels come from the tokens themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import tensorflow as tf
 
 from tf_exporter.activations import Activation
+from tf_exporter.architectures.convbert import ConvBertConfig
 from tf_exporter.encoders.attention import padding_bias
-from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
+from tf_exporter.encoders.bert import Bert
 from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear, variable
-from tf_exporter.encoders.config import read_config
 from tf_exporter.encoders.few import attend
-from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
-
-_WIDEST_KERNEL = 63
-"""Each place of a kernel is a few ops in every layer."""
-
-
-@dataclass(frozen=True)
-class ConvBertConfig(BertConfig):
-    """`transformers.ConvBertConfig`: the keys that change a token embedding."""
-
-    embedding_size: int = 768
-    head_ratio: int = 2
-    conv_kernel_size: int = field(default=9, metadata={"most": _WIDEST_KERNEL})
-    num_groups: int = 1
-
-    @property
-    def heads(self) -> int:
-        """Those of attention, and of convolution as many again."""
-        return max(1, self.num_attention_heads // self.head_ratio)
 
 
 class ConvBert(Bert):
@@ -44,14 +22,6 @@ class ConvBert(Bert):
     """
 
     config: ConvBertConfig
-    config_class = ConvBertConfig
-    prefix = "convbert"
-    unused = (*UNUSED, r"generator_(predictions|lm_head)\..*", r"sequence_summary\..*")
-    pads_leak = True
-
-    def __init__(self, file: ConfigFile, weights: Weights):
-        _check(file, read_config(file, self.config_class))
-        super().__init__(file, weights)
 
     def _embedding_size(self) -> int:
         return self.config.embedding_size
@@ -177,15 +147,3 @@ class GroupedFeedForward(tf.Module):
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, features] → [rows, features]"""
         return self.down(self._activation(self.up(x)))
-
-
-def _check(file: ConfigFile, config: ConvBertConfig) -> None:
-    """Refuses sizes that the reference cannot run."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    if hidden % (2 * config.heads):
-        supported = f"heads that, doubled, divide the hidden size {hidden}"
-        raise UnsupportedError(file.file, "num_attention_heads", config.num_attention_heads, supported)
-    if config.conv_kernel_size % 2 == 0:
-        raise UnsupportedError(file.file, "conv_kernel_size", config.conv_kernel_size, "an odd number")
-    if hidden % config.num_groups or inner % config.num_groups:
-        raise UnsupportedError(file.file, "num_groups", config.num_groups, f"a divisor of {hidden} and {inner}")

@@ -4,88 +4,38 @@ looks at distances and distances at content.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import tensorflow as tf
 
+from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
+from tf_exporter.architectures.deberta_v2 import FARTHEST, DebertaV2Config
 from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
-from tf_exporter.encoders.bert import LayersConfig
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, variable
-from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.rotary import Angles
-from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.tokenizers.tables import graph_constant
 from tf_exporter.weights import Weights
 
-_KINDS = ("c2p", "p2c")
-"""Content looks at positions, positions look at content."""
-_FARTHEST = 2**20
-"""Where the table of distances ends at the latest."""
-_WIDEST_KERNEL = 63
-_UNUSED_KEYS = frozenset("legacy padding_idx pooler_dropout pooler_hidden_act pooler_hidden_size cls_dropout".split())
 
-
-@dataclass(frozen=True)
-class DebertaV2Config(LayersConfig):
-    """`transformers.DebertaV2Config` and what its model asks for besides: the keys that change a token embedding."""
-
-    vocab_size: int = 128100
-    hidden_size: int = 1536
-    num_hidden_layers: int = 24
-    num_attention_heads: int = 24
-    intermediate_size: int = 6144
-    layer_norm_eps: float = 1e-7
-    max_position_embeddings: int = field(default=512, metadata={"most": _FARTHEST})
-    type_vocab_size: int = field(default=0, metadata={"least": 0})
-    position_biased_input: bool = True
-    relative_attention: bool = False
-    max_relative_positions: int = field(default=-1, metadata={"least": -1, "most": _FARTHEST})
-    position_buckets: int = field(default=-1, metadata={"least": -1})
-    share_att_key: bool = False
-    conv_kernel_size: int = field(default=0, metadata={"least": 0, "most": _WIDEST_KERNEL})
-    conv_groups: int = 1
-    conv_act: str = "tanh"
-
-
-class DebertaV2(tf.Module):
+class DebertaV2(Encoder):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
-    config_class = DebertaV2Config
-    prefix = "deberta"
-    unused = (
-        r"embeddings\.position_(ids|embeddings\.weight)",  # in checkpoints without position_biased_input as well
-        r"pooler\..*",
-        r"(cls|lm_predictions|mask_predictions)\..*",
-        r"classifier\..*",
-        r"qa_outputs\..*",
-    )
+    config: DebertaV2Config
 
-    def __init__(self, file: ConfigFile, weights: Weights):
-        super().__init__()
-        kinds, normed = _read_kinds(file), _read_norm(file)
-        width, head_size = (file.take(key, int) for key in ("embedding_size", "attention_head_size"))
-        file.require("z_steps", (0,))
-        self.config = config = read_config(file, self.config_class, ignored=_UNUSED_KEYS)
+    def __init__(self, config: DebertaV2Config, weights: Weights):
+        super().__init__(config)
         hidden, heads, eps = config.hidden_size, config.num_attention_heads, config.layer_norm_eps
-        check_heads(file, "num_attention_heads", hidden, heads)
-        if head_size is not None and head_size != hidden // heads:
-            raise UnsupportedError(
-                file.file, "attention_head_size", head_size, f"{hidden // heads}, the hidden size over the heads"
-            )
-        act = activation(file, "hidden_act", config.hidden_act)
-        self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, config.type_vocab_size
-        self.max_position_embeddings = config.max_position_embeddings
-        self.max_length = self.max_position_embeddings if config.position_biased_input else None
-        self._embeddings(weights, hidden if width is None else width)
-        distances = self._distances(file, weights, normed)
+        act = TRANSFORMERS_ACTIVATIONS[config.hidden_act]
+        self._embeddings(weights, config.embedding_width)
+        distances = self._distances(weights)
         self.layers = []
         for index in range(config.num_hidden_layers):
             at = f"encoder.layer.{index}"
             self.layers.append(
                 PostNormLayer(
-                    DisentangledAttention(weights, f"{at}.attention", hidden, heads, kinds, distances, config.share_att_key),
+                    DisentangledAttention(
+                        weights, f"{at}.attention", hidden, heads, config.kinds, distances, config.share_att_key
+                    ),
                     LayerNorm(weights, f"{at}.attention.output.LayerNorm", hidden, eps),
                     FeedForward(
                         weights, (f"{at}.intermediate.dense",), f"{at}.output.dense", hidden, config.intermediate_size, act
@@ -93,7 +43,7 @@ class DebertaV2(tf.Module):
                     LayerNorm(weights, f"{at}.output.LayerNorm", hidden, eps),
                 )
             )
-        self.conv = Convolution(file, weights, config) if config.conv_kernel_size else None
+        self.conv = Convolution(weights, config) if config.conv_kernel_size else None
 
     def _embeddings(self, weights: Weights, width: int) -> None:
         config, hidden = self.config, self.hidden_size
@@ -109,17 +59,15 @@ class DebertaV2(tf.Module):
             self.embed_proj = Linear(weights, ("embeddings.embed_proj",), width, hidden, bias=False)
         self.embeddings_norm = LayerNorm(weights, "embeddings.LayerNorm", hidden, config.layer_norm_eps)
 
-    def _distances(self, file: ConfigFile, weights: Weights, normed: bool) -> np.ndarray | None:
+    def _distances(self, weights: Weights) -> np.ndarray | None:
         """float32 [rows, hidden]: an embedding for each bucket of distances; sets which distance has which."""
         config = self.config
-        norm = LayerNorm(weights, "encoder.LayerNorm", self.hidden_size, config.layer_norm_eps) if normed else None
+        norm = None
+        if config.norms_distances:
+            norm = LayerNorm(weights, "encoder.LayerNorm", self.hidden_size, config.layer_norm_eps)
         if not config.relative_attention:
             return None
-        buckets, farthest = config.position_buckets, config.max_relative_positions
-        farthest = farthest if farthest > 0 else config.max_position_embeddings
-        if buckets > 0 and not 1 <= buckets // 2 < farthest - 1:
-            supported = f"2 to {2 * farthest - 3}, for distances up to {farthest}"
-            raise UnsupportedError(file.file, "position_buckets", buckets, supported)
+        buckets, farthest = config.position_buckets, config.farthest
         span = buckets if buckets > 0 else farthest
         table = weights.take("encoder.rel_embeddings.weight", (2 * span, self.hidden_size))
         rows = distance_rows(buckets, farthest)
@@ -127,9 +75,10 @@ class DebertaV2(tf.Module):
         self._rows = graph_constant(rows)
         return table if norm is None else norm(tf.constant(table)).numpy()
 
-    def counts_padding(self, pad_id: int) -> bool:
-        """As in `Bert`."""
-        return self.config.position_biased_input
+    @property
+    def token_table(self) -> Embedding:
+        """The word embeddings."""
+        return self.word_embeddings
 
     def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
@@ -217,14 +166,10 @@ class DisentangledAttention(SelfAttention):
 class Convolution(tf.Module):
     """Of the embeddings, added after the first layer; its input is zero at padding, so that none leaks in."""
 
-    def __init__(self, file: ConfigFile, weights: Weights, config: DebertaV2Config):
+    def __init__(self, weights: Weights, config: DebertaV2Config):
         super().__init__()
         size, groups, hidden = config.conv_kernel_size, config.conv_groups, config.hidden_size
-        if size % 2 == 0:
-            raise UnsupportedError(file.file, "conv_kernel_size", size, "an odd number, or 0 for none")
-        if hidden % groups:
-            raise UnsupportedError(file.file, "conv_groups", groups, f"a divisor of the hidden size {hidden}")
-        self._activation = activation(file, "conv_act", config.conv_act)
+        self._activation = TRANSFORMERS_ACTIVATIONS[config.conv_act]
         each = hidden // groups
         grouped = weights.take("encoder.conv.conv.weight", (hidden, each, size)).transpose(2, 1, 0)
         kernel = np.zeros((size, hidden, hidden), np.float32)
@@ -260,7 +205,7 @@ def distance_rows(buckets: int, farthest: int) -> np.ndarray:
     Above half of the `buckets` they grow as logarithms do; without buckets there is a row for each distance below `farthest`.
     """
     span = buckets if buckets > 0 else farthest
-    distance = np.arange(_FARTHEST + 1)
+    distance = np.arange(FARTHEST + 1)
     if buckets > 0:
         half = buckets // 2
         # float32 at every step, as the reference computes it: its rounding decides where a bucket ends.
@@ -276,22 +221,3 @@ def distance_rows(buckets: int, farthest: int) -> np.ndarray:
 
 def _log(x: np.ndarray) -> np.ndarray:
     return np.log(x.astype(np.float32).astype(np.float64)).astype(np.float32)
-
-
-def _read_kinds(file: ConfigFile) -> tuple[str, ...]:
-    """`pos_att_type`: a list, or a string with |."""
-    value = file.take("pos_att_type", (str, list, type(None)))
-    # As the reference: only a string may be in capitals.
-    names = [part.strip() for part in value.lower().split("|")] if isinstance(value, str) else value or []
-    if any(name not in (*_KINDS, "") for name in names):
-        raise UnsupportedError(file.file, "pos_att_type", value, _KINDS)
-    return tuple(kind for kind in _KINDS if kind in names)
-
-
-def _read_norm(file: ConfigFile) -> bool:
-    """Whether the table of distances is normalized."""
-    value = file.take("norm_rel_ebd", str, "none")
-    names = [part.strip() for part in value.lower().split("|")]
-    if any(name not in ("layer_norm", "none", "") for name in names):
-        raise UnsupportedError(file.file, "norm_rel_ebd", value, ("layer_norm", "none"))
-    return "layer_norm" in names

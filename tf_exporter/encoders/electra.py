@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from tf_exporter.encoders.bert import UNUSED, Bert, BertConfig
+from tf_exporter.architectures.electra import ElectraConfig
+from tf_exporter.encoders.bert import Bert
 from tf_exporter.encoders.blocks import Linear
 from tf_exporter.weights import Weights
-
-
-@dataclass(frozen=True)
-class ElectraConfig(BertConfig):
-    """`transformers.ElectraConfig`: the keys that change a token embedding."""
-
-    hidden_size: int = 256
-    num_attention_heads: int = 4
-    intermediate_size: int = 1024
-    embedding_size: int = 128
 
 
 class Electra(Bert):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
     config: ElectraConfig
-    config_class = ElectraConfig
-    prefix = "electra"
-    unused = (*UNUSED, r"discriminator_predictions\..*", r"generator_predictions\..*", r"generator_lm_head\..*")
 
     def _embedding_size(self) -> int:
         return self.config.embedding_size

@@ -7,8 +7,6 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import Linear, RMSNorm, variable
 from tf_exporter.encoders.rotary import Angles, rotated
-from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 
@@ -66,12 +64,3 @@ class GroupedAttention(tf.Module):
         mixed = tf.matmul(tf.reshape(tf.nn.softmax(scores), [batch, shared, rows, length]), value)
         mixed = tf.transpose(tf.reshape(mixed, [batch, heads, length, size]), [0, 2, 1, 3])
         return self.output(tf.reshape(mixed, [batch * length, heads * size]))
-
-
-def read_key_value_heads(file: ConfigFile, heads: int, default: int | None) -> int:
-    """The heads of keys and values; where the key is null, and absent without a default, as many as there are `heads`."""
-    shared: int | None = file.take("num_key_value_heads", (int, type(None)), default)
-    shared = heads if shared is None else shared
-    if shared < 1 or heads % shared:
-        raise UnsupportedError(file.file, "num_key_value_heads", shared, f"a divisor of the {heads} heads")
-    return shared

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from tf_exporter.encoders.rotary_bert import QKVO, Names, RotaryBert, RotaryBertConfig
-
-
-@dataclass(frozen=True)
-class GteConfig(RotaryBertConfig):
-    """`transformers.GteConfig`: the keys that change a token embedding."""
-
-    vocab_size: int = 250048
-    type_vocab_size: int = field(default=1, metadata={"least": 0})
+from tf_exporter.encoders.rotary_bert import QKVO, Names, RotaryBert
 
 
 class Gte(RotaryBert):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
-    config_class = GteConfig
-    prefix = ("gte", "new")
     names = (
         Names(
             "embeddings.LayerNorm",
@@ -40,4 +28,3 @@ class Gte(RotaryBert):
             "post_mlp_layernorm",
         ),
     )
-    theta = 160_000.0

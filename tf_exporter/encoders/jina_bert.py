@@ -7,48 +7,29 @@ code model, which has a layer norm over queries, one over keys, and one more aft
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
+from tf_exporter.architectures.jina_bert import JinaBertConfig
 from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
-from tf_exporter.encoders.bert import UNUSED, BertConfig
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear
-from tf_exporter.encoders.config import check_heads, read_config
+from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.rotary import Angles
-from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
-_ACTIVATIONS = {"geglu": "gelu", "reglu": "relu"}
 _ATTENTION = ("self.query", "self.key", "self.value", "output.dense")
 
 
-@dataclass(frozen=True)
-class JinaBertConfig(BertConfig):
-    """The published `JinaBertConfig`: the keys that change a token embedding."""
-
-    feed_forward_type: str = "original"
-
-
-class JinaBert(tf.Module):
+class JinaBert(Encoder):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
-    config_class = JinaBertConfig
-    prefix = "bert"
-    unused = UNUSED
+    config: JinaBertConfig
 
-    def __init__(self, file: ConfigFile, weights: Weights):
-        super().__init__()
-        self.config = config = read_config(file, self.config_class)
-        if config.feed_forward_type not in _ACTIVATIONS:
-            raise UnsupportedError(file.file, "feed_forward_type", config.feed_forward_type, _ACTIVATIONS)
+    def __init__(self, config: JinaBertConfig, weights: Weights):
+        super().__init__(config)
         hidden, eps = config.hidden_size, config.layer_norm_eps
-        check_heads(file, "num_attention_heads", hidden, config.num_attention_heads)
-        self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, config.type_vocab_size
-        self.max_length, self.max_position_embeddings = None, config.max_position_embeddings
         self.word_embeddings = Embedding(weights, "embeddings.word_embeddings", config.vocab_size, hidden)
         self.token_type_embeddings = Embedding(weights, "embeddings.token_type_embeddings", config.type_vocab_size, hidden)
         self.embeddings_norm = LayerNorm(weights, "embeddings.LayerNorm", hidden, eps)
@@ -56,9 +37,10 @@ class JinaBert(tf.Module):
         self.layers = [layer(weights, config, f"encoder.layer.{index}") for index in range(config.num_hidden_layers)]
         self._slopes = np.array(slopes(config.num_attention_heads), np.float32)[:, np.newaxis, np.newaxis]
 
-    def counts_padding(self, pad_id: int) -> bool:
-        """As in `Bert`: only distances matter."""
-        return False
+    @property
+    def token_table(self) -> Embedding:
+        """The word embeddings."""
+        return self.word_embeddings
 
     def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
@@ -86,7 +68,7 @@ def slopes(heads: int) -> list[float]:
 
 
 def _feed_forward(weights: Weights, config: JinaBertConfig, up: str, down: str, gate_first: bool) -> FeedForward:
-    act = TRANSFORMERS_ACTIVATIONS[_ACTIVATIONS[config.feed_forward_type]]
+    act = TRANSFORMERS_ACTIVATIONS[config.activation]
     return FeedForward(
         weights,
         (up,),

@@ -4,76 +4,34 @@ embeddings that see the words on both sides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import tensorflow as tf
 
-from tf_exporter.activations import Activation
+from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS, Activation
+from tf_exporter.architectures.mobilebert import MobileBertConfig
 from tf_exporter.encoders.attention import padding_bias
-from tf_exporter.encoders.bert import UNUSED, BertConfig
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, variable
-from tf_exporter.encoders.config import activation, check_heads, read_config
+from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.few import attend
-from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
-_NORMS = ("no_norm", "layer_norm")
 _TORCH_EPS = 1e-5
 """Two kinds of norms are made without the config's layer_norm_eps."""
 
 
-@dataclass(frozen=True)
-class MobileBertConfig(BertConfig):
-    """`transformers.MobileBertConfig`: the keys that change a token embedding."""
-
-    hidden_size: int = 512
-    num_hidden_layers: int = 24
-    num_attention_heads: int = 4
-    intermediate_size: int = 512
-    hidden_act: str = "relu"
-    embedding_size: int = 128
-    trigram_input: bool = True
-    use_bottleneck: bool = True
-    intra_bottleneck_size: int = 128
-    use_bottleneck_attention: bool = False
-    key_query_shared_bottleneck: bool = True
-    num_feedforward_networks: int = 4
-    normalization_type: str = "no_norm"
-
-    @property
-    def width(self) -> int:
-        """Of the layers, which transformers calls true_hidden_size."""
-        return self.intra_bottleneck_size if self.use_bottleneck else self.hidden_size
-
-    @property
-    def value_width(self) -> int:
-        """Of what attention's values are made of."""
-        return self.width if self.use_bottleneck_attention else self.hidden_size
-
-
-class MobileBert(tf.Module):
+class MobileBert(Encoder):
     """Token ids → token embeddings [batch, length, hidden_size].
 
     Padding leaks into the reference's trigrams. Here every text gets what the reference makes of it by itself.
     """
 
-    config_class = MobileBertConfig
-    prefix = "mobilebert"
-    unused = UNUSED
-    pads_leak = True
+    config: MobileBertConfig
 
-    def __init__(self, file: ConfigFile, weights: Weights):
-        super().__init__()
-        stored_width = file.take("true_hidden_size", int)
-        self.config = config = read_config(file, self.config_class, ignored=frozenset({"classifier_activation"}))
-        _check(file, config, stored_width)
-        act = activation(file, "hidden_act", config.hidden_act)
-        hidden, narrow = config.hidden_size, config.embedding_size
-        self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, config.type_vocab_size
-        self.max_length = self.max_position_embeddings = config.max_position_embeddings
+    def __init__(self, config: MobileBertConfig, weights: Weights):
+        super().__init__(config)
+        act = TRANSFORMERS_ACTIVATIONS[config.hidden_act]
+        hidden, narrow, positions = config.hidden_size, config.embedding_size, config.max_position_embeddings
         self.word_embeddings = Embedding(weights, "embeddings.word_embeddings", config.vocab_size, narrow)
-        self.position_embeddings = Embedding(weights, "embeddings.position_embeddings", self.max_length, hidden)
+        self.position_embeddings = Embedding(weights, "embeddings.position_embeddings", positions, hidden)
         self.token_type_embeddings = Embedding(weights, "embeddings.token_type_embeddings", config.type_vocab_size, hidden)
         inputs = narrow * (3 if config.trigram_input else 1)
         # In every checkpoint, whether it is used or not.
@@ -84,9 +42,10 @@ class MobileBert(tf.Module):
             MobileBertLayer(weights, f"encoder.layer.{index}", config, act) for index in range(config.num_hidden_layers)
         ]
 
-    def counts_padding(self, pad_id: int) -> bool:
-        """As in `Bert`."""
-        return True
+    @property
+    def token_table(self) -> Embedding:
+        """The word embeddings."""
+        return self.word_embeddings
 
     def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
@@ -189,16 +148,3 @@ def _norm(weights: Weights, name: str, features: int, config: MobileBertConfig, 
     if config.normalization_type == "no_norm":
         return NoNorm(weights, name, features)
     return LayerNorm(weights, name, features, eps)
-
-
-def _check(file: ConfigFile, config: MobileBertConfig, stored_width: int | None) -> None:
-    """Refuses what the reference cannot run."""
-    check_heads(file, "num_attention_heads", config.width, config.num_attention_heads)
-    if config.normalization_type not in _NORMS:
-        raise UnsupportedError(file.file, "normalization_type", config.normalization_type, _NORMS)
-    if stored_width is not None and stored_width != config.width:
-        raise UnsupportedError(file.file, "true_hidden_size", stored_width, f"{config.width}, which follows from the other sizes")
-    narrowed = not config.use_bottleneck or config.use_bottleneck_attention or config.key_query_shared_bottleneck
-    if not narrowed and config.width != config.hidden_size:
-        key = "key_query_shared_bottleneck"
-        raise UnsupportedError(file.file, key, False, "true, or use_bottleneck_attention, where the bottleneck is narrower")

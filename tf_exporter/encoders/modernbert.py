@@ -2,67 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import tensorflow as tf
 
+from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
+from tf_exporter.architectures.modernbert import ModernBertConfig
 from tf_exporter.encoders.attention import PreNormLayer, SelfAttention, biases_by_type
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm
-from tf_exporter.encoders.config import LAYER_TYPES, activation, check_heads, read_config, read_layer_types
-from tf_exporter.encoders.rotary import Rotary, read_ropes_by_type, shortest
-from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.encoders.encoder import Encoder
+from tf_exporter.encoders.rotary import Rotary
 from tf_exporter.weights import Weights
 
-_THETAS = {"full_attention": ("global_rope_theta", 160_000.0), "sliding_attention": ("local_rope_theta", 10_000.0)}
-_UNUSED_KEYS = frozenset(
-    """
-    initializer_cutoff_factor embedding_dropout mlp_dropout decoder_bias classifier_pooling classifier_bias
-    classifier_activation deterministic_flash_attn sparse_prediction sparse_pred_ignore_index cls_token_id reference_compile
-    repad_logits_with_grad layer_norm_eps
-    """.split()
-)
 
-
-@dataclass(frozen=True)
-class ModernBertConfig:
-    """`transformers.ModernBertConfig`: the keys that change a token embedding, but for layer types and rotary positions."""
-
-    vocab_size: int = 50368
-    hidden_size: int = 768
-    intermediate_size: int = 1152
-    num_hidden_layers: int = 22
-    num_attention_heads: int = 12
-    hidden_activation: str = "gelu"
-    max_position_embeddings: int = 8192
-    norm_eps: float = 1e-5
-    norm_bias: bool = False
-    attention_bias: bool = False
-    mlp_bias: bool = False
-    local_attention: int = 128
-
-
-class ModernBert(tf.Module):
+class ModernBert(Encoder):
     """Token ids → token embeddings [batch, length, hidden_size]."""
 
-    config_class = ModernBertConfig
-    prefix = "model"
-    unused = (r"head\..*", r"decoder\..*", r"classifier\..*")
+    config: ModernBertConfig
 
-    def __init__(self, file: ConfigFile, weights: Weights):
-        super().__init__()
-        types = _read_layer_types(file)
-        positions = file.take("max_position_embeddings", int, self.config_class.max_position_embeddings)
-        ropes = read_ropes_by_type(file, _THETAS, positions, scaled=LAYER_TYPES)
-        self.config = config = read_config(file, self.config_class, ignored=_UNUSED_KEYS)
+    def __init__(self, config: ModernBertConfig, weights: Weights):
+        super().__init__(config)
         hidden, heads = config.hidden_size, config.num_attention_heads
-        check_heads(file, "num_attention_heads", hidden, heads)
-        if hidden // heads % 2:
-            raise UnsupportedError(file.file, "num_attention_heads", heads, "heads of an even size")
-        act = activation(file, "hidden_activation", config.hidden_activation)
-        self.hidden_size, self.vocab_size, self.type_vocab_size = hidden, config.vocab_size, 0
-        self.max_length, self.max_position_embeddings = shortest(ropes.values()), config.max_position_embeddings
+        act = TRANSFORMERS_ACTIVATIONS[config.hidden_activation]
         self.tok_embeddings = Embedding(weights, "embeddings.tok_embeddings", config.vocab_size, hidden)
         self.embeddings_norm = self._norm(weights, "embeddings.norm")
         self.layers = []
@@ -79,17 +38,17 @@ class ModernBert(tf.Module):
                     ),
                 )
             )
-        # Not before the weights have shown that there are so many layers.
-        self._types = types(config.num_hidden_layers)
-        self._rotary = {name: Rotary(rope, hidden // heads) for name, rope in ropes.items()}
+        self._types = list(config.layer_types)
+        self._rotary = {name: Rotary(rope) for name, rope in config.ropes.items()}
         self.final_norm = self._norm(weights, "final_norm")
 
     def _norm(self, weights: Weights, name: str) -> LayerNorm:
         return LayerNorm(weights, name, self.hidden_size, self.config.norm_eps, self.config.norm_bias)
 
-    def counts_padding(self, pad_id: int) -> bool:
-        """As in `Bert`: only distances matter."""
-        return False
+    @property
+    def token_table(self) -> Embedding:
+        """The word embeddings."""
+        return self.tok_embeddings
 
     def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
@@ -101,11 +60,3 @@ class ModernBert(tf.Module):
         for name, layer in zip(self._types, self.layers):
             x = layer(x, biases[name], batch, length, angles[name])
         return tf.reshape(self.final_norm(x), [batch, length, self.hidden_size])
-
-
-def _read_layer_types(file: ConfigFile) -> Callable[[int], list[str]]:
-    """As listed, or every n-th in full."""
-    every: int = file.take("global_attn_every_n_layers", int, 3)
-    if every < 1:
-        raise file.unsupported("global_attn_every_n_layers", "a number of at least 1")
-    return read_layer_types(file, lambda index: index % every > 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tf_exporter.encoders.blocks import Embedding
+from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.errors import UsageError
 
 CPU = "/device:CPU:0"
@@ -19,13 +19,7 @@ def keep_on_cpu(model: tf.Module) -> set[str]:
     Raises:
         UsageError: there is no encoder.
     """
-    tables = [
-        part
-        for encoder in (model, *model.submodules)
-        if hasattr(encoder, "vocab_size")
-        for part in vars(encoder).values()
-        if isinstance(part, Embedding) and part.weight.shape[0] == encoder.vocab_size
-    ]
+    tables = [part.token_table for part in (model, *model.submodules) if isinstance(part, Encoder)]
     if not tables:
         raise UsageError("--embeddings-on-cpu: the model has no encoder with word embeddings")
     for table in tables:

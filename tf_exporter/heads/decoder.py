@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tf_exporter.architectures.heads import VocabularyConfig
 from tf_exporter.encoders.blocks import Embedding, product, variable
+from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.errors import WeightsError
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 
@@ -16,13 +17,12 @@ class VocabularyHead(tf.Module):
 
     takes_first = False
 
-    def __init__(self, file: ConfigFile, weights: Weights, embeddings: Embedding, *, tied: bool, bias: bool = False):
-        """`tied`: where the config has no `tie_word_embeddings`."""
+    def __init__(self, config: VocabularyConfig, weights: Weights, encoder: Encoder):
         super().__init__()
+        embeddings = encoder.token_table
         self.width: int = embeddings.weight.shape[0]
-        tied = file.take("tie_word_embeddings", bool, tied)
-        self.decoder = decoder_matrix(weights, embeddings, "lm_head.weight", tied)
-        self.bias = variable(weights.take("lm_head.bias", (self.width,)), "bias") if bias else None
+        self.decoder = decoder_matrix(weights, embeddings, "lm_head.weight", config.tied)
+        self.bias = variable(weights.take("lm_head.bias", (self.width,)), "bias") if config.bias else None
 
     def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
         """As the class says."""

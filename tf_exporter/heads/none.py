@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
-from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.architectures.heads import NoHeadConfig
+from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.weights import Weights
 
 
@@ -15,7 +14,7 @@ class NoHead:
 
     takes_first = False
 
-    def __init__(self, file: ConfigFile, weights: Weights, encoder: Any):
+    def __init__(self, config: NoHeadConfig, weights: Weights, encoder: Encoder):
         self.width: int = encoder.hidden_size
 
     def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:

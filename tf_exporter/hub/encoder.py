@@ -41,7 +41,7 @@ class Parts:
     def __call__(self, inputs: Tensors, training: bool) -> Tensors:
         """The outputs of an encoder."""
         ids, mask, types = (inputs[name] for name in (WORD_IDS, MASK, TYPE_IDS))
-        ids = _checked_length(ids, self.encoder.max_length)
+        ids = _checked_length(ids, self.encoder.config.max_length)
         layers: list[tf.Tensor] = []
         with dropout(self.rates if training else DropoutRates(0.0, 0.0)):
             tokens = self.encoder(ids, mask, types if self.has_types else tf.zeros_like(types), layers)

@@ -12,12 +12,16 @@ from typing import Any
 import tensorflow as tf
 
 from tf_exporter import reference as references
+from tf_exporter.architectures.heads import HeadConfig
+from tf_exporter.architectures.reading import read_architecture
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.embeddings import Export
 from tf_exporter.encoders import ENCODERS
+from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.placement import keep_on_cpu, place_variables
 from tf_exporter.encoders.training import DropoutRates, trained_further
 from tf_exporter.errors import UnsupportedError, UsageError, WeightsError
-from tf_exporter.heads.masked_lm import MASKED_LM_HEADS
+from tf_exporter.heads import build_head
 from tf_exporter.hub import cards
 from tf_exporter.hub.classifier import Classifier
 from tf_exporter.hub.encoder import Parts, encoder
@@ -94,7 +98,8 @@ def export_encoder(source: ModelSource, folder: Path, options: Options) -> Expor
     hf_tokenizer, spec = read_hub_tokenizer(source, transformer, options.do_lower_case)
     logger.info("building the graph")
     parts = _parts(source, transformer, options)
-    most = parts.encoder.max_length
+    config = parts.encoder.config
+    most = config.max_length
     if options.sequence_length is not None and most is not None and options.sequence_length > most:
         raise UsageError(f"--sequence-length {options.sequence_length}: more than the {most} positions of the encoder")
     on_cpu = keep_on_cpu(parts.encoder) if options.embeddings_on_cpu else set()
@@ -107,9 +112,9 @@ def export_encoder(source: ModelSource, folder: Path, options: Options) -> Expor
     facts = {
         "model_type": transformer.model_type,
         "pooler": options.pooler,
-        "hidden_size": parts.encoder.hidden_size,
+        "hidden_size": config.hidden_size,
         "layers": len(parts.encoder.layers),
-        "vocab_size": parts.encoder.vocab_size,
+        "vocab_size": config.vocab_size,
         "max_seq_length": most,
         "dropout": asdict(parts.rates),
         "vocabulary": next((name for name in ("vocab_file", "sp_model_file") if name in assets), None),
@@ -122,25 +127,28 @@ def export_encoder(source: ModelSource, folder: Path, options: Options) -> Expor
 
 def _parts(source: ModelSource, transformer: TransformerSpec, options: Options) -> Parts:
     file, model_type = transformer.encoder_config, transformer.model_type
-    kind = ENCODERS[model_type]
-    weights = open_weights(source, transformer.folder, shards=True).without_prefix(kind.prefix)
     rates = _rates(file, model_type)
+    deviation = file.take("initializer_range", (int, float), 0.02) if options.pooler == "random" else 0.0
+    # All layers are given, whatever the config says.
+    file.require("output_hidden_states", (False, True))
+    file.check()
+    file = file.replaced({key: value for key, value in file.values.items() if key != "output_hidden_states"})
+    task = "fill-mask" if options.export_type == ENCODER_WITH_MLM else "feature-extraction"
+    configs = read_architecture(file, model_type, task)
+    architecture = ARCHITECTURES[model_type]
+    weights = open_weights(source, transformer.folder, shards=True).without_prefix(architecture.prefix)
     with progress("weights", len(weights), options.quiet) as bar, trained_further():
         weights.on_take = bar.update
-        # Keys of the head and of training are read before the encoder's, which has to know all that are left.
-        file.require("output_hidden_states", (False, True))
-        values = {key: value for key, value in file.values.items() if key != "output_hidden_states"}
-        file = ConfigFile(file.file, values)
-        built: Any = kind(file, weights)
-        pooler = build_pooler(options.pooler, file, model_type, weights, built)
-        head = _head(file, weights, built, model_type) if options.export_type == ENCODER_WITH_MLM else None
-    weights.finish(kind.unused)
-    return Parts(built, pooler, head, rates, built.type_vocab_size > 1)
+        built = ENCODERS[model_type](configs.encoder, weights)
+        pooler = build_pooler(options.pooler, deviation, model_type, weights, built.hidden_size)
+        head = _head(configs.head, weights, built) if options.export_type == ENCODER_WITH_MLM else None
+    weights.finish(architecture.unused)
+    return Parts(built, pooler, head, rates, configs.encoder.type_vocab_size > 1)
 
 
-def _head(file: ConfigFile, weights: Weights, built: Any, model_type: str) -> Any:
+def _head(config: HeadConfig, weights: Weights, built: Encoder) -> Any:
     try:
-        return MASKED_LM_HEADS[model_type](file, weights, built)
+        return build_head(config, weights, built)
     except WeightsError as error:
         supported = f"encoder, as the checkpoint has no masked language model head ({error})"
         raise UnsupportedError("arguments", "--export-type", ENCODER_WITH_MLM, supported) from error
@@ -164,11 +172,11 @@ def _verified(
     if references.missing_packages():
         return HubVerification(options.verify, 0, 0, None, "the outputs: torch is not installed", {})
     logger.info("verifying (%s)", options.verify)
-    built = parts.encoder
+    config = parts.encoder.config
     batches = sample_inputs(
-        built.vocab_size,
-        built.type_vocab_size if parts.has_types else 0,
-        built.max_length,
+        config.vocab_size,
+        config.type_vocab_size if parts.has_types else 0,
+        config.max_length,
         options.batch_size,
         options.sequence_length,
     )

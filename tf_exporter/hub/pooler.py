@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from tf_exporter.encoders.blocks import Linear
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.weights import Weights
 
 NAMES: dict[str, str | None] = {
@@ -63,17 +62,16 @@ class _NewWeights:
         return values
 
 
-def build_pooler(choice: str, file: ConfigFile, model_type: str, weights: Weights, encoder: Any) -> Pooler | FirstToken:
-    """The pooler that was asked for.
+def build_pooler(choice: str, deviation: float, model_type: str, weights: Weights, hidden: int) -> Pooler | FirstToken:
+    """The pooler that was asked for; `deviation`: of new weights; `hidden`: width of a token embedding.
 
     Raises:
         UnsupportedError: "checkpoint", and it has none.
     """
-    hidden = encoder.hidden_size
     if choice == "identity":
         return FirstToken()
     if choice == "random":
-        new: Any = _NewWeights(file.take("initializer_range", (int, float), 0.02))
+        new: Any = _NewWeights(deviation)
         return Pooler(Linear(new, ("pooler",), hidden, hidden))
     name = NAMES[model_type]
     if name is None or f"{name}.weight" not in weights:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError, joined
@@ -51,16 +52,33 @@ class ConfigFile:
             raise self.unsupported(key, f"a value of type {names}")
         return value
 
-    def require(self, key: str, allowed: tuple[Any, ...]) -> None:
-        """Refuses any value but `allowed` where the key is present. `finish` raises the error."""
+    def require(self, key: str, allowed: tuple[Any, ...], *follows_from: str) -> None:
+        """Refuses any value but `allowed` where the key is present. `finish` raises the error.
+
+        `follows_from`: other keys that the allowed values depend on, as for `refuse`.
+        """
         self._unread.discard(key)
         if key in self.values and not any(_same(self.values[key], value) for value in allowed):
-            self.refuse(self.unsupported(key, " or ".join(map(repr, allowed))))
+            self.refuse(self.unsupported(key, " or ".join(map(repr, allowed))), *follows_from)
 
-    def refuse(self, error: UnsupportedError) -> None:
-        """Keeps a reason to refuse the model until `finish`, so that all reasons are told at once."""
-        if str(error) not in map(str, self._refused):
-            self._refused.append(error)
+    def refuse(self, error: UnsupportedError, *follows_from: str) -> None:
+        """Keeps a reason to refuse the model until `finish`, so that all reasons are told at once.
+
+        Args:
+            error: the reason. Of a key that was refused already, it is dropped.
+            follows_from: other keys that the reason depends on. If one of them was refused, the reason is dropped.
+        """
+        refused = {reason.key for reason in self._refused}
+        if refused.isdisjoint(self.at + key for key in follows_from):
+            self._refused += [reason for reason in error.reasons if reason.key not in refused]
+
+    @contextmanager
+    def refusing(self, *follows_from: str) -> Iterator[None]:
+        """Keeps an `UnsupportedError` that is raised inside, as `refuse` does."""
+        try:
+            yield
+        except UnsupportedError as error:
+            self.refuse(error, *follows_from)
 
     def ignore(self, key: str) -> None:
         """Lists a key that is without effect in the reference."""

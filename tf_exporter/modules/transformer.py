@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from tf_exporter.architectures.reading import read_architecture
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.errors import UnsupportedError, UsageError
-from tf_exporter.heads import HEADS
-from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.heads import build_head
 from tf_exporter.model.modules.dimensions import Dimensions
 from tf_exporter.modules.features import Features
 from tf_exporter.options import Options
@@ -39,21 +40,17 @@ class Transformer(tf.Module):
         super().__init__()
         spec = module.transformer
         assert spec is not None
-        kind = {**ENCODERS, **UNVERIFIED}.get(spec.model_type)
-        if kind is None:
-            raise UnsupportedError(spec.encoder_config.file, "model_type", spec.model_type, ENCODERS)
-        weights = open_weights(source, spec.folder, shards=True).without_prefix(kind.prefix)
+        configs = read_architecture(spec.encoder_config, spec.model_type, spec.task)
+        self.config, self._collects = configs.encoder, configs.all_layers
+        architecture = ARCHITECTURES[spec.model_type]
+        self.pads_leak = architecture.pads_leak
+        weights = open_weights(source, spec.folder, shards=True).without_prefix(architecture.prefix)
         with progress("weights", len(weights), options.quiet) as bar:
             weights.on_take = bar.update
-            config, self._collects = _collecting(kind, spec)
-            self.encoder: Any = kind(config, weights)
-            head = HEADS[spec.task].get(spec.model_type)
-            if head is None:
-                supported = f"{spec.task} for {', '.join(HEADS[spec.task])}"
-                raise UnsupportedError(spec.encoder_config.file, "model_type", spec.model_type, supported)
-            self.pads_leak = getattr(self.encoder, "pads_leak", False)
-            self.head = head(spec.encoder_config, weights, self.encoder)
-        weights.finish(kind.unused)
+            build_encoder = {**ENCODERS, **UNVERIFIED}[spec.model_type]
+            self.encoder: Any = build_encoder(configs.encoder, weights)
+            self.head = build_head(configs.head, weights, self.encoder)
+        weights.finish(architecture.unused)
         hf_tokenizer = load_tokenizer(source, spec.folder, spec.do_lower_case, spec.native_config, spec.tokenizer_kwargs)
         if spec.task == "text-generation":
             # So that the last token is at the end of every row.
@@ -64,7 +61,7 @@ class Transformer(tf.Module):
         self.max_length = own if options.sequence_length is None else min(own or UNLIMITED, options.sequence_length)
         self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length)
         pad_id = self.tokenizer_spec.pad_id
-        if self.tokenizer_spec.padding_side == "left" and self.encoder.counts_padding(pad_id):
+        if self.tokenizer_spec.padding_side == "left" and self.config.counts_padding(pad_id):
             # A text's embedding would depend on its neighbours in the batch, in the reference as here.
             supported = f"right, as the positions of model_type {spec.model_type} count padding of id {pad_id}"
             raise UnsupportedError("tokenizer_config.json", "padding_side", "left", supported)
@@ -96,7 +93,7 @@ class Transformer(tf.Module):
 
     def _max_length(self, module: ModuleSpec, asked: int | None, model_max_length: int) -> int | None:
         """sentence-transformers' precedence; refuses lengths that its encoder has no positions for."""
-        spec, positions = module.transformer, self.encoder.max_position_embeddings
+        spec, positions = module.transformer, self.config.max_position_embeddings
         assert spec is not None
         if asked is not None:
             file, key, length = "arguments", "--max-seq-length", asked
@@ -110,7 +107,7 @@ class Transformer(tf.Module):
             if positions is not None and positions < length:
                 length = positions
         limit = length_limit(file, key, length)
-        most = self.encoder.max_length
+        most = self.config.max_length
         if most is not None and (limit is None or limit > most):
             said = int(model_max_length) if key == "model_max_length" else length
             value = None if said > UNLIMITED else said
@@ -122,13 +119,13 @@ class Transformer(tf.Module):
 
         Refuses ids and segments that every text needs and that have no row.
         """
-        file, rows = spec.encoder_config.file, self.encoder.vocab_size
+        file, rows = spec.encoder_config.file, self.config.vocab_size
         always = (tokenizer.pad_id, *template.special_ids)
         tokenizer = with_rows(tokenizer, rows, file, "vocab_size", always)
         ids = {*tokenizer.model.vocab.values(), *always, *(token.id for token in tokenizer.added_tokens)}
         types = {tokenizer.pad_type_id, *(piece.type_id for piece in template.pieces)}
-        if self.encoder.type_vocab_size and tokenizer.has_token_type_ids and max(types) >= self.encoder.type_vocab_size:
-            types_known = self.encoder.type_vocab_size
+        if self.config.type_vocab_size and tokenizer.has_token_type_ids and max(types) >= self.config.type_vocab_size:
+            types_known = self.config.type_vocab_size
             raise UnsupportedError(file, "type_vocab_size", types_known, f"more than the segment {max(types)}")
         if tokenizer.max_length is not None and tokenizer.max_length < template.added:
             supported = f"at least the {template.added} special tokens"
@@ -149,14 +146,3 @@ class Transformer(tf.Module):
         else:
             tokens = self.encoder(features["input_ids"], mask, types)
         return {**features, self._output: self.head(tokens, mask, features["input_ids"])}
-
-
-def _collecting(kind: Any, spec: TransformerSpec) -> tuple[ConfigFile, bool]:
-    """The encoder's config, and whether what goes into each layer is asked for, which is then no longer in the config."""
-    file = spec.encoder_config
-    if file.values.get("output_hidden_states") is not True:
-        return file, False
-    if not getattr(kind, "collects_layers", False) or spec.task != "feature-extraction":
-        supported = "False; layers are given of bert and its relatives without a head alone"
-        raise UnsupportedError(file.file, "output_hidden_states", True, supported)
-    return file.replaced({key: value for key, value in file.values.items() if key != "output_hidden_states"}), True

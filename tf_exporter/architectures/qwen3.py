@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tf_exporter.encoders.llama import Llama, LlamaConfig
+from tf_exporter.architectures.llama import LLAMA, LlamaConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Qwen3Config(LlamaConfig):
     """`transformers.Qwen3Config`: the keys that change a token embedding."""
+
+    default_head_size = 128
+    norms_heads = True
 
     attention_bias: bool = False
 
     @property
     def biases(self) -> tuple[bool, bool, bool]:
-        """As the base."""
+        """Of all parts of attention, or of none."""
         return self.attention_bias, self.attention_bias, False
 
 
-class Qwen3(Llama):
-    """Token ids → token embeddings [batch, length, hidden_size]."""
-
-    config_class = Qwen3Config
-    head_size = 128
-    norms_heads = True
+QWEN3 = replace(LLAMA, config=Qwen3Config)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tf_exporter.encoders.llama import Llama, LlamaConfig
+from tf_exporter.architectures.llama import LLAMA, LlamaConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Qwen2Config(LlamaConfig):
     """`transformers.Qwen2Config`: the keys that change a token embedding."""
 
     @property
     def biases(self) -> tuple[bool, bool, bool]:
-        """As the base."""
+        """Of queries, keys and values alone."""
         return True, False, False
 
 
-class Qwen2(Llama):
-    """Token ids → token embeddings [batch, length, hidden_size]."""
-
-    config_class = Qwen2Config
+QWEN2 = replace(LLAMA, config=Qwen2Config)

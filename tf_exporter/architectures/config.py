@@ -1,0 +1,188 @@
+"""Reading an encoder's config.json: every key is a field, has one allowed value, or is known not to matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tf_exporter.architectures.activation_names import TRANSFORMERS_NAMES
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.model.config_file import ConfigFile
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FIXED: dict[str, tuple[Any, ...]] = {
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+    "is_encoder_decoder": (False,),
+    "add_cross_attention": (False,),
+    "cross_attention_hidden_size": (None,),
+    "pruned_heads": ({},),
+    "quantization_config": (None,),
+    "auto_map": (None,),
+    "per_layer_config": (None,),
+    "tie_last_hidden_states": (None,),
+}
+"""Keys of any config that change the result, with the values that are reproduced."""
+
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+MOST_LAYERS = 1000
+WIDEST_HEAD = 2**16
+_MOST = dict.fromkeys(("num_hidden_layers", "n_layers", "num_layers"), MOST_LAYERS)
+"""So that reading a config stays cheap, whatever its numbers are."""
+
+IGNORED = frozenset(
+    """
+    _name_or_path name_or_path model_type architectures transformers_version torch_dtype dtype
+    initializer_range gradient_checkpointing use_cache return_dict output_attentions output_past
+    torchscript use_bfloat16 chunk_size_feed_forward tie_word_embeddings tie_encoder_decoder
+    hidden_dropout_prob attention_probs_dropout_prob classifier_dropout classifier_dropout_prob dropout attention_dropout
+    qa_dropout seq_classif_dropout pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers
+    pooler_size_per_head pooler_type directionality summary_type summary_use_proj summary_activation
+    summary_last_dropout id2label label2id num_labels _num_labels problem_type finetuning_task
+    task_specific_params tokenizer_class prefix bos_token_id eos_token_id sep_token_id pad_token_id
+    decoder_start_token_id mask_token_id language attn_implementation _attn_implementation
+    _attn_implementation_autoset sentence_transformers adapters custom_pipelines model_name
+    max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty
+    temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
+    encoder_no_repeat_ngram_size bad_words_ids num_return_sequences output_scores
+    return_dict_in_generate forced_bos_token_id forced_eos_token_id remove_invalid_values
+    exponential_decay_length_penalty suppress_tokens begin_suppress_tokens tf_legacy_loss
+    sinusoidal_pos_embds
+    """.split()
+)
+"""Keys that do not change an embedding: training, heads, generation, bookkeeping."""
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Base of what each encoder is built from, read from config.json and checked.
+
+    A field that has a default is a key of config.json, and the default is that of transformers' config class. `read` finds
+    the value of a field that has none.
+    """
+
+    aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Other names of keys, and the fields they stand for."""
+
+    @classmethod
+    def read(cls, file: ConfigFile) -> Self:
+        """The config of a model. `file` keeps the reasons to refuse it until `finish`.
+
+        Raises:
+            UnsupportedError: a value has another type than is expected.
+        """
+        config = cls(**read_fields(file, cls))
+        config.check(file)
+        return config
+
+    def check(self, file: ConfigFile) -> None:
+        """Refuses values that are not reproduced together."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the table of word embeddings."""
+        raise NotImplementedError
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a token embedding."""
+        raise NotImplementedError
+
+    @property
+    def type_vocab_size(self) -> int:
+        """Number of segments; 0: none."""
+        return 0
+
+    @property
+    def max_position_embeddings(self) -> int | None:
+        """Number of positions that sentence-transformers takes the longest text from; None: no limit."""
+        return None
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that a text may have; None: any number."""
+        return None
+
+    def counts_padding(self, pad_id: int) -> bool:
+        """Whether padding on the left, with this id, gives the tokens other positions."""
+        return False
+
+
+def key_fields(kind: type[EncoderConfig]) -> list[Field[Any]]:
+    """The fields that are keys of config.json."""
+    return [field for field in fields(kind) if field.default is not MISSING]
+
+
+def read_fields(file: ConfigFile, kind: type[EncoderConfig]) -> dict[str, Any]:
+    """The values of `key_fields`, from the keys of the same names or their aliases.
+
+    A value that is not reproduced is refused. Its default stands in for it until `file.finish` raises the error.
+    """
+    return {field.name: _read_field(file, field, kind.aliases) for field in key_fields(kind)}
+
+
+def _read_field(file: ConfigFile, field: Field[Any], aliases: Mapping[str, str]) -> Any:
+    kinds = _KINDS[str(field.type)]
+    value = field.default
+    for key in (*(alias for alias, name in aliases.items() if name == field.name), field.name):
+        with file.refusing():
+            value = file.take(key, kinds, value)
+            if key != field.name and key in file:
+                file.require(field.name, (value,))
+    least, most = field.metadata.get("least", 1), field.metadata.get("most", _MOST.get(field.name))
+    if kinds != (int,) or (value >= least and (most is None or value <= most)):
+        return value
+    supported = f"a number of at least {least}" if value < least else f"a number of at most {most}"
+    file.refuse(UnsupportedError(file.file, field.name, value, supported))
+    return field.default
+
+
+def check_heads(file: ConfigFile, hidden: int, heads: int, keys: tuple[str, str] = ("hidden_size", "num_attention_heads")) -> int:
+    """The size of a head. Refuses a width that the heads do not divide; `keys`: of the width and of the number of heads."""
+    width_key, heads_key = keys
+    if hidden % heads:
+        supported = f"a divisor of the hidden size {hidden}"
+        file.refuse(UnsupportedError(file.file, heads_key, heads, supported), width_key)
+    elif hidden // heads > WIDEST_HEAD:
+        supported = f"at most {WIDEST_HEAD * heads}, for {heads} heads"
+        file.refuse(UnsupportedError(file.file, width_key, hidden, supported), heads_key)
+    return min(hidden // heads, WIDEST_HEAD)
+
+
+def check_activation(file: ConfigFile, key: str, name: str) -> None:
+    """Refuses an activation function that is not known."""
+    check_name(file, key, name, TRANSFORMERS_NAMES)
+
+
+def check_name(file: ConfigFile, key: str, name: str, supported: Iterable[str]) -> None:
+    """Refuses a name that is not among those that are supported."""
+    if name not in supported:
+        file.refuse(UnsupportedError(file.file, key, name, supported))
+
+
+def read_key_value_heads(file: ConfigFile, heads: int, default: int | None) -> int:
+    """The heads of keys and values; where the key is null, and absent without a default, as many as there are `heads`."""
+    shared: int | None = file.take("num_key_value_heads", (int, type(None)), default)
+    shared = heads if shared is None else shared
+    if shared < 1 or heads % shared:
+        error = UnsupportedError(file.file, "num_key_value_heads", shared, f"a divisor of the {heads} heads")
+        file.refuse(error, "num_attention_heads")
+    return shared
+
+
+LAYER_TYPES = ("full_attention", "sliding_attention")
+
+
+def read_layer_types(file: ConfigFile, layers: int, slides: Callable[[int], bool]) -> tuple[str, ...]:
+    """Which attention each layer has: as `layer_types` lists them, or sliding where `slides(index)`."""
+    listed: list[str] | None = file.take("layer_types", (list, type(None)))
+    if listed is not None and (len(listed) != layers or any(name not in LAYER_TYPES for name in listed)):
+        file.refuse(file.unsupported("layer_types", f"{layers} of {', '.join(LAYER_TYPES)}"), "num_hidden_layers")
+    elif listed is not None:
+        return tuple(listed)
+    return tuple(LAYER_TYPES[slides(index)] for index in range(layers))

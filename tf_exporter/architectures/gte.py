@@ -1,0 +1,45 @@
+"""GTE (X. Zhang et al., 2024), as `transformers.models.gte` 5.23: rotary positions, gated; segments only where it has some."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tf_exporter.architectures.architecture import Architecture
+from tf_exporter.architectures.bert import bert_classifier
+from tf_exporter.architectures.heads import MaskedLMConfig, Norm, is_tied
+from tf_exporter.architectures.rotary_bert import UNUSED, RotaryBertConfig
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.model.config_file import ConfigFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class GteConfig(RotaryBertConfig):
+    """`transformers.GteConfig`: the keys that change a token embedding."""
+
+    theta = 160_000.0
+
+    vocab_size: int = 250048
+    type_vocab_size: int = field(default=1, metadata={"least": 0})
+
+
+def _masked_lm(file: ConfigFile, config: GteConfig) -> MaskedLMConfig:
+    if config.hidden_act != "gelu":
+        # What transformers has in the head whatever the config says; the published code has the config's.
+        file.refuse(UnsupportedError(file.file, "hidden_act", config.hidden_act, "gelu, where there is a masked LM head"))
+    return MaskedLMConfig(
+        dense="lm_head.dense",
+        norm=Norm(("lm_head.layer_norm", "lm_head.norm"), config.layer_norm_eps),
+        activation="gelu",
+        decoder="lm_head.decoder",
+        bias=None,
+        tied=is_tied(file, True),
+    )
+
+
+GTE = Architecture(
+    config=GteConfig,
+    prefix=("gte", "new"),
+    unused=UNUSED,
+    classifier=bert_classifier,
+    masked_lm=_masked_lm,
+)

@@ -1,0 +1,59 @@
+"""Architectures by the `model_type` of their config.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tf_exporter.architectures.albert import ALBERT
+from tf_exporter.architectures.architecture import Architecture
+from tf_exporter.architectures.bert import BERT
+from tf_exporter.architectures.convbert import CONVBERT
+from tf_exporter.architectures.deberta_v2 import DEBERTA_V2
+from tf_exporter.architectures.distilbert import DISTILBERT
+from tf_exporter.architectures.electra import ELECTRA
+from tf_exporter.architectures.ernie import ERNIE
+from tf_exporter.architectures.eurobert import EUROBERT
+from tf_exporter.architectures.gemma3 import GEMMA3
+from tf_exporter.architectures.gte import GTE
+from tf_exporter.architectures.jina_bert import JINA_BERT
+from tf_exporter.architectures.jina_embeddings_v3 import JINA_EMBEDDINGS_V3
+from tf_exporter.architectures.mobilebert import MOBILEBERT
+from tf_exporter.architectures.modernbert import MODERNBERT
+from tf_exporter.architectures.mpnet import MPNET
+from tf_exporter.architectures.nomic_bert import NOMIC_BERT
+from tf_exporter.architectures.qwen2 import QWEN2
+from tf_exporter.architectures.qwen3 import QWEN3
+from tf_exporter.architectures.roberta import ROBERTA, XLM_ROBERTA
+from tf_exporter.architectures.t5 import MT5, T5
+
+ARCHITECTURES: dict[str, Architecture[Any]] = {
+    "albert": ALBERT,
+    "bert": BERT,
+    "camembert": XLM_ROBERTA,
+    "convbert": CONVBERT,
+    "deberta-v2": DEBERTA_V2,
+    "distilbert": DISTILBERT,
+    "electra": ELECTRA,
+    "ernie": ERNIE,
+    "eurobert": EUROBERT,
+    "gemma3_text": GEMMA3,
+    "gte": GTE,
+    "jina_bert": JINA_BERT,
+    "jina_embeddings_v3": JINA_EMBEDDINGS_V3,
+    "mobilebert": MOBILEBERT,
+    "modernbert": MODERNBERT,
+    "mpnet": MPNET,
+    "mt5": MT5,
+    "nomic_bert": NOMIC_BERT,
+    "qwen2": QWEN2,
+    "qwen3": QWEN3,
+    "roberta": ROBERTA,
+    "t5": T5,
+    "umt5": MT5,
+    "xlm-roberta": XLM_ROBERTA,
+}
+
+
+def with_head(task: str) -> list[str]:
+    """The architectures that have a head for a `transformer_task`."""
+    return [name for name, architecture in ARCHITECTURES.items() if architecture.head(task)]

@@ -1,0 +1,54 @@
+"""BERT with rotary positions: the skeleton of NomicBERT, GTE and Jina's third embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from tf_exporter.architectures.bert import LayersConfig
+from tf_exporter.architectures.config import WIDEST_HEAD, check_activation, check_heads, read_fields
+from tf_exporter.architectures.rope import Rope, read_flat_rope
+from tf_exporter.errors import UnsupportedError
+from tf_exporter.model.config_file import ConfigFile
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+UNUSED = (r"pooler\..*", r"lm_head\..*", r"cls\..*", r"classifier\..*", r"qa_outputs\..*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotaryBertConfig(LayersConfig):
+    """The keys that change a token embedding."""
+
+    theta: ClassVar[float]
+    """The base of the rotary positions where the config names none."""
+
+    vocab_size: int = 30528
+    max_position_embeddings: int = 8192
+    type_vocab_size: int = 1
+    head_size: int
+    rope: Rope
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that a text may have; None: any number."""
+        return self.rope.max_length
+
+    def counts_padding(self, pad_id: int) -> bool:
+        """Only distances matter."""
+        return False
+
+    @classmethod
+    def read(cls, file: ConfigFile) -> Self:
+        """The config of a model, as `EncoderConfig.read`."""
+        keys = read_fields(file, cls)
+        check_activation(file, "hidden_act", keys["hidden_act"])
+        size: int | None = file.take("head_dim", (int, type(None)))
+        if size is None:
+            size = check_heads(file, keys["hidden_size"], keys["num_attention_heads"])
+        if size % 2 or not 2 <= size <= WIDEST_HEAD:
+            supported = f"heads of an even size, up to {WIDEST_HEAD}"
+            file.refuse(UnsupportedError(file.file, "head_dim", size, supported), "hidden_size", "num_attention_heads")
+        size = max(2, min(size, WIDEST_HEAD))
+        return cls(**keys, head_size=size, rope=read_flat_rope(file, cls.theta, keys["max_position_embeddings"], size))
