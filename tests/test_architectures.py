@@ -79,10 +79,9 @@ def test_all_reasons_at_once() -> None:
         is_decoder=True,
         num_attention_heads=5,
         position_embedding_type="relative_key",
-        surprise=1,
         type_vocab_size="2",
     )
-    expected = "hidden_act is_decoder num_attention_heads position_embedding_type surprise type_vocab_size"
+    expected = "hidden_act is_decoder num_attention_heads position_embedding_type type_vocab_size"
     assert found == expected.split()
     found = refusals(
         "modernbert",
@@ -93,14 +92,13 @@ def test_all_reasons_at_once() -> None:
         hidden_activation="magic",
         layer_types=["chunked_attention"],
         num_hidden_layers=1,
-        surprise=1,
     )
     theta = "global_rope_theta or rope_parameters.full_attention.rope_theta"
-    assert found == ["classifier_activation", "classifier_pooling", theta, "hidden_activation", "layer_types", "surprise"]
+    assert found == ["classifier_activation", "classifier_pooling", theta, "hidden_activation", "layer_types"]
 
 
 def test_head_that_there_is_not() -> None:
-    assert refusals("t5", "fill-mask", feed_forward_proj="magic", z_loss=1) == ["feed_forward_proj", "model_type", "z_loss"]
+    assert refusals("t5", "fill-mask", feed_forward_proj="magic") == ["feed_forward_proj", "model_type"]
     assert "jina_bert" not in with_head("fill-mask")
 
 
@@ -146,5 +144,16 @@ def test_absurd_sizes_are_cheap(model_type: str, values: dict[str, Any]) -> None
 
 def test_keys_that_the_reference_does_not_read() -> None:
     file = ConfigFile("config.json", {"surprise": 1, "hidden_act": "gelu"})
-    read_architecture(file, "bert", "feature-extraction", lambda key: key == "hidden_act")
+    read_architecture(file, "bert", "feature-extraction")
     assert file.ignored == {"config.json": ["surprise"]}
+
+
+@pytest.mark.parametrize("values", [{"auto_map": {"AutoModel": "modeling.Their"}}, {}])
+def test_code_of_its_own_may_read_any_key(values: dict[str, Any]) -> None:
+    """The reference takes its own class; a key that this does not read may ask for more than it computes."""
+    file = ConfigFile("config.json", {"unsloth_version": "1", **values})
+    read_architecture(file, "bert", "feature-extraction", translated=not values)
+    assert file.ignored == {"config.json": [*values, "unsloth_version"]}
+    file = ConfigFile("config.json", {"surprise": 1, **values})
+    with pytest.raises(UnsupportedError, match="surprise"):
+        read_architecture(file, "bert", "feature-extraction", translated=not values)

@@ -13,10 +13,10 @@ import tensorflow as tf
 from fixtures import models
 from fixtures.models import Dense, Normalize, Pooling
 from tests.helpers import InProcessReference
-from tf_exporter import VerificationError, convert, reference
+from tf_exporter import VerificationError, convert, reference, transformer_spec
 from tf_exporter.architectures.reading import read_architecture
 from tf_exporter.encoders import bert, mpnet
-from tf_exporter.modules import dense, pooling, transformer
+from tf_exporter.modules import dense, pooling
 from tf_exporter.tokenizers import code_points, post_processors
 
 pytestmark = pytest.mark.long
@@ -48,7 +48,7 @@ def no_mask(attention_mask: tf.Tensor) -> tf.Tensor:
 
 
 MISTAKES: dict[str, tuple[str, Any, str, Any]] = {
-    "epsilon": ("bert", transformer, "read_architecture", wrong_config(layer_norm_eps=1e-3)),
+    "epsilon": ("bert", transformer_spec, "read_architecture", wrong_config(layer_norm_eps=1e-3)),
     "no mask": ("bert", bert, "padding_bias", no_mask),
     "pooling": ("bert", pooling, "_read_modes", lambda file: (file.take("pooling_mode", str) and "cls",)),
     "pooling over padding": ("bert", pooling, "_sum_and_count", lambda tokens, mask: (

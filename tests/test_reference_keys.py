@@ -33,12 +33,7 @@ def test_every_field_is_read(model_type: str) -> None:
     assert not [name for name in INVENTED if reads(name)]
 
 
-WITHOUT_EFFECT = {
-    "auto_map",
-    "output_cross_attentions",
-    "use_cache",
-    *(f"vision_{name}" for name in ("aspect_ratio", "feature_layer")),
-}
+WITHOUT_EFFECT = {"auto_map", "output_cross_attentions", "use_cache", "vision_aspect_ratio", "vision_feature_layer"}
 WITHOUT_EFFECT |= {"vision_feature_select_strategy"}
 """Looked up of every config: where its code is, outputs that no one takes, a cache, and pictures of other models."""
 

@@ -153,15 +153,18 @@ def convert(
         follow_links=follow_links,
         quiet=quiet,
     )
-    with silenced_stderr():
-        import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
-    hide_triton()
-    from tf_exporter.exports import EXPORTS
     from tf_exporter.google import folder as googles
+    from tf_exporter.model.check import check_supported
 
     of_google = googles.is_googles(source)
     if not of_google and export_type not in LOWER_CASING:
         googles.check_lower_case(do_lower_case)
+    if not of_google:
+        check_supported(source, options)
+    with silenced_stderr():
+        import tensorflow  # noqa: F401  # greets on standard error, whatever its log level
+    hide_triton()
+    from tf_exporter.exports import EXPORTS
 
     with publication:
         folder = publication.partial / place.saved_model

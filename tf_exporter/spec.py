@@ -96,6 +96,17 @@ def read_model(source: ModelSource) -> ModelSpec:
     return ModelSpec(pipelines=pipelines, tasks=tasks, labels=labels, **settings)
 
 
+def read_encoder(source: ModelSource) -> TransformerSpec:
+    """The spec of a plain model of transformers, or of the one Transformer module of sentence-transformers."""
+    if not source.exists("modules.json"):
+        return read_transformer(source, "", ConfigFile("(no modules.json)", {}))
+    spec = read_model(source)
+    if len(spec.transformers) != 1:
+        kinds = [module.kind for modules in spec.pipelines.values() for module in modules]
+        raise UnsupportedError("modules.json", "type", kinds, "one Transformer, of which an encoder is made")
+    return spec.transformers[0]
+
+
 def _read_pipelines(source: ModelSource, max_active_dims: int | None) -> tuple[dict[str, tuple[ModuleSpec, ...]], dict[str, str]]:
     """Modules of each route, those around a Router included, and the route of each task."""
     modules: list[ModuleSpec] = []

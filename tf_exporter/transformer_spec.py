@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tf_exporter.architectures.reading import Configs, read_architecture
 from tf_exporter.errors import Refusals, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference_keys import reads_config_key
@@ -52,6 +53,15 @@ class TransformerSpec:
     """Arguments of `AutoTokenizer.from_pretrained` that the module's config has."""
     native_config: dict[str, Any] | None
     """What transformers gets to see in place of a config.json that was written for code on the Hub."""
+
+    def read(self) -> Configs:
+        """What config.json says of the encoder and its head.
+
+        Raises:
+            InputError: a key is missing.
+            UnsupportedError: all reasons for which it is refused.
+        """
+        return read_architecture(self.encoder_config, self.model_type, self.task, self.native_config is not None)
 
 
 def first_config(source: ModelSource, folder: str) -> ConfigFile:

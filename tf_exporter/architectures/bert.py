@@ -18,6 +18,8 @@ UNUSED = (
     r"qa_outputs\..*",
 )
 """Tensors of heads and buffers."""
+ONLY_CHECKED = frozenset({"embedding_size"})
+"""Keys that BERT and its like read, but only to skip a check."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ BERT = Architecture(
     config=BertConfig,
     prefix="bert",
     unused=UNUSED,
+    ignored=ONLY_CHECKED,
     collects_layers=True,
     classifier=bert_classifier,
     masked_lm=bert_masked_lm,

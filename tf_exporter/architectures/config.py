@@ -22,7 +22,6 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "cross_attention_hidden_size": (None,),
     "pruned_heads": ({},),
     "quantization_config": (None,),
-    "auto_map": (None,),
     "per_layer_config": (None,),
     "tie_last_hidden_states": (None,),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tf_exporter.architectures.architecture import Architecture
-from tf_exporter.architectures.bert import LayersConfig
+from tf_exporter.architectures.bert import ONLY_CHECKED, LayersConfig
 from tf_exporter.architectures.roberta import roberta_classifier, roberta_masked_lm
 
 PADDING_INDEX = 1
@@ -35,6 +35,7 @@ MPNET = Architecture(
     config=MPNetConfig,
     prefix="mpnet",
     unused=(r"(.*\.)?embeddings\.position_ids", r"pooler\..*", r"lm_head\..*", r"classifier\..*", r"qa_outputs\..*"),
+    ignored=ONLY_CHECKED,
     collects_layers=True,
     classifier=roberta_classifier,
     masked_lm=roberta_masked_lm,

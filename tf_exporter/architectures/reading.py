@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from tf_exporter.architectures.config import FIXED, IGNORED, EncoderConfig
@@ -10,6 +9,7 @@ from tf_exporter.architectures.heads import HeadConfig
 from tf_exporter.architectures.registry import ARCHITECTURES, with_head
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.model.reference_keys import NOTES, reads_config_key
 
 
 class Configs(NamedTuple):
@@ -18,17 +18,20 @@ class Configs(NamedTuple):
     encoder: EncoderConfig
     head: HeadConfig
     all_layers: bool
-    """Whether what goes into each layer is asked for, besides what comes out of the last."""
+    """Whether the config asks for what goes into each layer, besides what comes out of the last."""
 
 
-def read_architecture(file: ConfigFile, model_type: str, task: str, reads: Callable[[str], bool] = lambda key: True) -> Configs:
+def read_architecture(file: ConfigFile, model_type: str, task: str, translated: bool = False) -> Configs:
     """Reads config.json for a `transformer_task`.
+
+    Keys that the reference does not read are listed as ignored. Where the model names code of its own, that
+    code may read any key, so only the notes of tools are ignored.
 
     Args:
         file: config.json.
         model_type: the architecture; config.json may have another name for it.
         task: the `transformer_task`.
-        reads: whether the reference reads a key. Keys that it does not read are listed as ignored.
+        translated: whether `file` was written for code of the model's own, and is in transformers' terms now.
 
     Raises:
         InputError: a key is missing.
@@ -45,7 +48,12 @@ def read_architecture(file: ConfigFile, model_type: str, task: str, reads: Calla
     if read_head is None:
         supported = f"{task} for {', '.join(with_head(task))}"
         file.refuse(UnsupportedError(file.file, "model_type", model_type, supported))
-    all_layers = _read_all_layers(file, architecture.collects_layers and task == "feature-extraction")
+    file.require("output_hidden_states", (False, True))
+    own_code = translated
+    if file.take("auto_map", (dict, list, type(None))):
+        # The reference takes the class that transformers has.
+        own_code = True
+        file.ignore("auto_map")
     try:
         encoder = architecture.config.read(file)
         head = read_head(file, encoder) if read_head else None
@@ -54,16 +62,7 @@ def read_architecture(file: ConfigFile, model_type: str, task: str, reads: Calla
         file.refuse(error)
         file.check()
         raise
+    reads = (lambda key: key not in NOTES) if own_code else reads_config_key(model_type)
     file.finish(IGNORED | architecture.ignored, reads)
     assert head is not None
-    return Configs(encoder, head, all_layers)
-
-
-def _read_all_layers(file: ConfigFile, supported: bool) -> bool:
-    """`output_hidden_states`: whether the layers are asked for."""
-    asked = file.values.get("output_hidden_states") is True
-    if asked and not supported:
-        layers = "False; layers are given of bert and its relatives without a head alone"
-        file.refuse(file.unsupported("output_hidden_states", layers))
-    file.require("output_hidden_states", (False, True) if supported else (False,))
-    return asked
+    return Configs(encoder, head, file.values.get("output_hidden_states") is True)

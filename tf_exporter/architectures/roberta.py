@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from tf_exporter.architectures.architecture import Architecture
-from tf_exporter.architectures.bert import UNUSED, BertConfig, LayersConfig
+from tf_exporter.architectures.bert import ONLY_CHECKED, UNUSED, BertConfig, LayersConfig
 from tf_exporter.architectures.heads import MaskedLMConfig, Norm, classifier, is_tied
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
@@ -60,6 +60,7 @@ XLM_ROBERTA = Architecture(
     config=XLMRobertaConfig,
     prefix="roberta",
     unused=(*UNUSED, r"lm_head\..*"),
+    ignored=ONLY_CHECKED,
     collects_layers=True,
     classifier=roberta_classifier,
     masked_lm=roberta_masked_lm,

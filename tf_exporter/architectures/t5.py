@@ -76,7 +76,7 @@ class MT5Config(T5Config):
 T5 = Architecture(
     config=T5Config,
     prefix="transformer",
-    unused=(r"decoder\..*", r"lm_head\..*", r"(encoder|decoder)\.embed_tokens\.weight", r"classif(ier|ication_head)\..*"),
+    unused=(r"decoder\..*", r"lm_head\..*", r"(shared|decoder\.embed_tokens)\.weight", r"classif(ier|ication_head)\..*"),
     # The encoder alone is loaded, whatever `is_encoder_decoder` says.
     ignored=frozenset(
         "num_decoder_layers dropout_rate initializer_factor n_positions scale_decoder_outputs is_encoder_decoder".split()

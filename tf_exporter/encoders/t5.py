@@ -23,7 +23,9 @@ class T5(Encoder):
         features, eps = config.d_model, config.layer_norm_epsilon
         buckets, farthest = config.relative_attention_num_buckets, config.relative_attention_max_distance
         gated, act = config.gated, TRANSFORMERS_ACTIVATIONS[config.activation]
-        name = "shared" if "shared.weight" in weights else "encoder.embed_tokens"
+        # Where a checkpoint has both, and they differ, transformers does not tie them.
+        name = "encoder.embed_tokens"
+        name = name if f"{name}.weight" in weights else "shared"
         self.shared = Embedding(weights, name, config.vocab_size, features)
         self.biases, self.layers = [], []
         for index in range(config.num_layers):

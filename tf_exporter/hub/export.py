@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from tf_exporter import reference as references
 from tf_exporter.architectures.heads import HeadConfig
-from tf_exporter.architectures.reading import read_architecture
 from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.embeddings import Export
 from tf_exporter.encoders import ENCODERS
@@ -27,7 +26,7 @@ from tf_exporter.hub.classifier import Classifier
 from tf_exporter.hub.encoder import Parts, encoder
 from tf_exporter.hub.pooler import NAMES, build_pooler
 from tf_exporter.hub.preprocessing import preprocessing, special_tokens
-from tf_exporter.hub.reading import lower_cases, read_encoder, read_hub_tokenizer, vocabulary_assets
+from tf_exporter.hub.reading import lower_cases, read_hub_tokenizer, vocabulary_assets
 from tf_exporter.hub.verify import (
     HubVerification,
     check_all_tokens,
@@ -44,6 +43,7 @@ from tf_exporter.progress import progress
 from tf_exporter.publish import writing
 from tf_exporter.saved_model import graph_ops, signature_tensors
 from tf_exporter.source import ModelSource
+from tf_exporter.spec import read_encoder
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.transformer_spec import TransformerSpec
 from tf_exporter.weights import Weights, open_weights
@@ -129,12 +129,8 @@ def _parts(source: ModelSource, transformer: TransformerSpec, options: Options) 
     file, model_type = transformer.encoder_config, transformer.model_type
     rates = _rates(file, model_type)
     deviation = file.take("initializer_range", (int, float), 0.02) if options.pooler == "random" else 0.0
-    # All layers are given, whatever the config says.
-    file.require("output_hidden_states", (False, True))
-    file.check()
-    file = file.replaced({key: value for key, value in file.values.items() if key != "output_hidden_states"})
     task = "fill-mask" if options.export_type == ENCODER_WITH_MLM else "feature-extraction"
-    configs = read_architecture(file, model_type, task)
+    configs = replace(transformer, task=task).read()
     architecture = ARCHITECTURES[model_type]
     weights = open_weights(source, transformer.folder, shards=True).without_prefix(architecture.prefix)
     with progress("weights", len(weights), options.quiet) as bar, trained_further():

@@ -10,25 +10,12 @@ from typing import Any
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.source import ModelSource
-from tf_exporter.spec import read_model
 from tf_exporter.tokenizers.loading import SENTENCEPIECE_FILES, load_tokenizer, set_lower_case
 from tf_exporter.tokenizers.spec import FILE, TokenizerSpec, UnigramSpec, WordPieceSpec, read_tokenizer
-from tf_exporter.transformer_spec import TransformerSpec, read_transformer
+from tf_exporter.transformer_spec import TransformerSpec
 
 logger = logging.getLogger("tf_exporter")
-
-
-def read_encoder(source: ModelSource) -> TransformerSpec:
-    """The spec of a plain model of transformers, or of the one Transformer module of sentence-transformers."""
-    if not source.exists("modules.json"):
-        return read_transformer(source, "", ConfigFile("(no modules.json)", {}))
-    spec = read_model(source)
-    if len(spec.transformers) != 1:
-        kinds = [module.kind for modules in spec.pipelines.values() for module in modules]
-        raise UnsupportedError("modules.json", "type", kinds, "one Transformer, of which an encoder is made")
-    return spec.transformers[0]
 
 
 def read_hub_tokenizer(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 _CONFIGURATION, _ROPE = "configuration_utils.py", "modeling_rope_utils.py"
 _SHARED = (
+    "cache_utils.py",
     _CONFIGURATION,
     "heterogeneity/configuration_utils.py",
     "masking_utils.py",
@@ -32,6 +33,13 @@ _TOKENIZERS = (
 _FUNCTIONS = ("getattr", "hasattr", "setattr")
 _METHODS = ("get", "pop", "setdefault")
 """Calls whose string argument is the name of a key."""
+NOTES = frozenset(
+    """
+    author custom_metrics emb_size eos_token_ids export_model_type matryoshka_dimensions name
+    total_flos transformers.js_config unsloth_fixed unsloth_version uniem_embedding_strategy xla_device
+    """.split()
+)
+"""Keys that tools leave in config.json and that no code of a model reads."""
 _FILE_ENDINGS = ("_file", "_files", "_path", "_dir")
 """Endings of arguments by which tokenizer classes name files."""
 
@@ -102,6 +110,9 @@ class _Reader:
         """The keys that one piece of source reads."""
         if isinstance(node, ast.ClassDef) and self._defines:
             yield from _fields(node)
+        elif isinstance(node, (ast.Tuple, ast.List)) and self._defines:
+            # Names that are looked up one after the other.
+            yield from _strings(node.elts)
         elif isinstance(node, ast.Attribute) and self._is_config(node.value):
             yield node.attr
         elif isinstance(node, ast.Call):

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from tf_exporter.architectures.reading import read_architecture
 from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.heads import build_head
-from tf_exporter.model.modules.dimensions import Dimensions
+from tf_exporter.model.modules.dimensions import NOT_COLLECTED, Dimensions
 from tf_exporter.modules.features import Features
 from tf_exporter.options import Options
 from tf_exporter.progress import progress
@@ -40,9 +39,9 @@ class Transformer(tf.Module):
         super().__init__()
         spec = module.transformer
         assert spec is not None
-        configs = read_architecture(spec.encoder_config, spec.model_type, spec.task)
-        self.config, self._collects = configs.encoder, configs.all_layers
-        architecture = ARCHITECTURES[spec.model_type]
+        configs, architecture = spec.read(), ARCHITECTURES[spec.model_type]
+        self.config = configs.encoder
+        self._collects = configs.all_layers and architecture.collects_layers and spec.task == "feature-extraction"
         self.pads_leak = architecture.pads_leak
         weights = open_weights(source, spec.folder, shards=True).without_prefix(architecture.prefix)
         with progress("weights", len(weights), options.quiet) as bar:
@@ -75,6 +74,8 @@ class Transformer(tf.Module):
         dimensions[spec.output] = self.head.width
         if self._collects:
             dimensions["all_layer_embeddings"] = len(self.encoder.layers) + 1
+        elif configs.all_layers:
+            dimensions["all_layer_embeddings"] = NOT_COLLECTED
         self.micro_batch_tokens = options.micro_batch_tokens
         most = max(1, _LARGEST_LOGITS // self.head.width)
         self.most_rows = most if spec.task == "text-generation" else None

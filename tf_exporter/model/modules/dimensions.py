@@ -13,6 +13,9 @@ first token; the layers of an encoder, with what goes into the first."""
 EMBEDDINGS = ("sentence_embedding", "token_embeddings", "scores")
 """Features a module can be told to read or write."""
 
+NOT_COLLECTED = 0
+"""The number of `all_layer_embeddings` where the reference gives them and the encoder here does not."""
+
 ANY = (object, bool)
 """The kinds of a value that the reference does not look at."""
 

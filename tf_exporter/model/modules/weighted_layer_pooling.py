@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.modules.arguments import finish
-from tf_exporter.model.modules.dimensions import ANY, Dimensions, take_renamed
+from tf_exporter.model.modules.dimensions import ANY, NOT_COLLECTED, Dimensions, take_renamed
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ def read(file: ConfigFile, dimensions: Dimensions) -> WeightedLayerPoolingConfig
     take_renamed(file, "embedding_dimension", "word_embedding_dimension", ANY)
     layers, start = file.take("num_hidden_layers", int, 12), file.take("layer_start", int, 4)
     given = dimensions.get("all_layer_embeddings")
+    if given == NOT_COLLECTED:
+        supported = "it behind BERT and its relatives, without a head, where config.json has output_hidden_states"
+        raise file.unsupported("num_hidden_layers", supported)
     if given is not None and layers != given - 1:
         file.refuse(file.unsupported("num_hidden_layers", f"{given - 1}, the encoder's"))
     if not 0 <= start <= layers:

@@ -1,0 +1,79 @@
+"""Real public model folders: what the reference loads converts, or is refused for a reason that its owner would accept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fixtures.public_folders import FOLDERS, public_folders, write_public_folder
+from tf_exporter import ConversionError, convert
+from tf_exporter.model.check import check_supported
+from tf_exporter.options import Options
+from tf_exporter.source import ModelSource
+
+REFUSED = {
+    "bert-06": "1_Pooling/config.json: cannot be read",
+    "bert-35": "1_Pooling/config.json: cannot be read",
+    "bert-37": "neither modules.json nor config.json",
+    "clip-01": "model_type = 'clip'",
+    "dpr-01": "model_type = 'dpr'",
+    "folder-01": "config_sentence_transformers.json: not valid JSON",
+    "folder-04": "config.json: cannot be read",
+    "folder-06": "key 'model_type' is missing",
+    "gpt_neo-01": "model_type = 'gpt_neo'",
+    "jina_embeddings_v5-01": "[0].type = 'custom_st.Transformer'",
+    "llama-01": "peft_type = 'LORA'",
+    "llama-03": "model_type = 'llama'",
+    "mymodernbert-01": "model_type = 'mymodernbert'",
+    "neobert-01": "model_type = 'neobert'",
+    "roberta-09": "tokenizer_class = 'PhobertTokenizer'",
+    "t5-02": "1_Pooling/config.json: cannot be read",
+    "xlnet-01": "model_type = 'xlnet'",
+    "xlnet-02": "model_type = 'xlnet'",
+    "xlnet-03": "model_type = 'xlnet'",
+}
+"""Folder → words of the refusal. Files that are missing or broken, architectures without an encoder here, code of a model's
+own, adapters, and a tokenizer that exists in Python only."""
+BY_TOKENIZER = ("roberta-09",)
+"""Refused when the tokenizer is loaded, not by the configs alone."""
+CORE = ("albert-01", "distilbert-06", "xlm-roberta-06", "model2vec-01")
+"""Converted by `make test`; the long tests convert the others."""
+ABSENT = pytest.param("none", marks=pytest.mark.skip(reason="shared/data/configs is not there"))
+ALL = [pytest.param(name) for name in public_folders()] or [ABSENT]
+CONVERTED = [
+    pytest.param(name, marks=() if name in CORE else pytest.mark.long) for name in public_folders() if name not in REFUSED
+] or [ABSENT]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_configs(name: str) -> None:
+    """All that the configs alone tell, in the folder as it is published."""
+    source = ModelSource(FOLDERS / name, name)
+    if name in REFUSED and name not in BY_TOKENIZER:
+        with pytest.raises(ConversionError) as caught:
+            check_supported(source, Options())
+        assert REFUSED[name] in str(caught.value)
+    else:
+        check_supported(source, Options())
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_conversion(tmp_path: Path, name: str) -> None:
+    folder = write_public_folder(tmp_path / "model", name)
+    verification = convert(folder, tmp_path / "out").verification
+    assert verification["not_checked"] is None
+    assert verification["embedding_texts"] > 200
+
+
+@pytest.mark.parametrize("name", BY_TOKENIZER)
+def test_tokenizers_without_a_graph(tmp_path: Path, name: str) -> None:
+    if not FOLDERS.is_dir():
+        pytest.skip("shared/data/configs is not there")
+    folder = write_public_folder(tmp_path / "model", name)
+    with pytest.raises(ConversionError, match="tokenizer_class"):
+        convert(folder, tmp_path / "out")
+
+
+def test_every_folder_is_on_one_side() -> None:
+    assert not public_folders() or set(public_folders()) >= {*REFUSED, *CORE}
