@@ -69,6 +69,7 @@ def load_tokenizer(
         if source.exists(at + name):
             source.read_bytes(at + name, TOKENIZER_LIMIT)
     stored = source.read_object(at + "tokenizer.json", TOKENIZER_LIMIT) if source.exists(at + "tokenizer.json") else {}
+    _check_class(source, at)
     for name in _TOKENIZER_CONFIGS:
         if source.exists(at + name):
             _check_tokenizer_config(source, at, source.config(at + name), name)
@@ -81,14 +82,14 @@ def load_tokenizer(
     for name in _TOKENIZER_EXTRAS:
         source.path(at + name)
     from tokenizers import normalizers
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
         with native_view(source.folder, folder, native_config) as view:
+            # Where transformers has no class of its own, it would ask whether to run the model's code.
             tokenizer = AutoTokenizer.from_pretrained(
                 view / folder, local_files_only=True, trust_remote_code=False, **(kwargs or {})
             )
-        backend = tokenizer.backend_tokenizer
     except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
         name = at + TOKENIZER_CONFIG
         code = source.read_object(name).get("auto_map") if source.exists(name) else None
@@ -96,6 +97,9 @@ def load_tokenizer(
             supported = "tokenizers that transformers has a class for; code of a model is never run"
             raise UnsupportedError(name, "auto_map", code, supported) from error
         raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise _python_only(at + "tokenizer_config.json", type(tokenizer).__name__)
+    backend = tokenizer.backend_tokenizer
     _check_model(source, at, stored, backend)
     if do_lower_case:
         steps = _normalizers(backend.normalizer)
@@ -113,6 +117,38 @@ def length_limit(file: str, key: str, length: int) -> int | None:
     if _MOST_TOKENS <= length <= UNLIMITED:
         raise UnsupportedError(file, key, length, "a number below 2⁶⁴, or one above 10²⁰ for no limit")
     return length if length <= _LONGEST_TEXT else None
+
+
+def _check_class(source: ModelSource, at: str) -> None:
+    """Refuses a tokenizer that exists in Python only, before what else its files say is read, or libraries of its own are.
+
+    The class is named in tokenizer_config.json, or else in config.json, by `tokenizer_class`.
+    """
+    from transformers import PreTrainedTokenizerFast, PythonBackend
+    from transformers.models.auto import tokenization_auto as auto
+
+    files = [at + name for name in ("tokenizer_config.json", "config.json") if source.exists(at + name)]
+    values = {file: source.read_object(file) for file in files}
+    file = next((file for file in files if values[file].get("tokenizer_class")), None)
+    if file is None or not isinstance(values[file]["tokenizer_class"], str):
+        return
+    name: str = values[file]["tokenizer_class"]
+    model_type = values.get(at + "config.json", {}).get("model_type")
+    if isinstance(model_type, str) and (
+        model_type in auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
+        or auto.TOKENIZER_MAPPING_NAMES.get(model_type) == "TokenizersBackend"
+    ):
+        return  # transformers takes a class by the type of the model, whatever is named
+    kind: object = auto.tokenizer_class_from_name(name.removesuffix("Fast")) or auto.tokenizer_class_from_name(name)
+    if kind in (None, PythonBackend):
+        return  # transformers then takes PreTrainedTokenizerFast
+    if not isinstance(kind, type) or not issubclass(kind, PreTrainedTokenizerFast):
+        raise _python_only(file, name)
+
+
+def _python_only(file: str, name: str) -> UnsupportedError:
+    supported = "a tokenizer that Hugging Face tokenizers runs, as BertTokenizer, RobertaTokenizer or PreTrainedTokenizerFast"
+    return UnsupportedError(file, "tokenizer_class", name, f"{supported}; {name} is Python code of transformers")
 
 
 def set_lower_case(backend: Any, lower: bool) -> None:
