@@ -98,6 +98,15 @@ def test_static_table(tmp_path: Path) -> None:
         embed(model, [VOCAB[-1]])
 
 
+def test_preprocessing(tmp_path: Path) -> None:
+    """Its ids go to an encoder, which has no row for the token."""
+    folder = added(tmp_path / "model")
+    conversion = convert(folder, tmp_path / "out", export_type="preprocessing", default_seq_length=16, verify="off")
+    assert conversion.manifest["tokens_without_rows"] == {NEW: len(VOCAB)}
+    rewrite(folder / "tokenizer_config.json", sep_token=NEW)
+    refused(folder, UnsupportedError, "vocab_size", "every text", export_type="preprocessing", default_seq_length=16)
+
+
 def encodings(*rows: tuple[tuple[int, int], ...]) -> Encodings:
     """Of texts or pairs, each by its first kept token and how many are kept, out of one pool."""
     pool = tf.constant([1, 2, 99, 3, 4, 98, 98, 5], tf.int32)

@@ -77,6 +77,7 @@ def export_preprocessing(source: ModelSource, folder: Path, options: Options) ->
         "default_seq_length": options.default_seq_length,
         "do_lower_case": lower_cases(hf_tokenizer),
         "special_tokens": special,
+        **missing_tokens(spec),
     }
     return _told(source, folder, options, report, facts)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import SENTENCEPIECE_FILES, load_tokenizer, set_lower_case
+from tf_exporter.tokenizers.missing_rows import with_rows
 from tf_exporter.tokenizers.spec import FILE, TokenizerSpec, UnigramSpec, WordPieceSpec, read_tokenizer
 from tf_exporter.transformer_spec import TransformerSpec
 
@@ -32,6 +33,10 @@ def read_hub_tokenizer(
     rows = transformer.encoder_config.values.get("type_vocab_size", 2)
     most = max(piece.type_id for piece in (*spec.single.pieces, *spec.pair.pieces))
     spec = replace(spec, has_token_type_ids=isinstance(rows, int) and most < rows)
+    file = transformer.encoder_config
+    if isinstance(vocab_size := file.values.get("vocab_size"), int):
+        always = (spec.pad_id, *spec.single.special_ids, *spec.pair.special_ids)
+        spec = with_rows(spec, vocab_size, file.file, "vocab_size", always)
     if spec.truncation_side != "right":
         raise UnsupportedError("tokenizer_config.json", "truncation_side", spec.truncation_side, "right")
     return hf_tokenizer, spec

@@ -94,8 +94,8 @@ class TokenizerGraph:
 def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], list[Pattern]]:
     """What is searched in the raw text, and what in the normalized text.
 
-    Of patterns that are equal once normalized the reference finds any one, at random each time it is loaded; so they are
-    refused.
+    Patterns that are equal once normalized are refused: the reference builds its search from a hash map by id, and finds any
+    one of them, by chance each time it is loaded. Their ids always differ, as each id has one content.
     """
     raw: dict[str, Pattern] = {}
     normalized: dict[str, Pattern] = {}
@@ -109,9 +109,12 @@ def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], l
             )
         patterns = normalized if token.normalized else raw
         if content in patterns:
-            raise UnsupportedError(
-                FILE, f"added_tokens[{number}].content", token.content, "tokens that differ once they are normalized"
+            other = spec.added_tokens[patterns[content].number]
+            supported = (
+                f"tokens that differ once they are normalized; {other.content!r} becomes {content!r} as well, and the reference "
+                f"gives id {other.id} or {token.id}, by chance at each load"
             )
+            raise UnsupportedError(FILE, f"added_tokens[{number}].content", token.content, supported)
         patterns[content] = _pattern(content, number, token, spec)
     return list(raw.values()), list(normalized.values())
 
