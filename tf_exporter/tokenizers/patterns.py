@@ -197,5 +197,6 @@ def read_pattern(config: ConfigFile, added_token_count: int) -> Pattern:
         return Pattern(Either(_texts(text)), added_token_count)
     expression = PATTERNS.get(pattern.get("Regex", ""))
     if expression is None:
-        raise config.unsupported("pattern", ("a string", *PATTERNS))
+        listed = (known.replace("\r", r"\r").replace("\n", r"\n") for known in PATTERNS)
+        raise config.unsupported("pattern", ("a string", *listed))
     return Pattern(expression, added_token_count)
