@@ -22,14 +22,10 @@ _CONFIG_NAMES = {
 """Modules' own names for what is config.json for all others."""
 _TRANSFORMERS = {"Transformer": "feature-extraction", "MLMTransformer": "fill-mask"}
 """Kind → transformer_task, where its config has none."""
-_WITHOUT_CONFIG = ("Dropout", "Normalize")
+_WITHOUT_CONFIG = ("Dropout", "Normalize", "SparseStaticEmbedding", "SpladePooling")
 _VOCABULARIES = ("BoW", "WordWeights")
 """Modules whose config lists all words."""
 _MOST_LABELS = 100_000
-_FORWARD_KWARGS = {"Router": ["task", "modality"], "Asym": ["task", "modality"], "SparseAutoEncoder": ["max_active_dims"]}
-"""`kwargs` of a module in modules.json: what may be passed to it, which only the caller of the reference decides."""
-
-
 _HARMLESS = frozenset({"__version__", "keep_in_fp32_modules", "requirements"})
 """Keys of config_sentence_transformers.json: all is computed in float32; versions of packages are for the reference."""
 
@@ -244,9 +240,8 @@ def _read_entry(source: ModelSource, file: ConfigFile) -> tuple[str, str, str]:
     kind = module_kind("modules.json", f"{file.at}type", path)
     if kind not in (*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS):
         raise file.unsupported("type", {*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS})
-    kwargs = file.take("kwargs", list, [])
-    if any(key not in _FORWARD_KWARGS.get(kind, []) for key in kwargs):
-        file.refuse(file.unsupported("kwargs", f"{_FORWARD_KWARGS.get(kind, [])} for {kind}"))
+    # What may be passed to a module, which only the caller of the reference decides.
+    file.take("kwargs", list, [])
     source.path(folder or ".")
     file.finish(frozenset({"idx"}), lambda key: False)
     return name, kind, "" if folder.strip("/") == "." else folder.strip("/")

@@ -98,11 +98,12 @@ def read_transformer(source: ModelSource, folder: str, file: ConfigFile, task: s
     max_seq_length = read_length(file, "max_seq_length", file.take("max_seq_length", (int, type(None))))
     if "model_max_length" in tokenizer_kwargs:
         max_seq_length = read_length(file, "processor_kwargs.model_max_length", tokenizer_kwargs["model_max_length"])
-    do_lower_case = file.take("do_lower_case", bool, False)
+    do_lower_case = file.take("do_lower_case", (bool, type(None)), False) or False
     text_max_length = _read_text_max_length(file)
     refusals = Refusals()
     with refusals.part():
-        file.finish()
+        # Overwritten, or where a cache is.
+        file.finish(frozenset({"backend", "cache_dir"}))
     with refusals.part():
         _check_adapter(source, folder)
     name = f"{folder}/config.json" if folder else "config.json"
