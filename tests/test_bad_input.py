@@ -66,6 +66,7 @@ def test_hundred_megabytes_of_nesting(model: Path) -> None:
 
 UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "module type": (lambda m: edit_modules(m, 1, type="sentence_transformers.models.Telepathy"), "Telepathy"),
+    "module of a module": (lambda m: edit_modules(m, 1, type="sentence_transformers.models.os.Pooling"), "models.os"),
     "foreign namespace": (lambda m: edit_modules(m, 1, type="evil.models.Pooling"), "evil.models.Pooling"),
     "prefix of a namespace": (lambda m: edit_modules(m, 1, type="sentence_transformers.models_x.Pooling"), "models_x"),
     "code in the model": (lambda m: edit_modules(m, 0, type="modeling_custom.Transformer"), "modeling_custom"),
@@ -113,7 +114,13 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda m: rewrite(m / "sentence_bert_config.json", tokenizer_args={"model_max_length": 9}, processor_kwargs={}),
         "not both",
     ),
-    "adapter": (lambda m: (m / "adapter_config.json").write_text("{}"), "adapter"),
+    "adapter": (lambda m: (m / "adapter_config.json").write_text('{"peft_type": "LORA"}'), "peft_type = 'LORA'"),
+    "processor's code": (
+        lambda m: (m / "processor_config.json").write_text('{"auto_map": {"AutoProcessor": "x.Y"}}'),
+        "processor_config.json: auto_map",
+    ),
+    "endless length but for one": (lambda m: rewrite(m / "sentence_bert_config.json", max_seq_length=10**20), "2⁶⁴"),
+    "tokenizer class": (lambda m: rewrite(m / "tokenizer_config.json", tokenizer_class="XLMRobertaTokenizer"), "WordPiece"),
     "long added token": (lambda m: rewrite(m / "tokenizer_config.json", extra_special_tokens=["x" * 5000]), "4096"),
     "rows for ids": (lambda m: rewrite(m / "tokenizer_config.json", sep_token="[NEW]"), "vocab_size"),
 }  # fmt: skip
@@ -316,10 +323,15 @@ def test_vocabulary_without_a_special_token(model: Path, token: str) -> None:
     refused(model, UnsupportedError)
 
 
-@pytest.mark.parametrize("path", ["/etc", "..", "../good", "1_Pooling/../..", "a/../../b", "C:\\x", "1_Pooling\0"])
+@pytest.mark.parametrize("path", ["/etc", "..", "../good", "1_Pooling/../..", "a/../../b", "C:/x", "1_Pooling\0"])
 def test_module_path_out_of_the_folder(model: Path, path: str) -> None:
     edit_modules(model, 1, path=path)
     refused(model, InputError, "leaves")
+
+
+def test_module_path_of_windows(model: Path) -> None:
+    edit_modules(model, 1, path="1_Pooling\\x")
+    refused(model, InputError, "backslashes")
 
 
 def test_module_path_is_a_link_out(model: Path, good: Path) -> None:

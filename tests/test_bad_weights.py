@@ -17,6 +17,8 @@ from fixtures import models
 from fixtures.models import rewrite
 from tests.refusals import refused
 from tf_exporter import ConversionError, InputError, WeightsError, convert
+from tf_exporter.source import ModelSource
+from tf_exporter.weights import open_weights
 
 
 def change_weights(model: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
@@ -129,6 +131,12 @@ def test_pickled_forms(model: Path) -> None:
     (model / "model.safetensors").unlink()
     torch.save({name: torch.nn.Parameter(tensor) for name, tensor in tensors.items()}, model / "pytorch_model.bin")
     convert(model, model.parent / "out", verify="off")
+    torch.save({**tensors, NAME: torch.complex(tensors[NAME], -tensors[NAME]).conj().imag}, model / "pytorch_model.bin")
+    weights = open_weights(ModelSource(model, "model"))
+    assert (weights.take(NAME, (32, 32)) == tensors[NAME].numpy()).all(), "of a tensor that is stored as its negative"
+    for odd in (tensors[NAME].to("meta"), torch.zeros(1, 32).expand(32, 32)):
+        torch.save({**tensors, NAME: odd}, model / "pytorch_model.bin")
+        refused(model, WeightsError, NAME)
     for odd in (tensors[NAME].to_sparse(), tensors[NAME].to(torch.float8_e4m3fn), tensors[NAME].to(torch.int8)):
         torch.save({**tensors, NAME: odd}, model / "pytorch_model.bin")
         refused(model, WeightsError, NAME)

@@ -39,17 +39,24 @@ class Conversion:
 
 
 @contextmanager
-def rust_panics() -> Iterator[None]:
-    """A panic of `tokenizers`' native code, which is no `Exception` to Python, as an `InputError`."""
+def overwhelmed() -> Iterator[None]:
+    """What files of a model can do to Python and to native code whatever is checked before, as an `InputError`.
+
+    A panic of `tokenizers`' native code is no `Exception` to Python.
+    """
     try:
         yield
+    except MemoryError:
+        raise InputError("the model needs more memory than there is") from None
+    except RecursionError:
+        raise InputError("a file of the model is nested too deeply") from None
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
         raise InputError(f"the tokenizer makes Hugging Face tokenizers panic ({one_line(error)})") from None
 
 
-@rust_panics()
+@overwhelmed()
 def convert(
     model: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],

@@ -57,7 +57,7 @@ def manifest(
         "precision": options.precision,
         "micro_batch_tokens": model.micro_batch_tokens,
         "ops": ops,
-        "custom_ops": [op for op in ops if op in TEXT_OPS],
+        "custom_ops": custom_ops(ops),
         "verification": asdict(verification) if verification else {"level": "off"},
     }
 
@@ -67,6 +67,11 @@ def missing_tokens(*tokenizers: TokenizerSpec) -> dict[str, Any]:
     tokens = {token: id for spec in tokenizers for token, id in spec.tokens_without_rows.items()}
     first = dict(sorted(tokens.items(), key=lambda item: item[1])[:_MISSING_TOKENS])
     return {"tokens_without_rows": first, "tokens_without_rows_count": len(tokens)}
+
+
+def custom_ops(ops: list[str]) -> list[str]:
+    """Those that a server has no kernels for by itself."""
+    return [op for op in ops if op in TEXT_OPS]
 
 
 def origin(source: ModelSource, reference_versions: dict[str, str], options: Options) -> dict[str, Any]:

@@ -20,6 +20,8 @@ _TASKS = ("query", "document")
 """What encode_query and encode_document ask for, in every model."""
 ONE_ROUTE = dict.fromkeys(("", *_TASKS), "")
 """Task → route, of a model without Router."""
+MOST_MODULES = 100
+"""Of a model, or of a Router; each is built, also where they are of one folder."""
 _MODALITY = "text"
 """Of all that is given to a graph that takes strings."""
 
@@ -69,6 +71,8 @@ def read_routes(source: ModelSource, folder: str) -> Routes:
     parameters = file.part("parameters", file.take("parameters", dict, required=True))
     # The reference reads no other keys, but fails on other parameters.
     file.finish(reads={"types", "structure", "parameters"}.__contains__)
+    if len(types) > MOST_MODULES or len(structure) > MOST_MODULES:
+        raise UnsupportedError(name, "types", f"{len(types)} modules", f"at most {MOST_MODULES} modules and routes")
     modules = {}
     for module, path in types.items():
         if not isinstance(path, str):

@@ -9,6 +9,9 @@ from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.saved_model import DEFAULT
 from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER, ModelSpec
 
+_MOST_PROMPTS = 500
+"""Each is a signature, which costs about a quarter of a second; lists of all tasks of a benchmark have some 200."""
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -26,8 +29,11 @@ def signatures(spec: ModelSpec, prompt_name: str | None) -> dict[str, Signature]
 
     Raises:
         UsageError: `prompt_name` is none of the model's prompts.
-        UnsupportedError: two prompts' names lead to one signature.
+        UnsupportedError: two prompts' names lead to one signature, or there are too many.
     """
+    if len(spec.prompts) > _MOST_PROMPTS:
+        count = f"{len(spec.prompts):,} prompts"
+        raise UnsupportedError("config_sentence_transformers.json", "prompts", count, f"at most {_MOST_PROMPTS} prompts")
     known = spec.prompts if spec.kind == CROSS_ENCODER else {"query": "", "document": "", **spec.prompts}
     name = prompt_name if prompt_name is not None else spec.default_prompt_name
     if name is not None and name not in known:

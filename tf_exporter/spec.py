@@ -9,7 +9,7 @@ from tf_exporter.errors import InputError, Refusals, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.modules import MODULE_KINDS, TAKES_TEXTS
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES, TORCH_MODULES
-from tf_exporter.routes import ONE_ROUTE, ROUTERS, Routes, module_kind, read_routes
+from tf_exporter.routes import MOST_MODULES, ONE_ROUTE, ROUTERS, Routes, module_kind, read_routes
 from tf_exporter.source import CONFIG_LIMIT, TOKENIZER_LIMIT, ModelSource
 from tf_exporter.transformer_spec import TransformerSpec, first_config, read_length, read_transformer
 
@@ -222,6 +222,8 @@ def _read_entries(source: ModelSource) -> list[tuple[str, str]]:
     entries = source.read_json("modules.json")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise InputError("modules.json: a list of modules is expected")
+    if len(entries) > MOST_MODULES:
+        raise UnsupportedError("modules.json", "length", len(entries), f"at most {MOST_MODULES} modules")
     found, names, refusals = [], set(), Refusals()
     for index, entry in enumerate(entries):
         with refusals.part():

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from fixtures.heads import write_saved_cross_encoder, write_sparse_encoder
+from tests.hub.test_classifier import write as write_classifier
 from tests.serving.conftest import Served
 from tests.serving.tritonserver import GARBAGE, Server, as_json, post, tritonserver
 from tf_exporter import convert
@@ -32,6 +33,9 @@ def server(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     write_sparse_encoder(place / "sparse")
     for source in (served.source, place / "reranker", place / "sparse"):
         convert(source, place / "models", serving="triton", verify="off")
+    for sentences in (1, 2):
+        source = write_classifier(place / f"labels_{sentences}")
+        convert(source, place / "models", serving="triton", verify="off", export_type="classifier", sentences=sentences)
     with tritonserver(place / "models", place / "server") as running:
         yield running
 
@@ -114,6 +118,26 @@ def test_sparse_embeddings(server: Server, served: Served) -> None:
         active = indices[row] >= 0
         again[row, indices[row, active]] = weights[row, active]
     assert np.array_equal(again, dense)
+
+
+@pytest.mark.parametrize(("name", "signature"), [("labels_1", None), ("labels_1", "classify_pair"), ("labels_2", None)])
+def test_labels(server: Server, served: Served, name: str, signature: str | None) -> None:
+    """A classifier of one text and of two, and the signature of two where `serving_default` takes one."""
+    module, client = _client(server, "grpc")
+    texts = {"sentence1": served.texts[:20]}
+    if (name, signature) != ("labels_1", None):
+        texts["sentence2"] = served.texts[20:40]
+    arguments = []
+    for input_, values in texts.items():
+        arguments.append(module.InferInput(input_, [20, 1], "BYTES"))
+        arguments[-1].set_data_from_numpy(np.array(values, np.object_)[:, None])
+    result = client.infer(name, arguments, **({"parameters": {"signature": signature}} if signature else {}))
+    client.close()
+    folder = server.log.parents[1] / "models" / name / "1/model.savedmodel"
+    direct = tf.saved_model.load(str(folder)).signatures[signature or "serving_default"]
+    expected = direct(**{input_: tf.constant(values) for input_, values in texts.items()})
+    assert result.as_numpy("class")[:, 0].tolist() == expected["class"].numpy().tolist()
+    assert np.abs(result.as_numpy("logits") - expected["logits"]).max() <= ATOL
 
 
 def _source(server: Server, name: str) -> Path:

@@ -64,6 +64,12 @@ def verification_lines(report: HubVerification | None, options: Options) -> list
     return lines
 
 
+def _ops(custom_ops: list[str]) -> str:
+    if not custom_ops:
+        return "Stock TensorFlow ops only."
+    return f"TensorFlow ops and those of tensorflow-text ({', '.join(custom_ops)}), which a server has to load."
+
+
 def card(values: dict[str, Any], lines: list[str]) -> str:
     """README.md of the artifact."""
     kind = values["export_type"]
@@ -77,7 +83,7 @@ def card(values: dict[str, Any], lines: list[str]) -> str:
     checks = "\n".join(f"- {printable(line)}" for line in lines)
     return f"""# {title(values)}: {kind}, a TensorFlow SavedModel
 
-{_WHAT[kind].capitalize()}. Stock TensorFlow ops only.
+{_WHAT[kind].capitalize()}. {_ops(values["custom_ops"])}
 Converted by tf-exporter {values["versions"]["tf-exporter"]} from {named(values)}; the source's licence applies.
 
 ```python

@@ -36,7 +36,7 @@ from tf_exporter.hub.verify import (
     sample_inputs,
 )
 from tf_exporter.limits import limits
-from tf_exporter.manifest import missing_tokens, origin
+from tf_exporter.manifest import custom_ops, missing_tokens, origin
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.options import ENCODER_WITH_MLM, Options
 from tf_exporter.progress import progress
@@ -217,11 +217,13 @@ def _save(root: Any, signatures: dict[str, Any], folder: Path) -> None:
 
 
 def _told(source: ModelSource, folder: Path, options: Options, report: HubVerification | None, facts: dict[str, Any]) -> Export:
+    ops = graph_ops(folder)
     values = {
         **origin(source, report.reference_versions if report else {}, options),
         **facts,
         "tensors": signature_tensors(folder),
-        "ops": graph_ops(folder),
+        "ops": ops,
+        "custom_ops": custom_ops(ops),
         "verification": asdict(report) if report else {"level": "off"},
     }
     lines = cards.verification_lines(report, options)

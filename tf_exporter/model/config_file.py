@@ -8,6 +8,9 @@ from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError, joined
 
+_MOST_KEYS = 1_000
+"""That nothing knows, of one object."""
+
 
 class ConfigFile:
     """A JSON object of which every key is read, has one allowed value, or cannot change the result.
@@ -97,7 +100,10 @@ class ConfigFile:
         Raises:
             UnsupportedError: a value that is not reproduced, or a key that the reference reads and nothing here knows.
         """
-        for key in sorted(self._unread - harmless):
+        unread = self._unread - harmless
+        if len(unread) > _MOST_KEYS:
+            raise InputError(f"{self.file}: {len(unread):,} keys that are not known here; no config has so many")
+        for key in sorted(unread):
             if reads(key):
                 self.refuse(self.unsupported(key, "no such key: the reference reads it, and it is not known here"))
             else:

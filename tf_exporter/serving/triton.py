@@ -39,7 +39,7 @@ def config(signatures: dict[str, Any], backend: str) -> str:
         [
             backend,
             f"max_batch_size: {MAX_BATCH_SIZE}",
-            *(_tensor("input", name, tensor["dtype"], [1]) for name, tensor in inputs.items()),
+            *(_tensor("input", name, tensor["dtype"], [1], _optional(name, used)) for name, tensor in inputs.items()),
             *(_output(name, tensor, backend) for name, tensor in outputs.items()),
             "# Texts of requests that wait are computed as one batch.",
             "dynamic_batching { }",
@@ -60,6 +60,11 @@ def _all(signatures: dict[str, Any], side: str) -> dict[str, Any]:
     return {name: found[name] for name in sorted(found, key=lambda name: (name not in signatures[DEFAULT][side], name))}
 
 
+def _optional(name: str, signatures: dict[str, Any]) -> str:
+    """What is said of an input that some signatures do without."""
+    return "" if all(name in tensors["inputs"] for tensors in signatures.values()) else " optional: true"
+
+
 def _output(name: str, tensor: dict[str, Any], backend: str) -> str:
     sizes = tensor["shape"][1:]
     # One number a text, [batch], has no dims: model.py makes it [batch, 1], the TensorFlow backend leaves that to Triton.
@@ -67,6 +72,6 @@ def _output(name: str, tensor: dict[str, Any], backend: str) -> str:
     return _tensor("output", name, tensor["dtype"], sizes or [1], reshape)
 
 
-def _tensor(side: str, name: str, dtype: str, sizes: list[int | None], reshape: str = "") -> str:
+def _tensor(side: str, name: str, dtype: str, sizes: list[int | None], more: str = "") -> str:
     dims = ", ".join("-1" if size is None else str(size) for size in sizes)
-    return f'{side} [ {{ name: "{name}" data_type: {_TYPES[dtype]} dims: [ {dims} ]{reshape} }} ]'
+    return f'{side} [ {{ name: "{name}" data_type: {_TYPES[dtype]} dims: [ {dims} ]{more} }} ]'

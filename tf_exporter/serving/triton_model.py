@@ -46,6 +46,10 @@ class TritonPythonModel:
             if signature not in self._tensors:
                 responses[index] = _error(f"signature {signature!r}: the model has {', '.join(self._tensors)}")
                 continue
+            names = self._tensors[signature]["inputs"]
+            if missing := [name for name in names if pb_utils.get_input_tensor_by_name(request, name) is None]:
+                responses[index] = _error(f"signature {signature!r}: input {missing[0]} is missing")
+                continue
             groups.setdefault((signature, 0 if self._can_be_joined(signature) else index), []).append(index)
         for (signature, _), indices in groups.items():
             answers = self._answer(signature, [requests[index] for index in indices])

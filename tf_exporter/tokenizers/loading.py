@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -22,6 +23,8 @@ _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_
 """Any one of these is enough; what a SentencePiece file holds is read by the sentencepiece library."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _TOKENIZER_CONFIGS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json")
+_MOST_IDS = 2**24
+"""Of a vocabulary; `tokenizers` has a place in memory for each up to the highest, and real ones end below 2¹⁹."""
 _PROCESSOR_CONFIGS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 _TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json")
 """Other files that transformers opens where it finds them; they must not be links out of the model."""
@@ -79,6 +82,7 @@ def load_tokenizer(
             config = source.config(at + name)
             config.require("auto_map", (None, {}))
             config.check()
+    check_ids(at + "tokenizer.json", stored)
     for name in _TOKENIZER_EXTRAS:
         source.path(at + name)
     from tokenizers import normalizers
@@ -96,6 +100,7 @@ def load_tokenizer(
         if code:
             supported = "tokenizers that transformers has a class for; code of a model is never run"
             raise UnsupportedError(name, "auto_map", code, supported) from error
+        _check_fit(source, at, stored)
         raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise _python_only(at + "tokenizer_config.json", type(tokenizer).__name__)
@@ -178,17 +183,45 @@ def _check_model(source: ModelSource, at: str, stored: dict[str, Any], backend: 
     if not isinstance(model, dict):
         return
     kind, built = model.get("type") or _untyped_kind(model), type(backend.model).__name__
-    if kind == built:
+    if kind != built:
+        raise _wrong_class(source, at, kind, f"transformers makes {built} of it, and most words become unknown")
+
+
+def _check_fit(source: ModelSource, at: str, stored: dict[str, Any]) -> None:
+    """Refuses a class that transformers cannot make of tokenizer.json, although the file itself is sound."""
+    from tokenizers import Tokenizer
+
+    try:
+        Tokenizer.from_str(json.dumps(stored))
+    except Exception:  # then it is the file that is at fault
         return
+    kind = stored["model"].get("type") or _untyped_kind(stored["model"])
+    raise _wrong_class(source, at, kind, "transformers cannot load it")
+
+
+def _wrong_class(source: ModelSource, at: str, kind: str, outcome: str) -> UnsupportedError:
     name = at + "tokenizer_config.json"
     tokenizer_class = source.read_object(name).get("tokenizer_class") if source.exists(name) else None
-    raise UnsupportedError(
-        name,
-        "tokenizer_class",
-        tokenizer_class,
-        f"a class for the {kind} model of tokenizer.json, as PreTrainedTokenizerFast; with this one transformers makes "
-        f"{built} of it, and most words become unknown",
-    )
+    supported = f"a class for the {kind} model of tokenizer.json, as PreTrainedTokenizerFast; with this one {outcome}"
+    return UnsupportedError(name, "tokenizer_class", tokenizer_class, supported)
+
+
+def check_ids(file: str, stored: dict[str, Any]) -> None:
+    """Refuses a tokenizer.json with ids that no vocabulary has, before memory is spent on them.
+
+    Whatever else is wrong with it, `tokenizers` says.
+
+    Raises:
+        UnsupportedError: an id is too high.
+    """
+    model, added = stored.get("model"), stored.get("added_tokens")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    ids = [*vocab.values()] if isinstance(vocab, dict) else []
+    if isinstance(added, list):
+        ids += [token.get("id") for token in added if isinstance(token, dict)]
+    highest = max((id for id in ids if isinstance(id, int)), default=0)
+    if highest >= _MOST_IDS:
+        raise UnsupportedError(file, "id", highest, f"token ids below {_MOST_IDS:,}")
 
 
 def _untyped_kind(model: dict[str, Any]) -> str:
@@ -285,7 +318,7 @@ def load_raw_tokenizer(source: ModelSource, folder: str) -> RawTokenizer:
         InputError: it is missing or cannot be loaded.
     """
     name = f"{folder}/tokenizer.json" if folder else "tokenizer.json"
-    source.read_object(name, TOKENIZER_LIMIT)
+    check_ids(name, source.read_object(name, TOKENIZER_LIMIT))
     from tokenizers import Tokenizer
 
     try:

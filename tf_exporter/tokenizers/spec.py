@@ -50,6 +50,8 @@ MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
 _LONGEST_ADDED_TOKEN = 4096
 _LARGEST_INT = 2**31 - 1
 _LONGEST_PIECE = 256
+_MOST_STEPS = 64
+"""Of a normalizer or a pre-tokenizer; each may have tables of its own. Real ones have a dozen."""
 _HIGHEST_SCORE = 10.0
 """Above this, unknown characters in a row could score better than a piece of the same text."""
 
@@ -174,6 +176,9 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
         raise UnsupportedError("tokenizer_config.json", "pad_token", None, "a padding token")
     normalizer = _steps(parts["normalizer"], backend.normalizer, "normalizer", NORMALIZERS)
     pre_tokenizer = _steps(parts["pre_tokenizer"], backend.pre_tokenizer, "pre_tokenizer", PRE_TOKENIZERS)
+    for key, steps in (("normalizer", normalizer), ("pre_tokenizer", pre_tokenizer)):
+        if len(steps) > _MOST_STEPS:
+            raise UnsupportedError(FILE, key, f"{len(steps)} steps", f"at most {_MOST_STEPS} steps")
     _check_first(normalizer, pre_tokenizer)
     model = _model(parts["model"], backend)
     if isinstance(model, BPESpec) and model.ignore_merges:
