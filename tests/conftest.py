@@ -51,7 +51,7 @@ def _modules_are_no_garbage() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _forked_reference() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tf_exporter.reference.start", Forked)
+        patch.setattr("tf_exporter.processes.start", Forked)
         yield
 
 

@@ -12,6 +12,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from typing import Any
 
 _CONTEXT = get_context("forkserver")
@@ -29,7 +30,8 @@ def _run(ends: list[Any], module: str, options: str) -> None:
 class Forked:
     """What `subprocess.Popen` is to the reference."""
 
-    def __init__(self, module: str, options: dict[str, Any]):
+    def __init__(self, module: str, options: dict[str, Any], place: Path):
+        """`place`: where a process of its own has its temporary files, which this one shares with the tests."""
         pipes = [os.pipe() for _ in range(3)]
         inner, outer = [pipes[0][0], pipes[1][1], pipes[2][1]], [pipes[0][1], pipes[1][0], pipes[2][0]]
         self._process = _CONTEXT.Process(target=_run, args=([DupFd(end) for end in inner], module, json.dumps(options)))

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tf_exporter.graph import TextModel
 from tf_exporter.options import Options
-from tf_exporter.reference import Job, answer, load
+from tf_exporter.reference import Answer, Job, answers_to, load
 from tf_exporter.saved_model import DEFAULT
 from tf_exporter.signatures import Signature
 from tf_exporter.source import ModelSource
@@ -79,8 +79,8 @@ class InProcessReference:
     def submit(self, jobs: list[Job]) -> None:
         self._jobs = jobs
 
-    def answers(self) -> tuple[list[np.ndarray], dict[str, str]]:
-        return [answer(self._model, job) for job in self._jobs], {}
+    def answers(self) -> tuple[list[Answer], dict[str, str]]:
+        return [answers_to(self._model, job) for job in self._jobs], {}
 
     def close(self) -> None:
         pass

@@ -10,6 +10,7 @@ import pytest
 from tests.refusals import refused
 from tf_exporter import InputError, convert
 from tf_exporter.cli import parser
+from tf_exporter.source import ModelSource
 
 ATTRIBUTES = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 90868376\n"
 
@@ -108,7 +109,7 @@ def test_views(tmp_path: Path) -> None:
         (folder / name).symlink_to(Path(name).name if name.endswith("loop") else "nothing")
     for name in ("kept.json", "a/kept.json", "a/b/kept.json", "code.py", "a/b/config.json"):
         (folder / name).write_text("{}")
-    with native_view(folder, "a/b", {"new": 1}) as view:
+    with native_view(ModelSource(folder, "model"), "a/b", {"new": 1}) as view:
         found = sorted(path.relative_to(view).as_posix() for path in view.rglob("*"))
         assert found == ["a", "a/b", "a/b/config.json", "a/b/kept.json", "a/kept.json", "kept.json"]
         assert (view / "a/b/config.json").read_text() == '{"new": 1}'

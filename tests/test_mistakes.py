@@ -19,10 +19,11 @@ from tf_exporter import VerificationError
 from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.encoders import ENCODERS, UNVERIFIED
 from tf_exporter.limits import limits
+from tf_exporter.plans import BATCH
 from tf_exporter.reference import Job, answer, load
 from tf_exporter.samples import decoded, quick_texts
 from tf_exporter.source import ModelSource
-from tf_exporter.verify import BATCH, compare
+from tf_exporter.verify import compare
 from tf_exporter.weights import open_weights
 
 pytestmark = pytest.mark.architectures

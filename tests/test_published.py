@@ -24,6 +24,7 @@ from tf_exporter.encoders.jina_bert import slopes
 from tf_exporter.encoders.rotary import Rotary
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.published import native_view, translated
+from tf_exporter.source import ModelSource
 
 pytestmark = pytest.mark.long
 
@@ -235,14 +236,14 @@ def test_view(tmp_path: Path) -> None:
     for name in ("a/b/config.json", "a/b/model.safetensors", "a/b/modeling.py", "a/other.json", "1_Pooling/config.json"):
         (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "model" / name).write_text(name)
-    with native_view(tmp_path / "model", "a/b", {"model_type": "gte"}) as view:
+    with native_view(ModelSource(tmp_path / "model", "model"), "a/b", {"model_type": "gte"}) as view:
         names = ("a/b/config.json", "a/b/model.safetensors", "a/other.json", "1_Pooling/config.json")
         texts = {name: (view / name).read_text() for name in names}
         assert texts == {**{name: name for name in names}, "a/b/config.json": '{"model_type": "gte"}'}
         assert not (view / "a/b/modeling.py").exists()
     assert not view.exists()
     assert (tmp_path / "model/a/b/config.json").read_text() == "a/b/config.json"
-    with native_view(tmp_path / "model", "a/b", None) as view:
+    with native_view(ModelSource(tmp_path / "model", "model"), "a/b", None) as view:
         assert view == tmp_path / "model"
 
 

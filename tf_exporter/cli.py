@@ -15,6 +15,7 @@ from typing import TextIO
 
 from tf_exporter._version import __version__
 from tf_exporter.errors import ConversionError, printable
+from tf_exporter.scratch import temporary_files
 
 _INTERRUPTED = 130
 
@@ -93,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tf_exporter.convert import convert
 
     try:
-        conversion = convert(options.pop("model"), options.pop("output_dir"), **options)
+        with temporary_files():
+            conversion = convert(options.pop("model"), options.pop("output_dir"), **options)
     except ConversionError as error:
         say([f"convert-hf-model: {line}" for line in str(error).splitlines()], sys.stderr)
         return error.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,17 +13,19 @@ import tensorflow as tf
 
 from tf_exporter import reference as references
 from tf_exporter.architectures.registry import ARCHITECTURES
+from tf_exporter.costs import cost_of, room
 from tf_exporter.encoders.placement import place_variables
 from tf_exporter.graph import Exported, TextModel
 from tf_exporter.limits import limits
 from tf_exporter.manifest import manifest, model_card, verification_lines
 from tf_exporter.options import Options
 from tf_exporter.publish import writing
-from tf_exporter.published import native_view, note
+from tf_exporter.published import note
 from tf_exporter.saved_model import graph_ops, signature_tensors
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import ModelSpec, read_model
 from tf_exporter.verify import verify as verify_graph
+from tf_exporter.views import view
 
 logger = logging.getLogger("tf_exporter")
 
@@ -75,6 +77,8 @@ def export(source: ModelSource, folder: Path, options: Options) -> Export:
                 level=options.verify,
                 limits=allowed,
                 quiet=options.quiet,
+                cost=cost_of(spec.transformers),
+                memory=room(source.weight_bytes()),
                 not_checked=not_checked,
                 note="; ".join(notes) or None,
             )
@@ -87,17 +91,16 @@ def _missing_reference(spec: ModelSpec) -> str | None:
     """In plain words, why embeddings cannot be verified; None where they can."""
     if not all(ARCHITECTURES[transformer.model_type].verified for transformer in spec.transformers):
         return "embeddings: transformers has no class of its own for this model, and code of a model is never run"
-    return "embeddings: sentence-transformers is not installed" if references.missing_packages() else None
+    missing = references.missing_packages()
+    return f"embeddings: {references.not_installed(missing)}" if missing else None
 
 
 @contextmanager
 def _reference(source: ModelSource, spec: ModelSpec, options: Options) -> Iterator[references.Reference]:
-    """The running reference."""
-    with ExitStack() as stack:
-        folder = source.folder
-        for transformer in spec.transformers:
-            folder = stack.enter_context(native_view(folder, transformer.folder, transformer.native_config))
+    """The running reference, which gets configs in transformers' own terms, and none that choose code, packages or files."""
+    with view(source, {transformer.folder: transformer.native_config for transformer in spec.transformers}) as folder:
         # Of large models, one at a time is in memory: ours, the reference's, and then what was saved.
         waits = source.weight_bytes() > _LARGE
-        running = references.Reference(folder, spec.kind, options.most_tokens, options.truncate_dim, waits)
-        yield stack.enter_context(closing(running))
+        reference = references.Reference(folder, spec.kind, options.most_tokens, options.truncate_dim, waits)
+        with closing(reference) as running:
+            yield running

@@ -118,14 +118,32 @@ def verification_lines(verification: Verification | None, limits: Limits) -> lis
             f"{allowed}, {cosine}over {verification.embedding_texts:,} {'pairs' if scores else 'embeddings'}; "
             f"reference {versions}."
         )
+        if verification.longest:
+            lines.append(f"Not compared: {verification.longest}.")
+        lines += left_out_lines(verification.left_out)
     if verification.note:
         lines.append(f"Note: {verification.note}.")
     return lines
 
 
+def left_out_lines(left_out: dict[str, str]) -> list[str]:
+    """A line that names the texts that the reference itself cannot encode, where there are any."""
+    if not left_out:
+        return []
+    names = ", ".join(list(left_out)[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
+    return [f"Left out, as the reference cannot encode them: {names} ({next(iter(left_out.values()))})."]
+
+
 def limit_in_words(limit: float, difference: float) -> str:
     """The largest difference that is allowed; how it grows is told where that mattered."""
     return f"{limit:g}" + (" times the largest value of each" if difference > limit else "")
+
+
+def ops_in_words(ops: list[str]) -> str:
+    """What a graph is made of, for a model card."""
+    if own := custom_ops(ops):
+        return f"TensorFlow ops and those of tensorflow-text ({', '.join(own)}), which a server has to load"
+    return "stock TensorFlow ops"
 
 
 def model_card(values: dict[str, Any], lines: list[str]) -> str:
@@ -135,10 +153,8 @@ def model_card(values: dict[str, Any], lines: list[str]) -> str:
         for name, prompt in values["signatures"].items()
     )
     checks = "\n".join(f"- {printable(line)}" for line in lines)
-    ops = "stock TensorFlow ops"
-    loading = "import tensorflow as tf"
+    ops, loading = ops_in_words(values["ops"]), "import tensorflow as tf"
     if values["custom_ops"]:
-        ops = f"TensorFlow ops and those of tensorflow-text ({', '.join(values['custom_ops'])}), which a server has to load"
         loading += "\nimport tensorflow_text"
     pairs = values["output"] == SCORES
     call, what, result = f'{INPUT}=tf.constant([["This is a test"]])', "sentence embeddings", "Embeddings: float32 [batch, dim]"

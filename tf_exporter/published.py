@@ -6,16 +6,16 @@ know; it only ever sees the translated config (`native_view`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from pathlib import Path
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.source import ModelSource
+from tf_exporter.views import view
 
 _SIZES = """
     vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act layer_norm_eps type_vocab_size
@@ -289,22 +289,13 @@ LAYOUTS = {
 
 
 @contextmanager
-def native_view(folder: Path, part: str, config: dict[str, Any] | None) -> Iterator[Path]:
+def native_view(source: ModelSource, part: str, config: dict[str, Any] | None) -> Iterator[Path]:
     """A model's folder as transformers may open it: with `config` as the config.json in `part`, without the published code.
 
     The rest is links. Where `config` is None, the folder itself.
     """
     if config is None:
-        yield folder
+        yield source.folder
         return
-    with TemporaryDirectory() as view:
-        place = Path(view)
-        for name in (*PurePosixPath(part).parts, "config.json"):
-            for entry in folder.iterdir():
-                if entry.name != name and entry.suffix != ".py" and entry.exists():
-                    (place / entry.name).symlink_to(entry.absolute())
-            folder, place = folder / name, place / name
-            if name != "config.json":
-                place.mkdir()
-        place.write_text(json.dumps(config), encoding="utf-8")
-        yield Path(view)
+    with view(source, {part: config}) as place:
+        yield place

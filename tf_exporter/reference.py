@@ -1,8 +1,7 @@
 """The reference, in a process of its own: what sentence-transformers makes of given texts, in float32 on the CPU.
 
-A process of its own, because torch's and TensorFlow's copies of LLVM abort when they meet in one process, and so that
-its memory is given back. `main` is that process: it loads the model while the graph is built elsewhere, waits for the request
-on its standard input, and answers on its standard output.
+`main` is that process. It loads the libraries while the graph is built elsewhere. It opens the model when it gets the request on
+its standard input, by when all of the model's files have been read and accepted; then it answers on its standard output.
 """
 
 from __future__ import annotations
@@ -10,28 +9,23 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_exporter.errors import VerificationError
+from tf_exporter import processes
+from tf_exporter.errors import one_line
+from tf_exporter.scratch import scratch_folder
 
 REQUIRED = ("torch", "sentence_transformers")
-
-_START = """
-import importlib, sys
-sys.path = [path for path in sys.path if path] + sys.argv[1:2]
-importlib.import_module(sys.argv[2]).main(sys.argv[3])
-"""
-"""Without the current folder, which Python would search first: it may hold anybody's torch.py."""
+PATIENCE = 900.0
+"""Seconds that the reference may take to load, whatever it is asked."""
 
 
 @dataclass(frozen=True)
@@ -44,80 +38,71 @@ class Job:
     task: str = ""
     pairs: list[str] | None = None
     """The second text of each pair."""
+    batches: list[list[int]] | None = None
+    """The rows of each batch, where they are planned; else `batch_size` of them, in order of length."""
+    seconds: float = 0.0
+    """How long it may take."""
 
 
-def missing_packages() -> list[str]:
-    """What is not installed of the packages the reference needs."""
-    return [name for name in REQUIRED if importlib.util.find_spec(name) is None]
+class Answer(NamedTuple):
+    """What the reference makes of a job."""
+
+    values: np.ndarray
+    """float32 [texts, dim], or scores, of those texts that it can encode, in order."""
+    failed: dict[int, str]
+    """Row of any other text → what it says of it."""
 
 
-def start(module: str, options: dict[str, Any]) -> subprocess.Popen[bytes]:
-    """A process that runs `main` of a module of this package, with the options as JSON."""
-    return subprocess.Popen(
-        [sys.executable, "-c", _START, str(Path(__file__).parents[1]), module, json.dumps(options)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def missing_packages(needed: Sequence[str] | None = None) -> list[str]:
+    """What is not installed of the packages that are needed: by default, those of sentence-transformers."""
+    return [name for name in (REQUIRED if needed is None else needed) if importlib.util.find_spec(name) is None]
 
 
-def check_ended(process: subprocess.Popen[bytes], log: bytes, package: str) -> None:
-    """Raises a `VerificationError` where a process of the reference failed, with the last line it printed."""
-    if process.returncode:
-        lines = log.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
-        raise VerificationError(f"the reference, {package}, cannot run this model: {lines[-1]}")
-
-
-@contextmanager
-def answering() -> Iterator[BinaryIO]:
-    """Where a process of the reference writes its arrays; whatever libraries print goes to standard error meanwhile."""
-    with os.fdopen(os.dup(1), "wb") as output:
-        os.dup2(2, 1)
-        yield output
+def not_installed(packages: list[str]) -> str:
+    """What is said of packages that are missing, by the names that they are installed under."""
+    names = [name.replace("_", "-") for name in packages]
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not installed"
 
 
 class Reference:
     """A running reference process for one model folder."""
 
     def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None, waits: bool = False):
-        """`kind`: the class of sentence-transformers that loads it; `waits`: do not load the model before jobs are submitted."""
+        """`kind`: the class of sentence-transformers that loads it; `waits`: do not load the graph before it has ended."""
         self.waits = waits
-        self._options = {"model": str(folder), "kind": kind, "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
-        self._process = None if waits else self._start()
+        options = {"model": str(folder), "kind": kind, "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
+        self._stack = ExitStack()
+        place = self._stack.enter_context(scratch_folder())
+        self._process = processes.start(__name__, options, place)
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._output: Future[tuple[bytes, bytes]] | None = None
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        return start(__name__, self._options)
+        self._output: Future[bytes] | None = None
 
     def submit(self, jobs: list[Job]) -> None:
         """Sends the only request; the process works on it from now on."""
         request = json.dumps([asdict(job) for job in jobs]).encode()
-        self._process = self._process or self._start()
-        self._output = self._thread.submit(self._process.communicate, request)
+        seconds = PATIENCE + sum(job.seconds for job in jobs)
+        self._output = self._thread.submit(processes.finished, self._process, request, "sentence-transformers", seconds)
 
-    def answers(self) -> tuple[list[np.ndarray], dict[str, str]]:
-        """float32 [texts, dim] for each job, and the versions of the packages. Ends the process.
+    def answers(self) -> tuple[list[Answer], dict[str, str]]:
+        """The answer to each job, and the versions of the packages. Ends the process.
 
         Raises:
-            VerificationError: the reference failed, with the last line it printed.
+            VerificationError: the reference failed, with what it says itself.
         """
         assert self._output is not None, "nothing was submitted"
-        answers, log = self._output.result()
-        if self._process is not None:
-            check_ended(self._process, log, "sentence-transformers")
-        with np.load(io.BytesIO(answers)) as arrays:
-            versions = json.loads(str(arrays["versions"]))
-            return [arrays[f"job_{index}"] for index in range(len(arrays) - 1)], versions
+        with np.load(io.BytesIO(self._output.result())) as arrays:
+            told = json.loads(str(arrays["told"]))
+            failures = [{int(row): reason for row, reason in failed.items()} for failed in told["failed"]]
+            return [Answer(arrays[f"job_{index}"], failed) for index, failed in enumerate(failures)], told["versions"]
 
     def close(self) -> None:
         """Ends the process if it still runs."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                self._process.kill()
-            if self._output is None:
-                self._process.communicate()
+        if self._process.poll() is None:
+            self._process.kill()
+        if self._output is None:
+            self._process.communicate()
         self._thread.shutdown()
+        self._stack.close()
 
 
 def load(folder: str, kind: str, max_seq_length: int | None, truncate_dim: int | None) -> Any:
@@ -125,10 +110,11 @@ def load(folder: str, kind: str, max_seq_length: int | None, truncate_dim: int |
     import sentence_transformers
     import torch
 
-    options = {"truncate_dim": truncate_dim} if truncate_dim is not None else {}
-    model = getattr(sentence_transformers, kind)(
-        folder, device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32}, **options
-    )
+    options: dict[str, Any] = {"truncate_dim": truncate_dim} if truncate_dim is not None else {}
+    # None: transformers chooses by the class, torch's fused attention where there is one, whatever a config asks for.
+    options["model_kwargs"] = {"dtype": torch.float32, "attn_implementation": None, "experts_implementation": None}
+    options |= {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
+    model = getattr(sentence_transformers, kind)(folder, **options)
     # Modules that are no transformers model keep the type of their file.
     model = model.float()
     if max_seq_length is not None:
@@ -140,27 +126,78 @@ def load(folder: str, kind: str, max_seq_length: int | None, truncate_dim: int |
 
 
 def answer(model: Any, job: Job) -> np.ndarray:
-    """float32 embeddings [texts, dim], or scores."""
-    options: dict[str, Any] = {"prompt": job.prompt, "batch_size": job.batch_size, "show_progress_bar": False}
+    """float32 embeddings [texts, dim], or scores. Raises whatever the reference does of a text that it cannot encode."""
+    found = answers_to(model, job)
+    if found.failed:
+        raise RuntimeError(f"not encoded: {found.failed}")
+    return found.values
+
+
+def answers_to(model: Any, job: Job) -> Answer:
+    """What the reference makes of the texts that it can encode; which it cannot, and why.
+
+    A batch that fails is tried again text by text.
+
+    Raises:
+        Exception: what the reference raises where it can encode no text, or where memory is short.
+    """
+    batches = job.batches or [list(range(len(job.texts)))]
+    values: dict[int, np.ndarray] = {}
+    failed: dict[int, Exception] = {}
+    for rows in batches:
+        try:
+            values.update(zip(rows, _encoded(model, job, rows)))
+        except Exception as error:
+            if processes.is_for_memory(error):
+                raise
+            _encode_each(model, job, rows, values, failed)
+    if failed and not values:
+        raise failed[min(failed)]
+    reasons = {row: one_line(failed[row]) for row in sorted(failed)}
+    return Answer(np.stack([values[row] for row in sorted(values)]), reasons)
+
+
+def _encode_each(model: Any, job: Job, rows: list[int], values: dict[int, np.ndarray], failed: dict[int, Exception]) -> None:
+    """Adds to `values` and `failed` what becomes of each text by itself."""
+    for row in rows:
+        try:
+            [values[row]] = _encoded(model, job, [row])
+        except Exception as error:
+            if processes.is_for_memory(error):
+                raise
+            failed[row] = error
+
+
+def _encoded(model: Any, job: Job, rows: list[int]) -> np.ndarray:
+    """float32 [rows, dim], or scores."""
+    texts = [job.texts[row] for row in rows]
+    size = job.batch_size if job.batches is None else len(rows)
+    options: dict[str, Any] = {"prompt": job.prompt, "batch_size": size, "show_progress_bar": False}
     if job.pairs is not None:
-        return np.asarray(model.predict([*zip(job.texts, job.pairs)], **options), np.float32)
+        pairs = [job.pairs[row] for row in rows]
+        return np.asarray(model.predict([*zip(texts, pairs)], **options), np.float32)
     if job.task:
         options["task"] = job.task
     if hasattr(model, "max_active_dims"):
-        return np.asarray(model.encode(job.texts, convert_to_sparse_tensor=False, **options).to_dense(), np.float32)
-    return np.asarray(model.encode(job.texts, **options), np.float32)
+        return np.asarray(model.encode(texts, convert_to_sparse_tensor=False, **options).to_dense(), np.float32)
+    return np.asarray(model.encode(texts, **options), np.float32)
 
 
 def main(arguments: str) -> None:
     """The reference process; `arguments` is a JSON object."""
     options = json.loads(arguments)
-    with answering() as output:
+    with processes.answering() as output:
         import sentence_transformers
         import torch
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
+        jobs = [Job(**job) for job in json.load(sys.stdin.buffer)]
         model = load(options["model"], options["kind"], options["max_seq_length"], options["truncate_dim"])
-        answers = {f"job_{index}": answer(model, Job(**job)) for index, job in enumerate(json.load(sys.stdin.buffer))}
+        answers = [answers_to(model, job) for job in jobs]
         versions = {"sentence-transformers": sentence_transformers.__version__, "torch": torch.__version__}
+        told = {"versions": versions, "failed": [found.failed for found in answers]}
+        arrays = {f"job_{index}": found.values for index, found in enumerate(answers)}
         archive = io.BytesIO()
-        np.savez(archive, versions=np.array(json.dumps(versions)), **answers)  # type: ignore[arg-type]  # str keys
+        np.savez(archive, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]  # str keys
         output.write(archive.getvalue())

@@ -12,5 +12,4 @@ def allowed(limit: float, expected: np.ndarray) -> np.ndarray:
     float32 does. Infinities do not count: they have to be equal.
     """
     sizes = np.abs(np.where(np.isfinite(expected), expected, 0)).astype(np.float64)
-    scales: np.ndarray = np.maximum(1.0, sizes.max(axis=-1, initial=0.0))
-    return limit * scales
+    return np.asarray(limit * np.maximum(1.0, sizes.max(axis=-1, initial=0.0)))

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tf_exporter.costs import Cost
 from tf_exporter.description import Description
 from tf_exporter.errors import VerificationError, shortened
 from tf_exporter.graph import INDICES, INPUT, OUTPUT, PAIR, WEIGHTS
 from tf_exporter.limits import Limits
+from tf_exporter.plans import BATCH, count, is_long, mixed, others, plan
 from tf_exporter.progress import progress
 from tf_exporter.reference import Job, Reference
 from tf_exporter.samples import CONTEXTS, code_point_texts, decoded, generated_texts, quick_texts
-from tf_exporter.saved_model import DEFAULT
 from tf_exporter.signatures import sparse_name
 from tf_exporter.sparse import UNUSED_INDEX
 from tf_exporter.spec import CROSS_ENCODER, SPARSE_ENCODER
 from tf_exporter.tokenizers.spec import TokenizerSpec
 from tf_exporter.tolerances import allowed
 
-BATCH = 32
 _GENERATED = 100_000
 _CHUNK = 4096
-_NEXT = 7
-"""How far behind a text its partner is, where pairs are scored."""
-_SINGLES = 48
-"""How many texts are also encoded one by one."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,10 @@ class Verification:
     note: str | None
     """In plain words, what the reference was, where it was not the model's folder as it is."""
     reference_versions: dict[str, str]
+    longest: str | None = None
+    """In plain words, where no text as long as the model takes was compared, and why."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Text that the reference itself cannot encode → what it says of it. Such texts are not compared."""
 
 
 def verify(
@@ -60,6 +60,8 @@ def verify(
     level: str,
     limits: Limits,
     quiet: bool,
+    cost: Cost | None = None,
+    memory: int = 2**31,
     not_checked: str | None = None,
     note: str | None = None,
 ) -> Verification:
@@ -72,6 +74,8 @@ def verify(
         level: "quick" or "full".
         limits: how far embeddings and scores may be from the reference's.
         quiet: no progress bars.
+        cost: of its largest Transformer; None where the length of a text costs little.
+        memory: bytes that there are for one text, by which long texts are chosen.
         not_checked: where there is no reference, what is not verified and why.
         note: what the reference was, where it was not the model's folder as it is.
 
@@ -80,37 +84,32 @@ def verify(
     """
     spec = model.tokenizer_spec
     texts = quick_texts(spec.max_length, spec.single.added, [token.content for token in spec.added_tokens])
-    encoded = texts
-    for hf_tokenizer, of in model.tokenizers.values():
-        encoded = with_embeddings(encoded, hf_tokenizer, of)
-    jobs = _jobs(encoded, model)
     answers = None
     if reference is not None:
-        reference.submit([job for _, job in jobs])
-        if reference.waits:
+        planned = plan(texts, model, cost, memory)
+        reference.submit([job for _, job in planned.jobs])
+        if reference.waits or planned.has_long:
             answers = reference.answers()
     loaded = tf.saved_model.load(str(folder)).signatures
     compared = sum(check_tokens(loaded[name], name, model, texts, level, quiet) for name in model.tokenizers)
     if reference is None:
         return Verification(level, compared, 0, None, None, not_checked, None, {})
     expected, versions = answers or reference.answers()
-    differences, cosines, count = [0.0], [1.0], 0
-    for (name, job), answer in zip(jobs, expected):
-        difference, cosine = compare(_compute(loaded, name, model, job, encoded), answer, job.texts, limits, name)
+    differences, cosines, number = [0.0], [1.0], 0
+    left_out: dict[str, str] = {}
+    raw = {decoded(text): text for text in texts}
+    for (name, job), (wanted, failed) in zip(planned.jobs, expected):
+        left_out.update({shortened(job.texts[row], 60): reason for row, reason in failed.items()})
+        rows = [row for row in range(len(job.texts)) if row not in failed]
+        found = _compute(loaded, name, model, job, rows, cost, raw)
+        difference, cosine = compare(found, wanted, [job.texts[row] for row in rows], limits, name)
         differences.append(difference)
         cosines.append(cosine)
-        count += len(job.texts)
+        number += len(rows)
+    least = min(cosines) if model.output == OUTPUT else None
     return Verification(
-        level, compared, count, max(differences), min(cosines) if model.output == OUTPUT else None, None, note, versions
+        level, compared, number, max(differences), least, None, note, versions, planned.note, dict(sorted(left_out.items()))
     )
-
-
-def with_embeddings(texts: list[bytes], hf_tokenizer: Any, spec: TokenizerSpec) -> list[bytes]:
-    """The texts that have no token without a row in the table of embeddings; the reference fails for all others."""
-    if not spec.ids_without_rows:
-        return texts
-    encodings = hf_tokenizer.backend_tokenizer.encode_batch([*map(decoded, texts)], add_special_tokens=False)
-    return [text for text, encoding in zip(texts, encodings) if spec.ids_without_rows.isdisjoint(encoding.ids)]
 
 
 def check_tokens(
@@ -129,14 +128,6 @@ def check_tokens(
     if level == "full":
         compared += check_many_tokens(tokenize, hf_tokenizer, spec, quiet)
     return compared
-
-
-Item = TypeVar("Item")
-
-
-def others(texts: list[Item]) -> list[Item]:
-    """A second text for each, of another length mostly."""
-    return texts[_NEXT:] + texts[:_NEXT]
 
 
 def check_padded_tokens(
@@ -212,40 +203,29 @@ def token_mismatches(
         update(len(chunk))
 
 
-def _jobs(texts: list[bytes], model: Description) -> list[tuple[str, Job]]:
-    """All texts through `serving_default`, in mixed batches and some one by one; fewer through the other signatures."""
-    all_texts = [decoded(text) for text in texts]
-    pairs = others(all_texts) if model.kind == CROSS_ENCODER else None
+def _compute(
+    loaded: Any, name: str, model: Description, job: Job, rows: list[int], cost: Cost | None, raw: dict[str, bytes]
+) -> np.ndarray:
+    """float32 [rows, dim]: what the saved graph makes of some texts of a job; a sparse model's other signature has to agree.
 
-    def job(name: str, step: int, batch_size: int) -> tuple[str, Job]:
-        signature = model.signatures[name]
-        if name in model.leaking:
-            # What the reference makes of a text then depends on its neighbours; we make of it what it makes of it alone.
-            batch_size = 1
-        some = None if pairs is None else pairs[::step]
-        return name, Job(all_texts[::step], signature.prompt, batch_size, signature.task, some)
-
-    jobs = [job(DEFAULT, 1, BATCH), job(DEFAULT, max(1, len(all_texts) // _SINGLES), 1)]
-    return jobs + [job(name, 5, BATCH) for name in model.signatures if name != DEFAULT]
-
-
-def _compute(loaded: Any, name: str, model: Description, job: Job, raw: list[bytes]) -> np.ndarray:
-    """float32 [texts, dim]: what the saved graph makes of a job; a sparse model's other signature has to agree."""
-    whole = len(job.texts) == len(raw)
-    inputs = {INPUT: raw if whole else [text.encode() for text in job.texts]}
-    if job.pairs is not None:
-        inputs[PAIR] = others(raw) if whole else [text.encode() for text in job.pairs]
+    `raw`: texts of invalid UTF-8, as they are, by what the reference gets for them.
+    """
+    alone = job.batch_size == 1 and not model.leaking
+    tokens = [0] * len(job.texts) if cost is None else count(model, job.texts, job.pairs)
+    batches = mixed(rows, [is_long(number, cost) for number in tokens], model.batch_size or (1 if alone else BATCH))
+    sides = {INPUT: job.texts} if job.pairs is None else {INPUT: job.texts, PAIR: job.pairs}
     results = []
-    size = model.batch_size or (BATCH if whole else job.batch_size)
-    for start in range(0, len(job.texts), size):
-        rows = min(size, len(job.texts) - start)
+    for batch in batches:
         # Where the size is fixed, the last batch is filled up with nothing.
-        filling = [b""] * (size - rows if model.batch_size else 0)
-        batch = {key: tf.constant([*texts[start : start + rows], *filling]) for key, texts in inputs.items()}
-        result = loaded[name](**batch)[model.output].numpy()
+        filling = [b""] * ((model.batch_size or 0) - len(batch))
+        inputs = {
+            key: tf.constant([*(raw.get(texts[row]) or texts[row].encode() for row in batch), *filling])
+            for key, texts in sides.items()
+        }
+        result = loaded[name](**inputs)[model.output].numpy()
         if model.kind == SPARSE_ENCODER:
-            _check_sparse(loaded[sparse_name(name)](**batch), result, name)
-        results.append(result[:rows])
+            _check_sparse(loaded[sparse_name(name)](**inputs), result, name)
+        results.append(result[: len(batch)])
     return np.concatenate(results)
 
 

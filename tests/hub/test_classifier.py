@@ -74,7 +74,7 @@ def test_answers(source: Path, tmp_path: Path, sentences: int) -> None:
 def test_the_reference_answers_with_logits_alone(source: Path) -> None:
     """All layers' outputs of as many texts, of a model of real size, would be gigabytes."""
     batch = {"input_ids": np.array([[2, 5, 3]], np.int32), "attention_mask": np.ones((1, 3), np.int32)}
-    [answered], _ = answers(source, ["AutoModelForSequenceClassification"], [batch])
+    [answered], _, _ = answers(source, ["AutoModelForSequenceClassification"], [batch], 600)
     assert answered.keys() == {"logits"}
 
 

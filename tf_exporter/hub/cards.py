@@ -7,7 +7,7 @@ from typing import Any
 from tf_exporter.errors import printable
 from tf_exporter.hub.verify import LOGITS_DIFFERENCE, HubVerification
 from tf_exporter.limits import limits
-from tf_exporter.manifest import limit_in_words, named, title
+from tf_exporter.manifest import left_out_lines, limit_in_words, named, ops_in_words, title
 from tf_exporter.options import CLASSIFIER, ENCODER, ENCODER_WITH_MLM, PREPROCESSING, Options
 
 _WHAT = {
@@ -59,15 +59,14 @@ def verification_lines(report: HubVerification | None, options: Options) -> list
             f"Outputs: max abs difference {report.max_abs_difference:.1e} (allowed {allowed}), "
             f"over {report.embedding_texts:,} rows; reference {versions}."
         )
+        if report.longest:
+            lines.append(f"Not compared: {report.longest}.")
+        lines += left_out_lines(report.left_out)
     if report.not_checked:
         lines.append(f"Not verified: {report.not_checked}.")
+    if report.note:
+        lines.append(f"Note: {report.note}.")
     return lines
-
-
-def _ops(custom_ops: list[str]) -> str:
-    if not custom_ops:
-        return "Stock TensorFlow ops only."
-    return f"TensorFlow ops and those of tensorflow-text ({', '.join(custom_ops)}), which a server has to load."
 
 
 def card(values: dict[str, Any], lines: list[str]) -> str:
@@ -76,6 +75,8 @@ def card(values: dict[str, Any], lines: list[str]) -> str:
     use = _USE[kind]
     if len(values["tensors"]["serving_default"]["inputs"]) == 2:
         use = use.replace('["This is a test"])', '["This is a test"]), sentence2=tf.constant(["Is this one?"])')
+    if values["custom_ops"]:
+        use = use.replace("import tensorflow as tf", "import tensorflow as tf\nimport tensorflow_text")
     signatures = "\n".join(
         f"| `{name}` | {', '.join(tensors['inputs'])} | {', '.join(tensors['outputs'])} |"
         for name, tensors in values["tensors"].items()
@@ -83,7 +84,7 @@ def card(values: dict[str, Any], lines: list[str]) -> str:
     checks = "\n".join(f"- {printable(line)}" for line in lines)
     return f"""# {title(values)}: {kind}, a TensorFlow SavedModel
 
-{_WHAT[kind].capitalize()}. {_ops(values["custom_ops"])}
+{_WHAT[kind].capitalize()}. Made of {ops_in_words(values["ops"])}.
 Converted by tf-exporter {values["versions"]["tf-exporter"]} from {named(values)}; the source's licence applies.
 
 ```python

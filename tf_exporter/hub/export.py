@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_exporter import reference as references
 from tf_exporter.architectures.heads import HeadConfig
 from tf_exporter.architectures.registry import ARCHITECTURES
+from tf_exporter.costs import room, size_of
 from tf_exporter.embeddings import Export
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.encoders.encoder import Encoder
@@ -27,6 +28,7 @@ from tf_exporter.hub.encoder import Parts, encoder
 from tf_exporter.hub.pooler import NAMES, build_pooler
 from tf_exporter.hub.preprocessing import preprocessing, special_tokens
 from tf_exporter.hub.reading import lower_cases, read_hub_tokenizer, vocabulary_assets
+from tf_exporter.hub.reference import REQUIRED
 from tf_exporter.hub.verify import (
     HubVerification,
     check_all_tokens,
@@ -41,11 +43,13 @@ from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.options import ENCODER_WITH_MLM, Options
 from tf_exporter.progress import progress
 from tf_exporter.publish import writing
+from tf_exporter.published import note
 from tf_exporter.saved_model import graph_ops, signature_tensors
 from tf_exporter.source import ModelSource
 from tf_exporter.spec import read_encoder
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.transformer_spec import TransformerSpec
+from tf_exporter.views import view
 from tf_exporter.weights import Weights, open_weights
 
 logger = logging.getLogger("tf_exporter")
@@ -166,8 +170,8 @@ def _verified(
 ) -> HubVerification | None:
     if options.verify == "off":
         return None
-    if references.missing_packages():
-        return HubVerification(options.verify, 0, 0, None, "the outputs: torch is not installed", {})
+    if missing := references.missing_packages(REQUIRED):
+        return HubVerification(options.verify, 0, 0, None, f"the outputs: {references.not_installed(missing)}", {})
     logger.info("verifying (%s)", options.verify)
     config = parts.encoder.config
     batches = sample_inputs(
@@ -177,9 +181,14 @@ def _verified(
         options.batch_size,
         options.sequence_length,
     )
-    place = source.folder / transformer.folder
-    rows, worst, versions = check_encoder(folder, place, parts, options.pooler, batches, options.atol)
-    return HubVerification(options.verify, 0, rows, worst, None, versions)
+    with view(source, {transformer.folder: transformer.native_config}) as model:
+        place = model / transformer.folder
+        rows, worst, versions = check_encoder(folder, place, parts, options.pooler, batches, options.atol)
+    return HubVerification(options.verify, 0, rows, worst, None, versions, _note(transformer))
+
+
+def _note(transformer: TransformerSpec) -> str | None:
+    return note(transformer.model_type) if transformer.native_config else None
 
 
 def export_classifier(source: ModelSource, folder: Path, options: Options) -> Export:
@@ -199,14 +208,18 @@ def export_classifier(source: ModelSource, folder: Path, options: Options) -> Ex
         "precision": options.precision,
         "micro_batch_tokens": first.micro_batch_tokens,
     }
+    transformer, memory = classifier.spec.transformers[0], room(source.weight_bytes())
     report = None
-    if options.verify != "off" and references.missing_packages():
-        report = HubVerification(options.verify, 0, 0, None, "the logits: torch is not installed", {})
+    if options.verify != "off" and (missing := references.missing_packages(REQUIRED)):
+        report = HubVerification(options.verify, 0, 0, None, f"the logits: {references.not_installed(missing)}", {})
     elif options.verify != "off":
         logger.info("verifying (%s)", options.verify)
-        place = source.folder / classifier.folder
-        rows, worst, versions = check_classifier(folder, place, first, options.batch_size, allowed)
-        report = HubVerification(options.verify, 0, rows, worst, None, versions)
+        with view(source, {transformer.folder: transformer.native_config}) as model:
+            cost = size_of(transformer)
+            found = check_classifier(folder, model / classifier.folder, first, options.batch_size, allowed, cost, memory)
+        report = HubVerification(
+            options.verify, 0, found.rows, found.worst, None, found.versions, _note(transformer), found.longest, found.left_out
+        )
     return _told(source, folder, options, report, facts)
 
 

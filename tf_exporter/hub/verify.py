@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tf_exporter.costs import Cost
 from tf_exporter.errors import VerificationError, shortened
 from tf_exporter.hub.classifier import FIRST, SECOND
 from tf_exporter.hub.classifier import LOGITS as CLASS_LOGITS
@@ -17,11 +19,13 @@ from tf_exporter.hub.encoder import DEFAULT_OUTPUT, LAYERS, LOGITS, POOLED, POSI
 from tf_exporter.hub.preprocessing import INPUTS, MASK, TYPE_IDS, WORD_IDS
 from tf_exporter.hub.reference import Arrays, answers
 from tf_exporter.limits import Limits
+from tf_exporter.plans import BATCH, Sized, affordable, allowed_seconds, batched, is_long, mixed, others, tokens_of
+from tf_exporter.reference import PATIENCE
 from tf_exporter.samples import decoded, quick_texts
 from tf_exporter.tokenizers.spec import TokenizerSpec
 from tf_exporter.tokenizers.templates import Template
 from tf_exporter.tolerances import allowed
-from tf_exporter.verify import BATCH, check_many_tokens, others, with_embeddings
+from tf_exporter.verify import check_many_tokens
 
 LOGITS_DIFFERENCE = 1e-4
 """Of scores of tokens, sums of many products, at most."""
@@ -42,6 +46,12 @@ class HubVerification:
     max_abs_difference: float | None
     not_checked: str | None
     reference_versions: dict[str, str]
+    note: str | None = None
+    """In plain words, what the reference was, where it was not the model's folder as it is."""
+    longest: str | None = None
+    """In plain words, where no text as long as the model takes was compared, and why."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Text that the reference itself cannot classify → why. Such texts are not compared."""
 
 
 def check_all_tokens(folder: Path, hf_tokenizer: Any, spec: TokenizerSpec, quiet: bool) -> int:
@@ -148,7 +158,8 @@ def check_encoder(
     model = tf.saved_model.load(str(folder))
     named = {WORD_IDS: "input_ids", MASK: "attention_mask", **({TYPE_IDS: "token_type_ids"} if parts.has_types else {})}
     requests = [{named[name]: array for name, array in batch.items() if name in named} for batch in batches]
-    expected, versions = answers(source, ["AutoModel", *(["AutoModelForMaskedLM"] if parts.head else [])], requests)
+    classes = ["AutoModel", *(["AutoModelForMaskedLM"] if parts.head else [])]
+    expected, _, versions = answers(source, classes, requests, PATIENCE)
     worst = 0.0
     random_ = random.Random(3)
     for batch, answer in zip(batches, expected):
@@ -171,10 +182,22 @@ def check_encoder(
     return sum(len(batch[WORD_IDS]) for batch in batches), worst, versions
 
 
+class ClassifierCheck(NamedTuple):
+    """How far the logits were from transformers'."""
+
+    rows: int
+    worst: float
+    versions: dict[str, str]
+    longest: str | None
+    """In plain words, where no text as long as the model takes was compared, and why."""
+    left_out: dict[str, str]
+    """Text that cannot be classified → why."""
+
+
 def check_classifier(
-    folder: Path, source: Path, first: Any, batch: int | None, limits: Limits
-) -> tuple[int, float, dict[str, str]]:
-    """Compares the logits of texts and of pairs with transformers': rows, largest difference, versions.
+    folder: Path, source: Path, first: Any, batch: int | None, limits: Limits, cost: Cost, memory: int
+) -> ClassifierCheck:
+    """Compares the logits of texts and of pairs with transformers'.
 
     Args:
         folder: the SavedModel.
@@ -182,52 +205,56 @@ def check_classifier(
         first: the module that has the tokenizer.
         batch: the number of texts of a call, where it is fixed.
         limits: how far they may be from each other.
+        cost: of the model's Transformer.
+        memory: bytes that there are for one text.
     """
     spec = first.tokenizer_spec
     texts = quick_texts(spec.max_length, spec.single.added, [token.content for token in spec.added_tokens])
-    if not spec.single.added:
-        texts = [text for text in texts if first.hf_tokenizer(decoded(text))["input_ids"]]
-    texts = with_embeddings(texts, first.hf_tokenizer, spec)
+    raw = {decoded(text): text for text in texts}
+    empty = [] if spec.single.added else [text for text in raw if not first.hf_tokenizer(text)["input_ids"]]
+    left_out = dict.fromkeys(map(repr, empty), "a text without any token")
+    asked = [text for text in map(decoded, texts) if text not in empty]
+    counted = partial(tokens_of, first.hf_tokenizer, first.max_length)
+    notes, jobs = [], {}
+    for name, pairs in (("classify", None), ("classify_pair", others(asked))):
+        sized, note = affordable(asked, pairs, counted, first.max_length, cost, memory)
+        notes.append(note)
+        jobs[name] = sized, batched(sized.tokens, 1 if first.pads_leak else BATCH)
+    batches = [_encoded(first, sized.some(rows)) for sized, planned in jobs.values() for rows in planned]
+    seconds = PATIENCE + sum(allowed_seconds(sized.tokens, cost) for sized, _ in jobs.values())
+    answered, failures, versions = answers(source, ["AutoModelForSequenceClassification"], batches, seconds)
     signatures = tf.saved_model.load(str(folder)).signatures
-    asked = {"classify": [texts], "classify_pair": [texts, others(texts)]}
-    # In order of length, so that less is padded in the reference; ours gets them mixed.
-    orders = [sorted(range(len(texts)), key=lambda row: sum(len(side[row]) for side in sides)) for sides in asked.values()]
-    batches = [
-        batch
-        for sides, order in zip(asked.values(), orders)
-        for batch in _encoded(first, [[side[row] for row in order] for side in sides])
-    ]
-    answered, versions = answers(source, ["AutoModelForSequenceClassification"], batches)
-    logits = np.split(np.concatenate([answer["logits"] for answer in answered]), len(asked))
-    expected = [rows[np.argsort(order)] for rows, order in zip(logits, orders)]
-    differences = [
-        _difference(name, _logits(signatures[name], sides, batch), wanted, limits.score_difference)
-        for (name, sides), wanted in zip(asked.items(), expected)
-    ]
-    return 2 * len(texts), max(differences), versions
+    pieces, worst, compared = iter(zip(answered, failures)), 0.0, 0
+    for name, (sized, planned) in jobs.items():
+        wanted: dict[int, np.ndarray] = {}
+        for rows, (answer, failed) in zip(planned, pieces):
+            left_out.update({shortened(sized.texts[rows[place]], 60): reason for place, reason in failed.items()})
+            wanted.update(zip([row for place, row in enumerate(rows) if place not in failed], answer.get("logits", ())))
+        order = sorted(wanted)
+        some = sized.some(order)
+        sides = [some.texts] if some.pairs is None else [some.texts, some.pairs]
+        long = [is_long(tokens, cost) for tokens in some.tokens]
+        found = _logits(signatures[name], [[raw.get(text) or text.encode() for text in side] for side in sides], batch, long)
+        worst = max(worst, _difference(name, found, np.stack([wanted[row] for row in order]), limits.score_difference))
+        compared += len(order)
+    return ClassifierCheck(compared, worst, versions, next(filter(None, notes), None), left_out)
 
 
-def _encoded(first: Any, sides: list[list[bytes]]) -> list[Arrays]:
-    """What transformers' tokenizer makes of texts or pairs, in batches; one by one, where padding would change the answers."""
+def _encoded(first: Any, sized: Sized) -> Arrays:
+    """What transformers' tokenizer makes of a batch of texts or pairs."""
     limit = {"truncation": True, "max_length": first.max_length} if first.max_length else {}
-    size = 1 if first.pads_leak else BATCH
-    encoded = []
-    for start in range(0, len(sides[0]), size):
-        strings = ([decoded(text) for text in side[start : start + size]] for side in sides)
-        batch = first.hf_tokenizer(*strings, padding=True, **limit)
-        encoded.append({name: np.array(batch[name], np.int32) for name in batch})
-    return encoded
+    sides = [sized.texts] if sized.pairs is None else [sized.texts, sized.pairs]
+    batch = first.hf_tokenizer(*sides, padding=True, **limit)
+    return {name: np.array(batch[name], np.int32) for name in batch}
 
 
-def _logits(signature: Any, sides: list[list[bytes]], batch: int | None) -> np.ndarray:
+def _logits(signature: Any, sides: list[list[bytes]], batch: int | None, long: list[bool]) -> np.ndarray:
     """float32 [texts, labels], of what was saved; `batch`: the number of texts of a call, where it is fixed."""
     found = []
-    size = batch or BATCH
-    for start in range(0, len(sides[0]), size):
-        rows = [side[start : start + size] for side in sides]
-        filling = [b"a"] * (size - len(rows[0]) if batch else 0)
-        arguments = {name: tf.constant([*side, *filling]) for name, side in zip((FIRST, SECOND), rows)}
-        found.append(signature(**arguments)[CLASS_LOGITS].numpy()[: len(rows[0])])
+    for rows in mixed(range(len(long)), long, batch or BATCH):
+        filling = [b"a"] * ((batch or 0) - len(rows))
+        arguments = {name: tf.constant([*(side[row] for row in rows), *filling]) for name, side in zip((FIRST, SECOND), sides)}
+        found.append(signature(**arguments)[CLASS_LOGITS].numpy()[: len(rows)])
     return np.concatenate(found)
 
 

@@ -89,7 +89,7 @@ def load_tokenizer(
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        with native_view(source.folder, folder, native_config) as view:
+        with native_view(source, folder, native_config) as view:
             # Where transformers has no class of its own, it would ask whether to run the model's code.
             tokenizer = AutoTokenizer.from_pretrained(
                 view / folder, local_files_only=True, trust_remote_code=False, **(kwargs or {})

@@ -1,0 +1,109 @@
+"""What verification asks for: batches of bounded cost, and texts no longer than the machine can afford."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tf_exporter import costs
+from tf_exporter.costs import Cost, free_memory, room
+from tf_exporter.plans import BATCH, BATCH_TOKENS, affordable, batched, is_long, mixed, text_of
+
+BASE = Cost("gte", 12, 768, 12, 3072)
+TOY = Cost("bert", 3, 32, 4, 48)
+
+
+def counted(limit: int) -> Callable[[list[str], list[str] | None], list[int]]:
+    """A token a word and two more, up to the limit."""
+    return lambda texts, pairs: [
+        min(limit, len(text.split()) + 2 + (0 if pairs is None else len(pairs[row].split()))) for row, text in enumerate(texts)
+    ]
+
+
+def around(limit: int) -> list[str]:
+    return ["", "hello world", *(" ".join(["a"] * length) for length in (limit - 3, limit - 2, limit - 1, 2 * limit))]
+
+
+def test_batches_shrink_as_texts_grow() -> None:
+    tokens = [3] * 50 + [300] * 20 + [9000, 5000]
+    batches = batched(tokens, BATCH)
+    assert sorted(row for rows in batches for row in rows) == list(range(len(tokens)))
+    assert [len(rows) for rows in batches if tokens[rows[0]] > BATCH_TOKENS] == [1, 1]
+    assert all(len(rows) == 1 or len(rows) * max(tokens[row] for row in rows) <= BATCH_TOKENS for rows in batches)
+    assert max(map(len, batches)) == BATCH
+    assert all(len(rows) == 1 for rows in batched(tokens, 1))
+
+
+def test_long_texts_are_alone_in_ours_too() -> None:
+    long = [False, False, True, False, False, False]
+    assert mixed(range(6), long, 2) == [[0, 1], [2], [3, 4], [5]]
+    assert mixed([0, 2, 5], long, 2) == [[0], [2], [5]]
+
+
+def test_all_texts_where_they_cost_little() -> None:
+    """As of every model of up to 512 tokens, and of small ones of thousands."""
+    for limit, cost in ((512, BASE), (32, TOY), (4096, TOY), (512, Cost("bert", 80, 8192, 64, 28672))):
+        sized, note = affordable(around(limit), None, counted(limit), limit, cost, 2**30)
+        assert (sized.texts, note) == (around(limit), None)
+        assert sized.tokens.count(limit) == 3
+
+
+def test_one_text_at_the_limit_where_more_are_too_many() -> None:
+    sized, note = affordable(around(8192), None, counted(8192), 8192, BASE, 2**40)
+    assert note is None
+    assert sized.tokens.count(8192) == 1
+    assert is_long(8192, BASE) and not is_long(8192, None) and not is_long(512, BASE)
+
+
+@pytest.mark.parametrize(("memory", "words"), [(2**40, "take about 8 minutes"), (2**29, r"need about \d+\.\d GB of memory")])
+def test_the_longest_that_is_affordable(memory: int, words: str) -> None:
+    sized, note = affordable(around(32768), None, counted(32768), 32768, BASE, memory)
+    longest = max(sized.tokens)
+    assert longest == BASE.longest(32768, memory) < 32768
+    assert BASE.memory(longest) <= memory < 2**40 or BASE.operations(longest) <= costs.MOST_OPERATIONS
+    assert note is not None and note.startswith(
+        f"the longest text compared had {longest:,} of 32,768 tokens: one of 32,768 would "
+    )
+    assert re.search(words, note)
+    # All others are what they were.
+    assert sized.texts[:2] == around(32768)[:2]
+
+
+def test_pairs_have_partners_still() -> None:
+    texts = around(32768)
+    sized, _ = affordable(texts, ["x y"] * len(texts), counted(32768), 32768, BASE, 2**30)
+    assert sized.pairs is not None
+    assert len(sized.pairs) == len(sized.texts) == len(sized.tokens)
+
+
+def test_a_text_of_so_many_tokens() -> None:
+    def two_a_word(text: str) -> int:
+        return 2 * len(text.split()) + 2
+
+    assert two_a_word(text_of(1000, two_a_word)) == 1000
+    assert len({*text_of(1000, two_a_word).split()}) > 50
+
+
+def test_memory_grows_with_the_square() -> None:
+    """By all heads' scores in eager attention, by far less in fused attention."""
+    mpnet = Cost("mpnet", 12, 768, 12, 3072)
+    assert mpnet.memory(8192) > 12 * 8192**2 * 4 * 2
+    assert BASE.longest(10**6, 2**30) < BASE.longest(10**6, 2**32)
+    assert BASE.longest(10**6, 0) == costs.SHORT
+    assert BASE.longest(100, 0) == 100
+    # In blocks, no more than the masks of the reference grow so.
+    assert replace(BASE, in_blocks=True).longest(8192, room(0)) == 8192 > BASE.longest(8192, room(0))
+    assert replace(mpnet, in_blocks=True).memory(8192) > 12 * 8192**2 * 4 * 2
+
+
+def test_room() -> None:
+    assert 0 < free_memory() < 2**40
+    assert room(0) <= 2**30
+
+
+def test_room_where_little_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "free_memory", lambda: 2**29)
+    assert room(2**32) == 2**28
