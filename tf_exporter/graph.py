@@ -11,6 +11,7 @@ from tf_exporter import sparse
 from tf_exporter.activations import TORCH_ACTIVATIONS
 from tf_exporter.description import Description
 from tf_exporter.encoders.few import FEW_TOKENS, computed_for_few
+from tf_exporter.encoders.long_texts import LONG
 from tf_exporter.encoders.placement import keep_on_cpu
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.model.modules.dimensions import Dimensions
@@ -51,6 +52,7 @@ class Pipeline(tf.Module):
         self._output = output
         self._function = one_function(self._embeddings)
         self._row_check = row_check(self.first.tokenizer_spec)
+        self._takes_long = isinstance(self.first, Transformer) and self.first.takes_long
         self._most_rows: int | None = getattr(self.first, "most_rows", None)
         self.pads_leak = any(module.pads_leak for module in modules if hasattr(module, "pads_leak"))
         """Whether padding changes what the reference makes of a text; never what we make of it."""
@@ -94,7 +96,8 @@ class Pipeline(tf.Module):
     def _in_slices(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """Rows in order of length, `micro_batch_tokens` at a time, each slice padded to its own longest: float32 [batch, dim].
 
-        So the cost follows the tokens there are, and memory does not grow with the batch.
+        So the cost follows the tokens there are, and memory does not grow with the batch. Slices of long texts come
+        first, in a loop of their own.
         """
         order = tf.argsort(encodings.lengths, direction="DESCENDING", stable=True)
         lengths = tf.gather(encodings.lengths, order)
@@ -102,28 +105,40 @@ class Pipeline(tf.Module):
         encodings = Encodings(encodings.ids, starts, sizes, lengths)
         batch = tf.shape(lengths)[0]
 
-        def one_slice(done: tf.Tensor, results: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def one_slice(done: tf.Tensor, results: tf.Tensor, long: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
             rows = tf.maximum(1, self.first.micro_batch_tokens // tf.maximum(1, lengths[done]))
             rows = rows if self._most_rows is None else tf.minimum(rows, self._most_rows)
             end = tf.minimum(done + rows, batch)
             padded = self.first.tokenizer.padding(encodings, slice(done, end))
-            result = self._compute(padded, prompt_length)
+            result = self._compute(padded, prompt_length, long)
             return end, tf.tensor_scatter_nd_update(results, order[done:end, tf.newaxis], result)
 
+        begin = tf.constant(0), tf.zeros([batch, self.dim])
+        shapes = tf.TensorShape([]), tf.TensorShape([None, self.dim])
+        if self._takes_long:
+            short_from = tf.math.count_nonzero(lengths > LONG, dtype=tf.int32)
+            begin = tf.while_loop(
+                lambda done, _: done < short_from,
+                lambda done, results: one_slice(done, results, long=True),
+                begin,
+                shape_invariants=shapes,
+                parallel_iterations=1,
+            )
         _, results = tf.while_loop(
             lambda done, _: done < batch,
             one_slice,
-            (tf.constant(0), tf.zeros([batch, self.dim])),
-            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, self.dim])),
+            begin,
+            shape_invariants=shapes,
             parallel_iterations=PARALLEL_SLICES,
         )
         return results
 
-    def _compute(self, padded: Padded, prompt_length: int | None) -> tf.Tensor:
+    def _compute(self, padded: Padded, prompt_length: int | None, long: bool = False) -> tf.Tensor:
         features: Features = dict(padded._asdict())
         if prompt_length is not None:
             features["prompt_length"] = tf.constant(prompt_length)
-        steps: list[Module] = [self.first, *self.others]
+        first = self.first.of_long_texts if long else self.first
+        steps: list[Module] = [first, *self.others]
         for module in steps:
             features = module(features)
         return features[self._output][:, : self.dim]

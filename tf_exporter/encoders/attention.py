@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -10,14 +11,14 @@ import tensorflow as tf
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, RMSNorm
 from tf_exporter.encoders.few import attend, few
 from tf_exporter.encoders.grouped_attention import GroupedAttention
+from tf_exporter.encoders.long_texts import MASKED, ByDistance, LongBias, Relative
 from tf_exporter.encoders.rotary import Angles, rotated
 from tf_exporter.encoders.training import dropped
 from tf_exporter.tokenizers.tables import graph_constant
 from tf_exporter.weights import Weights
 
-MASKED = float(np.finfo(np.float32).min)
-"""Added to the scores of padding: exactly zero after the softmax, finite before it."""
-
+Bias: TypeAlias = tf.Tensor | LongBias
+"""What is added to scores: float32 that broadcasts to [batch, heads, length, length], or that of long texts."""
 Norm = LayerNorm | RMSNorm
 
 
@@ -47,15 +48,14 @@ class SelfAttention(tf.Module):
         self.query_key_value = Linear(weights, tuple(inputs), features, 3 * inner // len(inputs), bias)
         self.output = Linear(weights, (output,), inner, features, bias)
 
-    def __call__(
-        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
-    ) -> tf.Tensor:
-        """[batch · length, features] and a bias that broadcasts to [batch, heads, length, length] → like x.
+    def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None) -> tf.Tensor:
+        """[batch · length, features] and a bias that broadcasts to [batch, heads, length, length], or of long texts → like x.
 
         `angles`: those of `Rotary`, by which query and key are turned.
         """
         joined = self.query_key_value(x)
         if few():
+            assert not isinstance(bias, LongBias)
             # Heads before the batch: then nothing has to be transposed.
             pieces = tf.stack(tf.split(joined, 3 * self._heads, axis=-1))
             by_head = tf.reshape(pieces, [3, self._heads, batch, length, self._size])
@@ -80,9 +80,7 @@ class PostNormLayer(tf.Module):
         self.attention, self.attention_norm = attention, attention_norm
         self.ffn, self.output_norm = ffn, output_norm
 
-    def __call__(
-        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
-    ) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None) -> tf.Tensor:
         """As `SelfAttention`."""
         x = self.attention_norm(dropped(self.attention(x, bias, batch, length, angles)) + x)
         return self.output_norm(dropped(self.ffn(x)) + x)
@@ -91,7 +89,7 @@ class PostNormLayer(tf.Module):
 def through_layers(
     layers: list[PostNormLayer],
     x: tf.Tensor,
-    bias: tf.Tensor,
+    bias: Bias,
     shape: tf.Tensor,
     inputs: list[tf.Tensor] | None = None,
 ) -> tf.Tensor:
@@ -117,9 +115,7 @@ class PreNormLayer(tf.Module):
         self.attention_norm, self.attention = attention_norm, attention
         self.ffn_norm, self.ffn = ffn_norm, ffn
 
-    def __call__(
-        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
-    ) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None) -> tf.Tensor:
         """As `SelfAttention`."""
         normed = x if self.attention_norm is None else self.attention_norm(x)
         x = x + self.attention(normed, bias, batch, length, angles)
@@ -139,10 +135,16 @@ class RelativeBias(tf.Module):
     def __call__(self, length: tf.Tensor) -> tf.Tensor:
         """float32 [1, heads, length, length]"""
         column = tf.range(length)
-        distance = column[tf.newaxis, :] - column[:, tf.newaxis]
+        return tf.transpose(self._values(column[tf.newaxis, :] - column[:, tf.newaxis]), [2, 0, 1])[tf.newaxis]
+
+    def of_long_texts(self, length: tf.Tensor) -> ByDistance:
+        """The same, a number for each distance."""
+        return ByDistance(tf.transpose(self._values(tf.range(1 - length, length))))
+
+    def _values(self, distance: tf.Tensor) -> tf.Tensor:
+        """int32 of any shape → float32 [..., heads]"""
         distance = tf.clip_by_value(distance, -self._max_distance, self._max_distance)
-        values = self.table(tf.gather(self._buckets, distance + self._max_distance))
-        return tf.transpose(values, [2, 0, 1])[tf.newaxis]
+        return self.table(tf.gather(self._buckets, distance + self._max_distance))
 
 
 def relative_buckets(buckets: int, max_distance: int) -> np.ndarray:
@@ -155,6 +157,13 @@ def relative_buckets(buckets: int, max_distance: int) -> np.ndarray:
     ratio = np.log(np.maximum(size, 1).astype(np.float32) / np.float32(exact)) / np.float32(math.log(max_distance / exact))
     large = np.minimum(exact + (ratio * np.float32(half - exact)).astype(np.int32), half - 1)
     return ((distance > 0) * half + np.where(size < exact, size, large)).astype(np.int32)
+
+
+def long_bias(
+    attention_mask: tf.Tensor, causal: bool = False, window: int | None = None, relative: Relative | None = None
+) -> LongBias:
+    """What is added to the scores of long texts: int32 mask [batch, length], and as in `LongBias`."""
+    return LongBias(padding_bias(attention_mask)[:, 0, 0], causal, window, relative)
 
 
 def padding_bias(attention_mask: tf.Tensor) -> tf.Tensor:
@@ -186,11 +195,17 @@ def causal_bias(length: tf.Tensor, window: int | None = None) -> tf.Tensor:
     return (tf.cast(hidden, tf.float32) * MASKED)[tf.newaxis, tf.newaxis]
 
 
-def biases_by_type(attention_mask: tf.Tensor, causal: bool, window: int | None) -> dict[str, tf.Tensor]:
-    """What each layer type adds to its scores, float32 [batch, 1, 1 or length, length].
+def biases_by_type(attention_mask: tf.Tensor, causal: bool, window: int | None, long: bool = False) -> dict[str, Bias]:
+    """What each layer type adds to its scores, float32 [batch, 1, 1 or length, length]; `long`: that of long texts.
 
     `window` of the sliding layers, if there are any: tokens up to itself where causal, else the distance on each side.
     """
+    if long:
+        farthest = window if window is None or not causal else window - 1
+        return {
+            "full_attention": long_bias(attention_mask, causal),
+            "sliding_attention": long_bias(attention_mask, causal, farthest),
+        }
     length = tf.shape(attention_mask)[1]
     padding = padding_bias(attention_mask)
     biases = {"full_attention": tf.minimum(padding, causal_bias(length)) if causal else padding}

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS, Activation
 from tf_exporter.architectures.bert import BertConfig, LayersConfig
-from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias, through_layers
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, long_bias, padding_bias, through_layers
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear
 from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.training import dropped
@@ -59,13 +59,16 @@ class Bert(Encoder):
         attention_mask: tf.Tensor,
         token_type_ids: tf.Tensor,
         inputs: list[tf.Tensor] | None = None,
+        *,
+        long: bool = False,
     ) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size].
 
-        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
+        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each; `long`: with attention in blocks.
         """
         x = self.embedded(input_ids, token_type_ids)
-        return through_layers(self.layers, x, padding_bias(attention_mask), tf.shape(input_ids), inputs)
+        bias = long_bias(attention_mask) if long else padding_bias(attention_mask)
+        return through_layers(self.layers, x, bias, tf.shape(input_ids), inputs)
 
 
 def bert_layers(

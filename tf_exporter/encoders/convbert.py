@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import Activation
 from tf_exporter.architectures.convbert import ConvBertConfig
-from tf_exporter.encoders.attention import padding_bias
+from tf_exporter.encoders.attention import Bias, long_bias, padding_bias
 from tf_exporter.encoders.bert import Bert
 from tf_exporter.encoders.blocks import FeedForward, LayerNorm, Linear, variable
 from tf_exporter.encoders.few import attend
@@ -40,11 +40,13 @@ class ConvBert(Bert):
         attention_mask: tf.Tensor,
         token_type_ids: tf.Tensor,
         inputs: list[tf.Tensor] | None = None,
+        *,
+        long: bool = False,
     ) -> tf.Tensor:
         """As in `Bert`."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.embedded(input_ids, token_type_ids)
-        bias = padding_bias(attention_mask)
+        bias = long_bias(attention_mask) if long else padding_bias(attention_mask)
         present = tf.reshape(tf.cast(attention_mask, tf.float32), [batch * length, 1])
         for layer in self.layers:
             if inputs is not None:
@@ -69,7 +71,7 @@ class MixedLayer(tf.Module):
             self.ffn = GroupedFeedForward(weights, *names, config, act)
         self.output_norm = LayerNorm(weights, f"{at}.output.LayerNorm", hidden, eps)
 
-    def __call__(self, x: tf.Tensor, bias: tf.Tensor, present: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, bias: Bias, present: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         """As `MixedAttention`."""
         x = self.attention_norm(self.attention(x, bias, present, batch, length) + x)
         return self.output_norm(self.ffn(x) + x)
@@ -94,7 +96,7 @@ class MixedAttention(tf.Module):
         self.kernel = Linear(weights, (f"{at}.self.conv_kernel_layer",), self._inner, self._heads * width)
         self.output = Linear(weights, (f"{at}.output.dense",), hidden, hidden)
 
-    def __call__(self, x: tf.Tensor, bias: tf.Tensor, present: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, bias: Bias, present: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         """[batch · length, features], a bias as in `SelfAttention`, 1 or 0 a row for tokens and padding → like x."""
         query, key, value, mixed = tf.split(self.inputs(x), 4, axis=-1)
         near = tf.reshape(x * present, [batch, 1, length, x.shape[-1]])

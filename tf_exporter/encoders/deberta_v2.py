@@ -4,14 +4,18 @@ looks at distances and distances at content.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.architectures.deberta_v2 import FARTHEST, DebertaV2Config
-from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.attention import Bias, PostNormLayer, SelfAttention, long_bias, padding_bias
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, variable
 from tf_exporter.encoders.encoder import Encoder
+from tf_exporter.encoders.long_texts import LongBias, attend_in_blocks
 from tf_exporter.encoders.rotary import Angles
 from tf_exporter.tokenizers.tables import graph_constant
 from tf_exporter.weights import Weights
@@ -80,7 +84,9 @@ class DebertaV2(Encoder):
         """The word embeddings."""
         return self.word_embeddings
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor, *, long: bool = False
+    ) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.word_embeddings(input_ids)
@@ -90,8 +96,10 @@ class DebertaV2(Encoder):
             x += self.token_type_embeddings(token_type_ids)
         x = tf.reshape(x, [batch * length, x.shape[-1]])
         x = embedded = self.embeddings_norm(x if self.embed_proj is None else self.embed_proj(x))
-        bias = padding_bias(attention_mask)
-        rows = self._rows_of_columns(length) if self.config.relative_attention else None
+        bias = long_bias(attention_mask) if long else padding_bias(attention_mask)
+        rows = None
+        if self.config.relative_attention:
+            rows = self._rows_by_distance(length) if long else self._rows_of_columns(length)
         for index, layer in enumerate(self.layers):
             x = layer(x, bias, batch, length, rows)
             if index == 0 and self.conv is not None:
@@ -103,6 +111,12 @@ class DebertaV2(Encoder):
         distance = tf.range(2 * length) - (length - 1)
         distance = tf.clip_by_value(distance, -self._farthest, self._farthest)
         return tf.gather(self._rows, self._farthest - distance), tf.gather(self._rows, self._farthest + distance)
+
+    def _rows_by_distance(self, length: tf.Tensor) -> Angles:
+        """int32 [2 · length − 1] twice: the rows of the table for a key's place less the query's, from 1 − length on."""
+        distance = tf.clip_by_value(tf.range(1 - length, length), -self._farthest, self._farthest)
+        rows = tf.gather(self._rows, self._farthest - distance)
+        return rows, rows
 
 
 class DisentangledAttention(SelfAttention):
@@ -144,13 +158,18 @@ class DisentangledAttention(SelfAttention):
         if "p2c" in kinds:
             self.distance_queries = seen(0, "pos_query_proj", scale)
 
-    def __call__(
-        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
-    ) -> tf.Tensor:
-        """As `SelfAttention`; `angles`: the rows of distances by query and by key, from `_rows_of_columns`."""
+    def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None) -> tf.Tensor:
+        """As `SelfAttention`; `angles`: the rows of distances by query and by key, from `_rows_of_columns`, or, for long texts,
+        from `_rows_by_distance`.
+        """
         rows_of_query, rows_of_key = angles or (None, None)
         joined = tf.reshape(self.query_key_value(x), [batch, length, 3, self._heads, self._size])
         query, key, value = tf.unstack(tf.transpose(joined, [2, 0, 3, 1, 4]), num=3)
+        if isinstance(bias, LongBias):
+            if rows_of_query is not None:
+                bias = replace(bias, relative=partial(self._relative, rows_of_query))
+            mixed = tf.transpose(attend_in_blocks(query, key, value, bias, self._scale), [0, 2, 1, 3])
+            return self.output(tf.reshape(mixed, [batch * length, self._heads * self._size]))
         query *= self._scale
         scores = tf.matmul(query, key, transpose_b=True)
         if self.distance_keys is not None:
@@ -161,6 +180,19 @@ class DisentangledAttention(SelfAttention):
             scores += tf.linalg.matrix_transpose(sheared(tf.matmul(key, of_key, transpose_b=True)))
         mixed = tf.matmul(tf.nn.softmax(scores + bias), value)
         return self.output(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * length, self._heads * self._size]))
+
+    def _relative(self, rows: tf.Tensor, head: tf.Tensor, query: tf.Tensor, key: tf.Tensor, distance: tf.Tensor) -> tf.Tensor:
+        """As `Relative`; `rows`: those of the tables, by distance."""
+        keys, queries = tf.unstack(tf.shape(distance))
+        row = tf.gather(rows, distance)
+        found = tf.zeros([], tf.float32)
+        if self.distance_keys is not None:
+            by_row = tf.matmul(self.distance_keys[head], query, transpose_b=True)
+            found += tf.gather(tf.reshape(by_row, [-1]), row * queries + tf.range(queries))
+        if self.distance_queries is not None:
+            by_row = tf.matmul(key, self.distance_queries[head], transpose_b=True)
+            found += tf.gather(tf.reshape(by_row, [-1]), row + tf.range(keys)[:, tf.newaxis] * tf.shape(by_row)[1])
+        return found
 
 
 class Convolution(tf.Module):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.architectures.distilbert import EPS, DistilBertConfig
-from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias, through_layers
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, long_bias, padding_bias, through_layers
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm
 from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.training import dropped
@@ -47,11 +47,14 @@ class DistilBert(Encoder):
         attention_mask: tf.Tensor,
         token_type_ids: tf.Tensor,
         inputs: list[tf.Tensor] | None = None,
+        *,
+        long: bool = False,
     ) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size].
 
-        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
+        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each; `long`: with attention in blocks.
         """
         x = self.word_embeddings(input_ids) + self.position_embeddings.first(tf.shape(input_ids)[1])
         x = dropped(self.embeddings_norm(tf.reshape(x, [tf.size(input_ids), self.hidden_size])))
-        return through_layers(self.layers, x, padding_bias(attention_mask), tf.shape(input_ids), inputs)
+        bias = long_bias(attention_mask) if long else padding_bias(attention_mask)
+        return through_layers(self.layers, x, bias, tf.shape(input_ids), inputs)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import tensorflow as tf
 
+from tf_exporter.encoders.long_texts import LongBias, attend_in_blocks
 from tf_exporter.encoders.training import dropped_weights
 
 FEW_TOKENS = 32
@@ -34,8 +35,12 @@ def few() -> bool:
     return _few.get()
 
 
-def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor, scale: float) -> tf.Tensor:
-    """softmax(query · keyᵀ · scale + bias) · value of [..., length, size] each, with a bias that broadcasts to the scores."""
+def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: tf.Tensor | LongBias, scale: float) -> tf.Tensor:
+    """softmax(query · keyᵀ · scale + bias) · value of [..., length, size] each, with a bias that broadcasts to the scores, or
+    that of long texts.
+    """
+    if isinstance(bias, LongBias):
+        return attend_in_blocks(query, key, value, bias, scale)
     if not few():
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True) * scale + bias)
         return tf.matmul(dropped_weights(weights), value)

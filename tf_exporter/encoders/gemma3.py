@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.architectures.gemma3 import Gemma3Config
-from tf_exporter.encoders.attention import biases_by_type
+from tf_exporter.encoders.attention import Bias, biases_by_type
 from tf_exporter.encoders.blocks import Embedding, FeedForward, RMSNorm
 from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.grouped_attention import GroupedAttention
@@ -29,7 +29,7 @@ class Gemma3Layer(tf.Module):
         self.ffn_norm, self.ffn_output_norm = norm(f"{at}.pre_feedforward_layernorm"), norm(f"{at}.post_feedforward_layernorm")
         self.attention, self.ffn = attention, ffn
 
-    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor, angles: Angles) -> tf.Tensor:
         """As `SelfAttention`."""
         x = x + self.attention_output_norm(self.attention(self.attention_norm(x), bias, batch, length, angles))
         return x + self.ffn_output_norm(self.ffn(self.ffn_norm(x)))
@@ -75,11 +75,13 @@ class Gemma3(Encoder):
         """The word embeddings."""
         return self.embed_tokens
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor, *, long: bool = False
+    ) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = tf.reshape(self.embed_tokens(input_ids) * self._scale, [batch * length, self.hidden_size])
-        biases = biases_by_type(attention_mask, self._causal, self._window)
+        biases = biases_by_type(attention_mask, self._causal, self._window, long)
         angles = {name: rotary(length) for name, rotary in self._rotary.items()}
         for name, layer in zip(self._types, self.layers):
             x = layer(x, biases[name], batch, length, angles[name])

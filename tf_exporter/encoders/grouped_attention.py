@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.encoders.blocks import Linear, RMSNorm, variable
+from tf_exporter.encoders.long_texts import LongBias, attend_in_blocks
 from tf_exporter.encoders.rotary import Angles, rotated
 from tf_exporter.weights import Weights
 
@@ -49,7 +50,9 @@ class GroupedAttention(tf.Module):
         self.output = Linear(weights, (f"{at}.o_proj",), outer, features, output_bias)
         self.norm = None if norm is None else HeadNorm(weights, at, size, heads, *norm)
 
-    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None) -> tf.Tensor:
+    def __call__(
+        self, x: tf.Tensor, bias: tf.Tensor | LongBias, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None
+    ) -> tf.Tensor:
         """As `SelfAttention`."""
         heads, shared, size = self._heads, self._shared, self._size
         joined = tf.reshape(self.query_key_value(x), [batch, length, heads + 2 * shared, size])
@@ -57,10 +60,14 @@ class GroupedAttention(tf.Module):
         turned = turned if self.norm is None else self.norm(turned)
         turned = turned if angles is None else rotated(turned, angles)
         query, key = tf.split(turned, [heads, shared], axis=1)
-        # The queries that share a key are rows of one matrix, so nothing is repeated.
-        rows = heads // shared * length
-        scores = tf.matmul(tf.reshape(query, [batch, shared, rows, size]), key, transpose_b=True)
-        scores = tf.reshape(scores, [batch, heads, length, length]) * self._scale + bias
-        mixed = tf.matmul(tf.reshape(tf.nn.softmax(scores), [batch, shared, rows, length]), value)
-        mixed = tf.transpose(tf.reshape(mixed, [batch, heads, length, size]), [0, 2, 1, 3])
+        if isinstance(bias, LongBias):
+            mixed = attend_in_blocks(query, key, value, bias, self._scale)
+        else:
+            # The queries that share a key are rows of one matrix, so nothing is repeated.
+            rows = heads // shared * length
+            scores = tf.matmul(tf.reshape(query, [batch, shared, rows, size]), key, transpose_b=True)
+            scores = tf.reshape(scores, [batch, heads, length, length]) * self._scale + bias
+            mixed = tf.matmul(tf.reshape(tf.nn.softmax(scores), [batch, shared, rows, length]), value)
+            mixed = tf.reshape(mixed, [batch, heads, length, size])
+        mixed = tf.transpose(mixed, [0, 2, 1, 3])
         return self.output(tf.reshape(mixed, [batch * length, heads * size]))

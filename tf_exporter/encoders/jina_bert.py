@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.architectures.jina_bert import JinaBertConfig
-from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.attention import Bias, PostNormLayer, SelfAttention, long_bias, padding_bias
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear
 from tf_exporter.encoders.encoder import Encoder
+from tf_exporter.encoders.long_texts import ByDistance
 from tf_exporter.encoders.rotary import Angles
 from tf_exporter.weights import Weights
 
@@ -42,14 +43,20 @@ class JinaBert(Encoder):
         """The word embeddings."""
         return self.word_embeddings
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor, *, long: bool = False
+    ) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids)
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
-        place = tf.range(length)
-        distance = tf.cast(tf.abs(place[tf.newaxis, :] - place[:, tf.newaxis]), tf.float32)
-        bias = padding_bias(attention_mask) - (self._slopes * distance)[tf.newaxis]
+        if long:
+            distance = tf.cast(tf.abs(tf.range(1 - length, length)), tf.float32)
+            bias: Bias = long_bias(attention_mask, relative=ByDistance(-self._slopes[:, 0] * distance))
+        else:
+            place = tf.range(length)
+            distance = tf.cast(tf.abs(place[tf.newaxis, :] - place[:, tf.newaxis]), tf.float32)
+            bias = padding_bias(attention_mask) - (self._slopes * distance)[tf.newaxis]
         for layer in self.layers:
             x = layer(x, bias, batch, length)
         return tf.reshape(x, [batch, length, self.hidden_size])
@@ -111,9 +118,7 @@ class _NormedAttention(SelfAttention):
         self.query_key_value = _NormedProducts(self.query_key_value, weights, at, features, eps)
         self.norm = LayerNorm(weights, f"{at}.output.LayerNorm", features, eps)
 
-    def __call__(
-        self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None
-    ) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None) -> tf.Tensor:
         """As `SelfAttention`."""
         return self.norm(super().__call__(x, bias, batch, length, angles) + x)
 

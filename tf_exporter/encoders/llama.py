@@ -58,11 +58,14 @@ class Llama(Encoder):
         """The word embeddings."""
         return self.embed_tokens
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor, *, long: bool = False
+    ) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = tf.reshape(self.embed_tokens(input_ids), [batch * length, self.hidden_size])
-        biases, angles = biases_by_type(attention_mask, self._causal, self._window), self._rotary(length)
+        biases = biases_by_type(attention_mask, self._causal, self._window, long)
+        angles = self._rotary(length)
         for name, layer in zip(self._types, self.layers):
             x = layer(x, biases[name], batch, length, angles)
         return tf.reshape(self.norm(x), [batch, length, self.hidden_size])

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS, Activation
 from tf_exporter.architectures.mobilebert import MobileBertConfig
-from tf_exporter.encoders.attention import padding_bias
+from tf_exporter.encoders.attention import Bias, long_bias, padding_bias
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, variable
 from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.few import attend
@@ -47,7 +47,9 @@ class MobileBert(Encoder):
         """The word embeddings."""
         return self.word_embeddings
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor, *, long: bool = False
+    ) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.word_embeddings(input_ids)
@@ -60,7 +62,7 @@ class MobileBert(Encoder):
         x = tf.reshape(x, [batch, length, self.hidden_size])
         x += self.position_embeddings.first(length) + self.token_type_embeddings(token_type_ids)
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
-        bias = padding_bias(attention_mask)
+        bias = long_bias(attention_mask) if long else padding_bias(attention_mask)
         for layer in self.layers:
             x = layer(x, bias, batch, length)
         return tf.reshape(x, [batch, length, self.hidden_size])
@@ -94,7 +96,7 @@ class MobileBertLayer(tf.Module):
             self.widen = Linear(weights, (f"{at}.output.bottleneck.dense",), width, hidden)
             self.widen_norm = _norm(weights, f"{at}.output.bottleneck.LayerNorm", hidden, config, eps)
 
-    def __call__(self, x: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         """As `SelfAttention`."""
         narrow = looked_at = values = x
         if self.narrow is not None:
@@ -108,7 +110,7 @@ class MobileBertLayer(tf.Module):
             y = norm(ffn(y) + y)
         return y if self.narrow is None else self.widen_norm(self.widen(y) + x)
 
-    def _attention(self, x: tf.Tensor, values: tf.Tensor, bias: tf.Tensor, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    def _attention(self, x: tf.Tensor, values: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         heads, width = self._config.num_attention_heads, self._config.width
         size = width // heads
         joined = tf.reshape(self.query_key(x), [batch, length, 2, heads, size])

@@ -50,12 +50,14 @@ class ModernBert(Encoder):
         """The word embeddings."""
         return self.tok_embeddings
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor, *, long: bool = False
+    ) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.embeddings_norm(tf.reshape(self.tok_embeddings(input_ids), [batch * length, self.hidden_size]))
         # Inclusive, half of the width on each side.
-        biases = biases_by_type(attention_mask, causal=False, window=self.config.local_attention // 2)
+        biases = biases_by_type(attention_mask, causal=False, window=self.config.local_attention // 2, long=long)
         angles = {name: rotary(length) for name, rotary in self._rotary.items()}
         for name, layer in zip(self._types, self.layers):
             x = layer(x, biases[name], batch, length, angles[name])

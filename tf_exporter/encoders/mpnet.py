@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.architectures.mpnet import BUCKETS, PADDING_INDEX, MPNetConfig
-from tf_exporter.encoders.attention import RelativeBias, padding_bias, positions_of_tokens, through_layers
+from tf_exporter.encoders.attention import Bias, RelativeBias, long_bias, padding_bias, positions_of_tokens, through_layers
 from tf_exporter.encoders.bert import bert_layers
 from tf_exporter.encoders.blocks import Embedding, LayerNorm
 from tf_exporter.encoders.encoder import Encoder
@@ -43,13 +43,19 @@ class MPNet(Encoder):
         attention_mask: tf.Tensor,
         token_type_ids: tf.Tensor,
         inputs: list[tf.Tensor] | None = None,
+        *,
+        long: bool = False,
     ) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, hidden_size].
 
-        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each.
+        `inputs`: gets those of the layers, float32 [batch · length, hidden_size] each; `long`: with attention in blocks.
         """
         positions = self.position_embeddings(positions_of_tokens(input_ids, PADDING_INDEX))
         x = self.word_embeddings(input_ids) + positions
         x = dropped(self.embeddings_norm(tf.reshape(x, [tf.size(input_ids), self.hidden_size])))
-        bias = self.relative_attention_bias(tf.shape(input_ids)[1]) + padding_bias(attention_mask)
+        length = tf.shape(input_ids)[1]
+        if long:
+            bias: Bias = long_bias(attention_mask, relative=self.relative_attention_bias.of_long_texts(length))
+        else:
+            bias = self.relative_attention_bias(length) + padding_bias(attention_mask)
         return through_layers(self.layers, x, bias, tf.shape(input_ids), inputs)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.architectures.rotary_bert import RotaryBertConfig
-from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, padding_bias
+from tf_exporter.encoders.attention import PostNormLayer, SelfAttention, long_bias, padding_bias
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm
 from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.rotary import Rotary
@@ -91,14 +91,17 @@ class RotaryBert(Encoder):
         """The word embeddings."""
         return self.word_embeddings
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor, *, long: bool = False
+    ) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, length, hidden_size]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = self.word_embeddings(input_ids)
         if self.token_type_embeddings is not None:
             x += self.token_type_embeddings(token_type_ids)
         x = self.embeddings_norm(tf.reshape(x, [batch * length, self.hidden_size]))
-        bias, angles = padding_bias(attention_mask), self._rotary(length)
+        bias = long_bias(attention_mask) if long else padding_bias(attention_mask)
+        angles = self._rotary(length)
         for layer in self.layers:
             x = layer(x, bias, batch, length, angles)
         return tf.reshape(x, [batch, length, self.hidden_size])

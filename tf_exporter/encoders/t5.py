@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.architectures.t5 import T5Config
-from tf_exporter.encoders.attention import PreNormLayer, RelativeBias, SelfAttention, padding_bias
+from tf_exporter.encoders.attention import Bias, PreNormLayer, RelativeBias, SelfAttention, long_bias, padding_bias
 from tf_exporter.encoders.blocks import Embedding, FeedForward, RMSNorm
 from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.weights import Weights
@@ -59,12 +59,17 @@ class T5(Encoder):
         """The word embeddings."""
         return self.shared
 
-    def __call__(self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, input_ids: tf.Tensor, attention_mask: tf.Tensor, token_type_ids: tf.Tensor, *, long: bool = False
+    ) -> tf.Tensor:
         """int32 [batch, length] each, segments unused → float32 [batch, length, d_model]."""
         batch, length = tf.unstack(tf.shape(input_ids))
         x = tf.reshape(self.shared(input_ids), [batch * length, self.hidden_size])
-        mask = padding_bias(attention_mask)
-        biases = [bias(length) + mask for bias in self.biases]
+        if long:
+            biases: list[Bias] = [long_bias(attention_mask, relative=bias.of_long_texts(length)) for bias in self.biases]
+        else:
+            mask = padding_bias(attention_mask)
+            biases = [bias(length) + mask for bias in self.biases]
         for index, layer in enumerate(self.layers):
             x = layer(x, biases[index if self.bias_in_every_layer else 0], batch, length)
         return tf.reshape(self.final_layer_norm(x), [batch, length, self.hidden_size])

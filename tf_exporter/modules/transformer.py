@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.encoders import ENCODERS, UNVERIFIED
+from tf_exporter.encoders.long_texts import LONG
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.heads import build_head
 from tf_exporter.model.modules.dimensions import NOT_COLLECTED, Dimensions
@@ -58,6 +59,7 @@ class Transformer(tf.Module):
         if options.max_seq_length is None and options.sequence_length and own and own < options.sequence_length:
             raise UsageError(f"--sequence-length {options.sequence_length}: more than the {own} tokens that the model takes")
         self.max_length = own if options.sequence_length is None else min(own or UNLIMITED, options.sequence_length)
+        self.takes_long = self.max_length is None or self.max_length > LONG
         self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length)
         pad_id = self.tokenizer_spec.pad_id
         if self.tokenizer_spec.padding_side == "left" and self.config.counts_padding(pad_id):
@@ -135,15 +137,22 @@ class Transformer(tf.Module):
 
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids, mask and segments → `token_embeddings` [batch, length, hidden], or the head's output."""
+        return self._computed(features, long=False)
+
+    def of_long_texts(self, features: Features) -> Features:
+        """The same, with attention in blocks."""
+        return self._computed(features, long=True)
+
+    def _computed(self, features: Features, long: bool) -> Features:
         types = features["token_type_ids"]
         if not self.tokenizer_spec.has_token_type_ids:
             types = tf.zeros_like(types)
         mask = features["attention_mask"]
         if self._collects:
             inputs: list[tf.Tensor] = []
-            tokens = self.encoder(features["input_ids"], mask, types, inputs)
+            tokens = self.encoder(features["input_ids"], mask, types, inputs, long=long)
             layers = tf.stack([*(tf.reshape(x, tf.shape(tokens)) for x in inputs), tokens])
             features = {**features, "all_layer_embeddings": layers}
         else:
-            tokens = self.encoder(features["input_ids"], mask, types)
+            tokens = self.encoder(features["input_ids"], mask, types, long=long)
         return {**features, self._output: self.head(tokens, mask, features["input_ids"])}
