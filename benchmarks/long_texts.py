@@ -1,0 +1,96 @@
+"""One text of 8,190 tokens, and one of 512, beside sentence-transformers: `python -m benchmarks.long_texts`.
+
+Random weights in the width of popular models, four layers, a small vocabulary. Every engine has a process of its own, they take
+turns, and the least time of each counts. Memory is what the process had at most, less what it had after loading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engines import OURS
+from benchmarks.workers import Worker
+
+_WIDTH: dict[str, Any] = {
+    "hidden_size": 768,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 4,
+    "max_position_embeddings": 8192,
+}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ModernBERT, 3 of 4 layers… local": ("modernbert", {"intermediate_size": 1152, "local_attention": 128}),
+    "GTE, full attention": ("gte", {"intermediate_size": 3072}),
+    "Qwen3, causal": (
+        "qwen3",
+        {"intermediate_size": 3072, "num_key_value_heads": 4, "head_dim": 64, "use_sliding_window": False},
+    ),
+}
+"""Name → `model_type` and its config, besides `_WIDTH`."""
+LENGTHS = (8190, 512)
+
+
+def write_model(folder: Path, model_type: str, changes: dict[str, Any]) -> Path:
+    """A sentence-transformers folder with mean pooling."""
+    import sentence_transformers  # noqa: F401  # before TensorFlow: their copies of LLVM abort otherwise
+
+    from fixtures import models
+
+    heads = [models.Pooling(_WIDTH["hidden_size"], "mean"), models.Normalize()]
+    return models.write_model(folder, model_type, heads, max_seq_length=max(LENGTHS), **_WIDTH, **changes)
+
+
+def text(tokens: int) -> list[str]:
+    """One text of so many tokens, with two special tokens or fewer."""
+    from fixtures.models import VOCAB
+
+    words = [word for word in VOCAB if word.isalpha() and len(word) > 1]
+    random_ = random.Random(tokens)
+    return [" ".join(random_.choice(words) for _ in range(tokens - 2))]
+
+
+def measure(folder: Path, artifact: Path, tokens: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """Engine → the least ms of a call, and bytes that it took more."""
+    found: dict[str, tuple[float, float]] = {}
+    workers = [Worker(OURS, artifact), Worker("sentence-transformers", folder)]
+    times: dict[str, list[float]] = {worker.engine: [] for worker in workers}
+    for worker in workers:
+        worker.times(text(20), 2)
+    for _ in range(rounds):
+        for worker in workers:
+            times[worker.engine] += worker.times(text(tokens), 1 if tokens > 1000 else 10)
+    for worker in workers:
+        loaded = worker.loading["before_bytes"] + worker.loading["loaded_bytes"]
+        found[worker.engine] = min(times[worker.engine]), worker.peak_bytes() - loaded
+        worker.close()
+    return found
+
+
+def main() -> None:
+    """Prints a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each engine")
+    parser.add_argument("--only", default="", help="models whose name has this")
+    options = parser.parse_args()
+    print("| model | tokens | tf-exporter, ms | reference, ms | ratio | tf-exporter, MB more | reference, MB more |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        for name, (model_type, changes) in MODELS.items():
+            if options.only not in name:
+                continue
+            folder = write_model(Path(place) / model_type, model_type, changes)
+            from tf_exporter import convert
+
+            artifact = Path(place) / f"{model_type}-artifact"
+            convert(folder, artifact, verify="off", quiet=True)
+            for tokens in LENGTHS:
+                (ours, more), (theirs, their_more) = measure(folder, artifact, tokens, options.rounds).values()
+                sizes = f"{more / 1e6:,.0f} | {their_more / 1e6:,.0f}"
+                print(f"| {name} | {tokens:,} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.2f} | {sizes} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
