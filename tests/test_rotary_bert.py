@@ -31,10 +31,9 @@ def test_which_theta_counts(tmp_path: Path, outside: float, parameters: dict[str
     assert difference(folder, TEXTS[:20]) <= ATOL
 
 
-@pytest.mark.parametrize("size", [10**12, 34])
-def test_heads_of_another_size_than_the_weights(tmp_path: Path, size: int) -> None:
+def test_heads_of_another_size_than_the_weights(tmp_path: Path) -> None:
     folder = models.write_model(tmp_path / "model", "gte")
-    rewrite(folder / "config.json", head_dim=size)
+    rewrite(folder / "config.json", head_dim=34)
     with pytest.raises(WeightsError, match="qkv_proj"):
         build(folder)
 

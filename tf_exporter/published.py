@@ -85,6 +85,7 @@ def translated(file: ConfigFile) -> ConfigFile | None:
         return None
     copy = file.replaced(dict(file.values))
     layout.translate(copy)
+    copy.check()
     return file.replaced(copy.values)
 
 
