@@ -30,19 +30,26 @@ _TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken
 """Other files that transformers opens where it finds them; they must not be links out of the model."""
 _HARMLESS_KEYS = frozenset(
     """
-    _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder additional_special_tokens backend
-    bos_token chat_control_tokens chat_template clean_up_tokenization_spaces
-    clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output
-    eos_token extra_special_tokens files_loaded fix_mistral_regex full_tokenizer_file is_local
-    legacy local_files_only max_len max_length merges_file model_input_names
-    model_max_length model_specific_special_tokens name_or_path pad_to_multiple_of pad_token pad_token_type_id
-    padding padding_side processor_class response_schema response_template special_tokens_map_file
-    split_special_tokens stride tokenizer_class tokenizer_file transformers_version truncation
-    truncation_side truncation_strategy trust_remote_code unk_id unk_token use_fast verbose vocab_file
+    _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder
+    additional_special_tokens backend bos_token bos_token_id chat_control_tokens
+    chat_template clean_up_tokenization_spaces
+    clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output cls_token
+    cls_token_id do_basic_tokenize do_lower_case eos_token eos_token_id errors extra_ids
+    extra_special_tokens files_loaded fix_mistral_regex from_slow full_tokenizer_file
+    is_local keep_accents legacy local_files_only mask_token mask_token_id max_len
+    max_length merges_file model_input_names model_max_length model_specific_special_tokens
+    name_or_path never_split pad_to_multiple_of pad_token pad_token_id pad_token_type_id
+    padding padding_side processor_class remove_space response_schema response_template
+    return_token_type_ids sep_token sep_token_id sp_model_kwargs
+    spaces_between_special_tokens special_tokens_map_file split_by_punct
+    split_special_tokens stride strip_accents tokenize_chinese_chars tokenizer_class
+    tokenizer_file transformers_version trim_offsets truncation truncation_side
+    truncation_strategy trust_remote_code unk_id unk_token unk_token_id
+    use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
     """.split()
 )
-"""Keys of tokenizer_config.json that `AutoTokenizer` reads. Their effect shows in the tokenizer that it builds. Other keys that
-it reads could replace the tokenizer, or name other files."""
+"""Keys of tokenizer_config.json that tokenizer classes read. Their effect shows in the tokenizer that is built. Other keys that
+`AutoTokenizer` reads could replace the tokenizer, or name other files."""
 
 
 def load_tokenizer(
