@@ -133,5 +133,5 @@ def test_without_the_reference(model: Path, tmp_path: Path, monkeypatch: pytest.
     conversion = convert(model, tmp_path / "out")
     assert conversion.verification["token_texts"] > 300
     assert conversion.verification["embedding_texts"] == 0
-    assert conversion.summary[1] == "Not checked: embeddings: sentence-transformers is not installed."
+    assert conversion.summary[1] == "Not checked: embeddings: a-package-nobody-has is not installed."
     assert "Not checked" in (tmp_path / "out/README.md").read_text()

@@ -11,13 +11,17 @@ import pytest
 import tensorflow as tf
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import ModelOutput
 
 from fixtures import heads, models
+from fixtures.models import rewrite
 from tests.serving.conftest import hostile_texts
 from tests.tensorflow_2_12 import unknown_saved
+from tests.test_published import NEW
 from tf_exporter import UnsupportedError, VerificationError, convert
 from tf_exporter.heads.classification import ClassificationHead
-from tf_exporter.hub.reference import answers
+from tf_exporter.hub.cards import card
+from tf_exporter.hub.reference import _of_each, _packed, _unpacked, answers
 from tf_exporter.samples import decoded
 
 NAMES = {0: "no", 1: "yes", 2: "är det så? 中"}
@@ -141,3 +145,60 @@ def test_a_wrong_head_is_found(source: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(ClassificationHead, "__call__", lambda self, tokens, *rest: right(self, tokens[:, ::-1], *rest))
     with pytest.raises(VerificationError, match="classify: differs"):
         convert(source, tmp_path / "out", export_type="classifier")
+
+
+def test_published_with_code_of_its_own(tmp_path: Path) -> None:
+    """The reference is transformers' own class on the translated config; the code that the model names is never run."""
+    folder = write(tmp_path / "source", "gte", rope_theta=20.0)
+    labels = {key: json.loads((folder / "config.json").read_text())[key] for key in ("id2label", "label2id")}
+    (folder / "config.json").write_text(json.dumps({**NEW, **labels, "architectures": ["NewForSequenceClassification"]}))
+    code = {
+        "AutoConfig": "configuration.NewConfig",
+        "AutoModelForSequenceClassification": "modeling.NewForSequenceClassification",
+    }
+    rewrite(folder / "config.json", auto_map=code, attn_implementation="flash_attention_2")
+    for name in ("configuration.py", "modeling.py"):
+        (folder / name).write_text("raise SystemExit('was run')")
+    conversion = convert(folder, tmp_path / "out", export_type="classifier")
+    assert conversion.verification["embedding_texts"] > 500
+    assert conversion.verification["max_abs_difference"] <= 1e-5
+    assert any("transformers' own `gte`" in line for line in conversion.summary)
+
+
+def test_only_torch_is_needed(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside transformers; sentence-transformers takes no part."""
+    monkeypatch.setattr("tf_exporter.hub.export.REQUIRED", ("a_package_nobody_has",))
+    conversion = convert(source, tmp_path / "out", export_type="classifier")
+    assert conversion.summary == ["Not verified: the logits: a-package-nobody-has is not installed."]
+
+
+def test_a_card_tells_of_ops_that_a_server_has_to_load() -> None:
+    values: dict[str, Any] = {
+        "export_type": "classifier",
+        "tensors": {"serving_default": {"inputs": {"sentence1": {}}, "outputs": {}}},
+        "revision": None,
+        "source": "model",
+        "versions": {"tf-exporter": "1"},
+    }
+    own = card({**values, "ops": ["FastWordpieceTokenizeWithOffsets", "MatMul"]}, [])
+    assert "those of tensorflow-text (FastWordpieceTokenizeWithOffsets), which a server has to load" in own
+    assert "import tensorflow_text" in own
+    stock = card({**values, "ops": ["MatMul"]}, [])
+    assert "Made of stock TensorFlow ops." in stock
+    assert "tensorflow_text" not in stock
+
+
+def test_rows_that_fail_are_found_one_by_one() -> None:
+    class Model:
+        def __call__(self, input_ids: torch.Tensor, output_hidden_states: bool) -> Any:
+            if (input_ids == 9).any():
+                raise IndexError("no such id")
+            return ModelOutput(logits=input_ids.float())
+
+    batches = [{"input_ids": np.array(rows, np.int32)} for rows in ([[1, 2], [9, 3], [4, 5]], [[9, 9]], [[6, 7]])]
+    found = [_of_each(torch, Model(), batch) for batch in batches]
+    assert [rows for _, rows in found] == [{1: "no such id"}, {0: "no such id"}, {}]
+    assert found[0][0]["logits"].tolist() == [[1, 2], [4, 5]]
+    # A batch of which nothing is left keeps its place.
+    arrays, _ = _unpacked(_packed({}, [answer for answer, _ in found]))
+    assert [sorted(answer) for answer in arrays] == [["logits"], [], ["logits"]]

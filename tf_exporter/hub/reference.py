@@ -48,7 +48,7 @@ def answers(
 def _packed(told: dict[str, Any], batches: list[Arrays]) -> bytes:
     archive = io.BytesIO()
     arrays = {f"{index}/{name}": array for index, batch in enumerate(batches) for name, array in batch.items()}
-    np.savez(archive, told=np.array(json.dumps(told)), **arrays)  # type: ignore[arg-type]  # str keys
+    np.savez(archive, told=np.array(json.dumps({**told, "count": len(batches)})), **arrays)  # type: ignore[arg-type]  # str keys
     return archive.getvalue()
 
 
@@ -60,7 +60,8 @@ def _unpacked(data: bytes) -> tuple[list[Arrays], dict[str, Any]]:
             index, _, name = key.partition("/")
             if name:
                 batches.setdefault(int(index), {})[name] = arrays[key]
-    return [batches[index] for index in sorted(batches)], told
+    # Of a batch that no row could be computed of, there is nothing.
+    return [batches.get(index, {}) for index in range(told["count"])], told
 
 
 def main(arguments: str) -> None:

@@ -231,6 +231,10 @@ def check_classifier(
             left_out.update({shortened(sized.texts[rows[place]], 60): reason for place, reason in failed.items()})
             wanted.update(zip([row for place, row in enumerate(rows) if place not in failed], answer.get("logits", ())))
         order = sorted(wanted)
+        if not order:
+            raise VerificationError(
+                f"{name}: the reference, transformers, cannot run this model: {next(iter(left_out.values()))}"
+            )
         some = sized.some(order)
         sides = [some.texts] if some.pairs is None else [some.texts, some.pairs]
         long = [is_long(tokens, cost) for tokens in some.tokens]
