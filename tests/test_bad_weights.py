@@ -31,8 +31,6 @@ NAME = "encoder.layer.1.attention.self.key.weight"
 BAD_WEIGHTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
     "missing": (lambda tensors: tensors.pop(NAME), NAME),
     "renamed": (lambda tensors: tensors.update({NAME + "s": tensors.pop(NAME)}), NAME),
-    "extra": (lambda tensors: tensors.update({"encoder.layer.7.x": torch.zeros(1)}), "encoder.layer.7.x"),
-    "adapter": (lambda tensors: tensors.update({NAME + ".lora_A": torch.zeros(1)}), "lora_A"),
     "mis-shaped": (lambda tensors: tensors.update({NAME: tensors[NAME][:31]}), "[31, 32]"),
     "flat": (lambda tensors: tensors.update({NAME: tensors[NAME].flatten()}), "[1024]"),
     "NaN": (lambda tensors: tensors[NAME].fill_(float("nan")), "not finite"),

@@ -128,6 +128,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
+def without_choices(config: dict[str, Any]) -> dict[str, Any]:
+    """A config.json without the keys by which transformers chooses code, packages or files."""
+    return _cleaned("config.json", config)
+
+
 def _cleaned(name: str, values: dict[str, Any]) -> dict[str, Any]:
     if name not in _CHOOSING:
         values = {key: value for key, value in values.items() if key not in _KWARGS}

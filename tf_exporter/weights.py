@@ -82,12 +82,34 @@ class Weights:
         self.on_take(1)
         return array
 
-    def finish(self, unused: Iterable[str] = ()) -> None:
-        """Refuses tensors that were not taken and match none of the patterns `unused`."""
+    @property
+    def taken(self) -> frozenset[str]:
+        """The names of the tensors that were taken."""
+        return frozenset(self._taken)
+
+    def finish(
+        self, unused: Iterable[str] = (), with_a_place: Callable[[list[str]], list[str]] = lambda names: names
+    ) -> list[str]:
+        """Accounts for the tensors that were not taken.
+
+        Args:
+            unused: patterns of names that make no embedding.
+            with_a_place: from the names that match none of them to those that the reference would load.
+
+        Returns:
+            The names that the reference leaves out.
+
+        Raises:
+            WeightsError: a tensor that the reference would load was not taken.
+        """
         patterns = [re.compile(pattern) for pattern in unused]
-        for name in self._readers:
-            if name not in self._taken and not any(pattern.fullmatch(name) for pattern in patterns):
-                raise WeightsError(f"{self.file}: tensor {name} has no place in the model that the config describes")
+        left = [
+            name for name in self._readers if name not in self._taken and not any(pattern.fullmatch(name) for pattern in patterns)
+        ]
+        kept = with_a_place(left) if left else []
+        if kept:
+            raise WeightsError(f"{self.file}: tensor {kept[0]} has no place in the model that the config describes")
+        return left
 
     def without_prefix(self, prefix: str | tuple[str, ...]) -> Weights:
         """The same tensors under the names of the bare model: no prefix and its dot, no names of old TensorFlow checkpoints."""

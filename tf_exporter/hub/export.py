@@ -41,6 +41,7 @@ from tf_exporter.limits import limits
 from tf_exporter.manifest import custom_ops, missing_tokens, origin
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.options import ENCODER_WITH_MLM, Options
+from tf_exporter.parameter_names import finish_weights
 from tf_exporter.progress import progress
 from tf_exporter.publish import writing
 from tf_exporter.published import note
@@ -143,7 +144,7 @@ def _parts(source: ModelSource, transformer: TransformerSpec, options: Options) 
         built = ENCODERS[model_type](configs.encoder, weights)
         pooler = build_pooler(options.pooler, deviation, model_type, weights, built.hidden_size)
         head = _head(configs.head, weights, built) if options.export_type == ENCODER_WITH_MLM else None
-    weights.finish(architecture.unused)
+    finish_weights(source, weights, architecture, replace(transformer, task=task))
     return Parts(built, pooler, head, rates, configs.encoder.type_vocab_size > 1)
 
 

@@ -14,6 +14,7 @@ from tf_exporter.heads import build_head
 from tf_exporter.model.modules.dimensions import NOT_COLLECTED, Dimensions
 from tf_exporter.modules.features import Features
 from tf_exporter.options import Options
+from tf_exporter.parameter_names import finish_weights
 from tf_exporter.progress import progress
 from tf_exporter.source import ModelSource
 from tf_exporter.tokenizers.loading import UNLIMITED, length_limit, load_tokenizer
@@ -50,7 +51,7 @@ class Transformer(tf.Module):
             build_encoder = {**ENCODERS, **UNVERIFIED}[spec.model_type]
             self.encoder: Any = build_encoder(configs.encoder, weights)
             self.head = build_head(configs.head, weights, self.encoder)
-        weights.finish(architecture.unused)
+        finish_weights(source, weights, architecture, spec)
         hf_tokenizer = load_tokenizer(source, spec.folder, spec.do_lower_case, spec.native_config, spec.tokenizer_kwargs)
         if spec.task == "text-generation":
             # So that the last token is at the end of every row.
