@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -135,3 +136,20 @@ def test_without_the_reference(model: Path, tmp_path: Path, monkeypatch: pytest.
     assert conversion.verification["embedding_texts"] == 0
     assert conversion.summary[1] == "Not checked: embeddings: a-package-nobody-has is not installed."
     assert "Not checked" in (tmp_path / "out/README.md").read_text()
+
+
+@pytest.mark.long
+def test_the_current_folder_is_gone(model: Path, tmp_path: Path) -> None:
+    """Nothing needs it but a relative name of the output; and no temporary files are left."""
+    (tmp_path / "temporary").mkdir()
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" -m tf_exporter.cli "$@"'
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": str(Path(__file__).parents[1])}
+
+    def run_there(output: str) -> subprocess.CompletedProcess[str]:
+        command = ["sh", "-c", script, sys.executable, str(model), output]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    check_refusal(run_there("out"), 2, "out")
+    result = run_there(str(tmp_path / "out"))
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "temporary").iterdir()) == []

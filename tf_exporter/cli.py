@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         with temporary_files():
+            _leave_a_folder_that_is_gone(options["output_dir"])
             conversion = convert(options.pop("model"), options.pop("output_dir"), **options)
     except ConversionError as error:
         say([f"convert-hf-model: {line}" for line in str(error).splitlines()], sys.stderr)
@@ -144,6 +146,18 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _leave_a_folder_that_is_gone(output_dir: str) -> None:
+    """Makes an empty folder the current one where that has been deleted: transformers cannot be imported there.
+
+    Not where the output would go there, which is refused in any case.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        if os.path.isabs(os.path.expanduser(output_dir)):
+            os.chdir(tempfile.gettempdir())
 
 
 def _end_when_interrupted() -> None:

@@ -20,8 +20,6 @@ _BIASED = frozenset({"t5", "mt5", "umt5"})
 """With it, but with a matrix for each head that is added to the scores."""
 _REFERENCE_SCORES = 2.5
 """How many times all heads' scores are in memory at a time, in the reference of those two."""
-_GRAPH_SCORES = 3.0
-"""As well, in our graph."""
 _OF_FREE = 0.5
 """The part of the machine's free memory that the working memory of verification may take."""
 _NAMES = {
@@ -42,8 +40,6 @@ class Cost:
     hidden: int
     heads: int
     inner: int
-    in_blocks: bool = False
-    """Whether our graph computes attention over long texts in blocks, so that it does not hold all heads' scores."""
 
     def operations(self, tokens: int) -> float:
         """Multiplications and additions for one text."""
@@ -51,10 +47,10 @@ class Cost:
         return float(self.layers) * tokens * (products + 4 * tokens * self.hidden)
 
     def memory(self, tokens: int) -> int:
-        """Bytes for one text, weights not counted: the most that the reference or the graph needs."""
-        reference = _REFERENCE_SCORES if self.model_type in _EAGER | _BIASED else 0.0
-        graph = 0.0 if self.in_blocks else _GRAPH_SCORES
-        numbers = tokens * (8 * self.hidden + 4 * self.inner) + max(reference, graph) * self.heads * tokens**2
+        """Bytes for one text, weights not counted."""
+        # The graph computes attention over long texts in blocks, so it never holds the scores of all heads.
+        scores = _REFERENCE_SCORES if self.model_type in _EAGER | _BIASED else 0.0
+        numbers = tokens * (8 * self.hidden + 4 * self.inner) + scores * self.heads * tokens**2
         # Masks of every pair of tokens, as numbers and as booleans.
         return int(4 * numbers + 6 * tokens**2)
 
@@ -73,16 +69,13 @@ def _most(limit: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def cost_of(transformers: Sequence[TransformerSpec], in_blocks: bool = False) -> Cost | None:
-    """That of the largest Transformer of a model; None where it has none, so that length costs little.
-
-    `in_blocks`: whether our graph computes attention over long texts in blocks.
-    """
-    costs = [size_of(transformer, in_blocks) for transformer in transformers]
+def cost_of(transformers: Sequence[TransformerSpec]) -> Cost | None:
+    """That of the largest Transformer of a model; None where it has none, so that length costs little."""
+    costs = [size_of(transformer) for transformer in transformers]
     return max(costs, key=lambda cost: cost.operations(SHORT), default=None)
 
 
-def size_of(transformer: TransformerSpec, in_blocks: bool = False) -> Cost:
+def size_of(transformer: TransformerSpec) -> Cost:
     """That of one Transformer, as its config says."""
     values = transformer.encoder_config.values
 
@@ -91,7 +84,7 @@ def size_of(transformer: TransformerSpec, in_blocks: bool = False) -> Cost:
         return max(1, found[0]) if found else otherwise
 
     hidden = size("hidden", 768)
-    return Cost(transformer.model_type, size("layers", 12), hidden, size("heads", 12), size("inner", 4 * hidden), in_blocks)
+    return Cost(transformer.model_type, size("layers", 12), hidden, size("heads", 12), size("inner", 4 * hidden))
 
 
 def room(weights: int) -> int:

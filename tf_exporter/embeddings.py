@@ -29,8 +29,8 @@ from tf_exporter.views import view
 
 logger = logging.getLogger("tf_exporter")
 
-_LARGE = 2**30
-"""Bytes of weights from which on memory counts for more than time."""
+_LARGE = 2**28
+"""Bytes of weights from which on memory counts for more than time. On few cores, two processes at once save little of it."""
 
 
 class Export(NamedTuple):
