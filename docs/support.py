@@ -36,6 +36,9 @@ OLDER_START, OLDER_END = "<!-- older: made by `make older-tensorflow` -->", "<!-
 OLDER = README.parent / "docs" / "older_tensorflow.json"
 SOAK_START, SOAK_END = "<!-- soak: made by `make soak` -->", "<!-- soak: end -->"
 SOAK = README.parent / "docs" / "soak.json"
+MODELS_PAGE = README.parent / "docs" / "models.md"
+FOLDERS_START, FOLDERS_END = "<!-- folders: made by `make public-folders` -->", "<!-- folders: end -->"
+FOLDERS = README.parent / "results" / "public_folders.json"
 
 
 def _names(*values: str) -> str:
@@ -125,6 +128,23 @@ def soak_table() -> str:
     return "\n".join([*lines, *(f"| {name} | " + " | ".join(map(row, figures.values())) + " |" for name, row in rows.items())])
 
 
+def folders_table() -> str:
+    """Markdown rows of what `make public-folders` last found: the public folders, and what became of each."""
+    lines = ["| folder | kind | outcome | difference, ignored keys, or reason |", "|---|---|---|---|"]
+    for name, found in json.loads(FOLDERS.read_text(encoding="utf-8")).items():
+        if found["outcome"] == "converted":
+            told = f"{found['difference']:.1e}" + "".join(f", `{key}`" for key in found["ignored"])
+        else:
+            told = found["reason"].replace("|", "\\|")
+        lines.append(f"| {name} | {found['kind']} | {found['outcome']} | {told} |")
+    return "\n".join(lines)
+
+
+def updated_models(page: str) -> str:
+    """docs/models.md with its table made anew."""
+    return _filled(page, ((FOLDERS_START, FOLDERS_END, folders_table()),))
+
+
 def updated(readme: str) -> str:
     """The README with its tables made anew."""
     parts = (
@@ -152,4 +172,5 @@ def _filled(page: str, parts: Iterable[tuple[str, str, str]]) -> str:
 
 if __name__ == "__main__":
     README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    MODELS_PAGE.write_text(updated_models(MODELS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     SERVING.write_text(updated_serving(SERVING.read_text(encoding="utf-8")), encoding="utf-8")

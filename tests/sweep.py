@@ -97,10 +97,10 @@ def tasks() -> Iterator[Task]:
     yield from ((RANDOM, "core", seed) for seed in range(16, 216))
 
 
-def sweep_tokenizers() -> dict[str, dict[str, int]]:
-    """Row → texts compared and texts whose ids are equal."""
+def sweep_tokenizers(prefix: str = "") -> dict[str, dict[str, int]]:
+    """Row → texts compared and texts whose ids are equal, of the rows whose names begin with `prefix`."""
     rows: dict[str, dict[str, int]] = {}
-    todo = list(tasks())
+    todo = [task for task in tasks() if task[0].startswith(prefix)]
     # Processes are replaced from time to time, as they keep a few MB of every graph.
     with get_context("spawn").Pool(2, maxtasksperchild=40) as pool, progress("tokenizers", len(todo), quiet=False) as bar:
         for row, count, wrong in pool.imap_unordered(run, todo):
@@ -172,16 +172,18 @@ def sweep_models() -> int:
 
 
 def main() -> int:
-    """All of it, or only `--tokenizers` or `--models`; the exit code is 1 where an answer differed that did not before."""
+    """All of it, or only `--tokenizers`, `--trained` ones or `--models`; exit code 1 where an answer newly differs."""
     started = time.monotonic()
     if "--models" in sys.argv:
         failures = sweep_models()
         print(f"{failures} differences in {time.monotonic() - started:.0f} s")
         return int(failures > 0)
     before = json.loads(RATCHET.read_text(encoding="utf-8")) if RATCHET.is_file() else {}
-    rows = sweep_tokenizers()
+    trained = "--trained" in sys.argv
+    rows = sweep_tokenizers(TRAINED if trained else "")
     for row, found in rows.items():
         print(f"{row:55} {found['texts']:>10,} texts {found['texts'] - found['equal']:>6} mismatches", flush=True)
+    rows = {**before, **rows} if trained else rows
     fallen = [row for row, found in before.items() if rows.get(row, {"equal": 0})["equal"] < found["equal"]]
     wrong = sum(found["texts"] - found["equal"] for found in rows.values())
     if fallen:
@@ -189,7 +191,7 @@ def main() -> int:
     else:
         RATCHET.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
-    failures = 0 if "--tokenizers" in sys.argv else sweep_models()
+    failures = 0 if trained or "--tokenizers" in sys.argv else sweep_models()
     print(f"{wrong + failures} differences in {time.monotonic() - started:.0f} s")
     return int(bool(fallen) or wrong + failures > 0)
 

@@ -72,10 +72,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "code in the model": (lambda m: edit_modules(m, 0, type="modeling_custom.Transformer"), "modeling_custom"),
     "first module": (lambda m: edit_modules(m, 0, type="sentence_transformers.models.Pooling"), "[0].type"),
     "architecture": (lambda m: rewrite(m / "config.json", model_type="gpt2"), "gpt2"),
-    "tokenizer code": (
-        lambda m: rewrite(m / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}, tokenizer_class="Their"),
-        "auto_map",
-    ),
     "position type": (lambda m: rewrite(m / "config.json", position_embedding_type="relative_key"), "relative_key"),
     "ALiBi": (lambda m: rewrite(m / "config.json", position_embedding_type="alibi"), "alibi"),
     "decoder": (lambda m: rewrite(m / "config.json", is_decoder=True), "is_decoder"),

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from docs.support import PARITY, RATCHET, README, SERVING, TRAINED, updated, updated_serving
+from docs.support import MODELS_PAGE, PARITY, RATCHET, README, SERVING, TRAINED, updated, updated_models, updated_serving
 from fixtures.real import REAL_TOKENIZERS
 from fixtures.trained import RECIPES
 from tf_exporter.encoders import ENCODERS
@@ -17,6 +17,8 @@ def test_support_table_is_up_to_date() -> None:
     assert updated(readme) == readme, "run make readme"
     serving = SERVING.read_text(encoding="utf-8")
     assert updated_serving(serving) == serving, "run make readme"
+    models = MODELS_PAGE.read_text(encoding="utf-8")
+    assert updated_models(models) == models, "run make readme"
 
 
 def test_make_targets_exist() -> None:

@@ -79,7 +79,6 @@ def route(model: Path, **changes: Any) -> None:
 
 
 PLACES: dict[str, Callable[[Path], Any]] = {
-    "config": lambda m: rewrite(m / "config.json", **{EVIL: 1}),
     "value": lambda m: rewrite(m / "config.json", hidden_act=EVIL),
     "kind": lambda m: rewrite(m / "config.json", model_type=EVIL),
     "architecture": lambda m: rewrite(m / "config.json", rope_scaling={EVIL: EVIL}),
@@ -88,12 +87,9 @@ PLACES: dict[str, Callable[[Path], Any]] = {
     "module's path outside": change_module(path="../" + EVIL),
     "module's type": change_module(type=EVIL),
     "module's own type": change_module(type=f"sentence_transformers.models.{EVIL}"),
-    "module's key": change_module(**{EVIL: 1}),
-    "two modules of a name": change_module(name="0" + EVIL, idx=EVIL),
     "prompt": lambda m: rewrite(m / "config_sentence_transformers.json", prompts={EVIL: 5}),
     "default prompt": lambda m: rewrite(m / "config_sentence_transformers.json", default_prompt_name=EVIL),
     "known prompts": lambda m: rewrite(m / "config_sentence_transformers.json", prompts={EVIL: ""}, default_prompt_name="x"),
-    "tokenizer's config": lambda m: rewrite(m / "tokenizer_config.json", **{EVIL: 1}),
     "tokenizer's file": lambda m: rewrite(without(m, "tokenizer.json") / "tokenizer_config.json", vocab_file=EVIL),
     "normalizer": lambda m: rewrite(m / "tokenizer.json", normalizer={"type": EVIL}),
     "model's kwargs": lambda m: rewrite(m / "sentence_bert_config.json", model_kwargs={EVIL: 1}),
@@ -110,7 +106,6 @@ PLACES: dict[str, Callable[[Path], Any]] = {
         structure={"a": ["a"]},
         parameters={"route_mappings": {EVIL: "a"}},
     ),
-    "tensor": rename_tensor,
     "shard": lambda m: (without(m, "model.safetensors") / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": {"a": EVIL}})
     ),
@@ -120,6 +115,19 @@ PLACES: dict[str, Callable[[Path], Any]] = {
         id2label={EVIL: EVIL},
     ),
 }
+
+
+def test_ignored_names(model: Path) -> None:
+    """Names that the reference does not read are told on one line, escaped and cut."""
+    change_module(**{EVIL: 1})(model)
+    rename_tensor(model)
+    for name in ("config.json", "tokenizer_config.json", "config_sentence_transformers.json"):
+        rewrite(model / name, **{EVIL: 1})
+    conversion = convert(model, model.parent / "out", verify="off")
+    [line] = [line for line in conversion.summary if line.startswith("Ignored")]
+    assert line.isprintable() and len(line) < 2_000, ascii(line)
+    for name in ("config.json", "tokenizer_config.json", "modules.json", "model.safetensors"):
+        assert f"{name}: " in line
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -289,7 +289,6 @@ def test_all_reasons_at_once() -> None:
         check_modules(modules, {"token_embeddings": 8})
     assert [(reason.file.split("/")[0], reason.key, reason.value) for reason in raised.value.reasons] == [
         ("Pooling", "pooling_mode", "median"),
-        ("Pooling", "pooling_mode", "middle"),
         ("Pooling", "more", 1),
         ("Dense", "out_features", 0),
         ("Dense", "activation_function", "torch.nn.Softmax"),

@@ -151,6 +151,7 @@ def test_refusals(tmp_path: Path) -> None:
     folder = heads.write_query_document_model(tmp_path / "router")
     rewrite(folder / "query_0_SparseStaticEmbedding/config.json", path="idf.json")
     refused(folder, UnsupportedError, "query_0_SparseStaticEmbedding/config.json", "path", "idf.json")
+    rewrite(folder / "query_0_SparseStaticEmbedding/config.json", path=None)
     router = folder / "router_config.json"
     text = router.read_text()
     router.write_text(text.replace("sentence_transformers.base.modules.transformer.Transformer", "evil.code.Transformer"))

@@ -150,7 +150,8 @@ def test_what_is_no_file(model: Path, kind: str) -> None:
         here = os.getcwd()
         os.chdir(place.parent)  # a socket's path may not be long
         try:
-            socket.socket(socket.AF_UNIX).bind(place.name)
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(place.name)
         finally:
             os.chdir(here)
     if kind == "device":  # a link out of the model

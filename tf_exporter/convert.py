@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tf_exporter.errors import InputError, one_line
+from tf_exporter.errors import InputError, cut, one_line, printable
 from tf_exporter.options import EMBEDDING, LOWER_CASING, Options
 from tf_exporter.publish import MANIFEST, Publication, as_json, write_text, writing
 from tf_exporter.source import open_model
 
 logger = logging.getLogger("tf_exporter")
+
+_MOST_NAMED = 20
+"""Keys of a file that are named in the line of output; the manifest has all."""
 
 
 @dataclass(frozen=True)
@@ -190,10 +193,14 @@ def convert(
 
 def ignored_lines(ignored: dict[str, list[str]]) -> list[str]:
     """One line about the keys that the reference does not read; none where there are no such keys."""
-    if not ignored:
-        return []
-    files = "; ".join(f"{file}: {', '.join(keys)}" for file, keys in ignored.items())
-    return [f"Ignored, as the reference does not read them: {files}."]
+    files = "; ".join(f"{printable(file)}: {_named(keys)}" for file, keys in ignored.items() if keys)
+    return [f"Ignored, as the reference does not read them: {files}."] if files else []
+
+
+def _named(keys: list[str]) -> str:
+    """Keys for a line of output: each cut where it is long, and the first of many."""
+    more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
+    return ", ".join(cut(printable(key), 80) for key in keys[:_MOST_NAMED]) + more
 
 
 def hide_triton() -> None:

@@ -46,13 +46,20 @@ def module_kind(file: str, key: str, path: str) -> str:
         UnsupportedError: it is not one of sentence-transformers' own classes.
     """
     namespace, _, kind = path.rpartition(".")
-    # A class may be named with the file it is in.
-    package, _, source_file = namespace.rpartition(".")
-    its_own = source_file.replace("_", "").lower() in (kind.lower(), "router" if kind in ROUTERS else kind.lower())
-    if namespace not in _NAMESPACES and not (package in _NAMESPACES and its_own):
+    package = max((known for known in _NAMESPACES if f"{namespace}.".startswith(f"{known}.")), key=len, default=None)
+    # A class may be named with the file it is in, and tokenizers with their folder.
+    files = namespace[len(package) :].strip(".").split(".") if package else []
+    if not package or not all(_is_file_of(file, kind) for file in files if file):
         supported = f"modules of {', '.join(_NAMESPACES)}; code of a model is never run"
         raise UnsupportedError(file, key, path, supported)
     return kind
+
+
+def _is_file_of(file: str, kind: str) -> bool:
+    """Whether sentence-transformers has a class in a file, or a folder, of this name."""
+    if file == "tokenizer":
+        return kind.endswith("Tokenizer")
+    return (kind in ROUTERS and file == "router") or kind.lower().startswith(file.replace("_", "").lower())
 
 
 def read_routes(source: ModelSource, folder: str) -> Routes:

@@ -260,11 +260,6 @@ REFUSALS: dict[str, tuple[type[Exception], str, Callable[[Path], Any]]] = {
         r"word_embeddings\.weight has shape",
         lambda folder: models.rewrite(folder / "bert_config.json", vocab_size=len(models.VOCAB) + 1),
     ),
-    "layers": (
-        WeightsError,
-        r"layer\.2\..* has no place",
-        lambda folder: models.rewrite(folder / "bert_config.json", num_hidden_layers=2),
-    ),
 }
 
 

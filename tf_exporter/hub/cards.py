@@ -7,7 +7,7 @@ from typing import Any
 from tf_exporter.errors import printable
 from tf_exporter.hub.verify import LOGITS_DIFFERENCE, HubVerification
 from tf_exporter.limits import limits
-from tf_exporter.manifest import left_out_lines, limit_in_words, named, ops_in_words, title
+from tf_exporter.manifest import custom_ops, left_out_lines, limit_in_words, named, ops_in_words, title
 from tf_exporter.options import CLASSIFIER, ENCODER, ENCODER_WITH_MLM, PREPROCESSING, Options
 
 _WHAT = {
@@ -75,7 +75,7 @@ def card(values: dict[str, Any], lines: list[str]) -> str:
     use = _USE[kind]
     if len(values["tensors"]["serving_default"]["inputs"]) == 2:
         use = use.replace('["This is a test"])', '["This is a test"]), sentence2=tf.constant(["Is this one?"])')
-    if values["custom_ops"]:
+    if custom_ops(values["ops"]):
         use = use.replace("import tensorflow as tf", "import tensorflow as tf\nimport tensorflow_text")
     signatures = "\n".join(
         f"| `{name}` | {', '.join(tensors['inputs'])} | {', '.join(tensors['outputs'])} |"

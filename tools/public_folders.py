@@ -1,0 +1,62 @@
+"""Converts every real public model folder of the shared test data; writes what became of each.
+
+python -m tools.public_folders
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+# Before TensorFlow: only this order of torch and TensorFlow is survived in one process.
+import sentence_transformers  # noqa: F401
+
+from fixtures.public_folders import FOLDERS, public_folders, write_public_folder
+from tf_exporter import ConversionError, convert
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "public_folders.json"
+
+
+def outcome(name: str) -> dict[str, Any]:
+    """What became of one folder: its kind, converted or refused, the figures or the reason, and the ignored keys."""
+    with tempfile.TemporaryDirectory() as place:
+        kind = _kind(name)
+        try:
+            folder = write_public_folder(Path(place) / "model", name)
+            conversion = convert(folder, Path(place) / "out")
+        except ConversionError as error:
+            return {"kind": kind, "outcome": "refused", "reason": str(error).replace(place, ".").replace("\n", "; ")}
+        except ValueError as error:
+            # What cannot be made whole is broken as it was published.
+            return {"kind": kind, "outcome": "refused", "reason": f"not a model ({type(error).__name__})"}
+        return {
+            "kind": kind,
+            "outcome": "converted",
+            "difference": float(f"{conversion.verification['max_abs_difference']:.1e}"),
+            "ignored": [key for keys in conversion.manifest["ignored"].values() for key in keys],
+        }
+
+
+def _kind(name: str) -> str:
+    """`model_type`, as config.json has it."""
+    places = (FOLDERS / name / "config.json", FOLDERS / name / "0_Transformer" / "config.json")
+    try:
+        return str(json.loads(next(path for path in places if path.is_file()).read_text()).get("model_type"))
+    except (StopIteration, ValueError):
+        return "unknown"
+
+
+def main() -> None:
+    """Writes the results, sorted by name."""
+    found = {}
+    for name in public_folders():
+        found[name] = outcome(name)
+        print(name, found[name], flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
