@@ -189,8 +189,6 @@ REFUSED: dict[str, list[dict[str, Any]]] = {
         {"global_rope_theta": 0, "rope_parameters": None},
     ],
     "deberta-v2": [
-        {"max_relative_positions": 10**400},
-        {"max_position_embeddings": 10**400, "position_biased_input": False},
         {"position_buckets": 1},
         {"position_buckets": 46},
         {"conv_kernel_size": 10**9 + 1},
@@ -243,13 +241,11 @@ REFUSED: dict[str, list[dict[str, Any]]] = {
             "layer_types": ["sliding_attention", "sliding_attention", "sliding_attention", "sliding_attention"],
             "use_sliding_window": False,
         },
-        {"use_bidirectional_attention": True},
         {"head_dim": None},
         {"max_position_embeddings": 0},
     ],
     "qwen2": [
         {"head_dim": None},
-        {"attention_bias": True},
     ],
     "eurobert": [
         {"is_causal": True},

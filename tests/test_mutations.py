@@ -16,7 +16,9 @@ from tests.helpers import InProcessReference
 from tf_exporter import VerificationError, convert, reference, transformer_spec
 from tf_exporter.architectures.reading import read_architecture
 from tf_exporter.encoders import bert, mpnet
-from tf_exporter.modules import dense, pooling
+from tf_exporter.model.modules import dense as dense_config
+from tf_exporter.model.modules import pooling as pooling_config
+from tf_exporter.modules import pooling
 from tf_exporter.tokenizers import code_points, post_processors
 
 pytestmark = pytest.mark.long
@@ -50,10 +52,10 @@ def no_mask(attention_mask: tf.Tensor) -> tf.Tensor:
 MISTAKES: dict[str, tuple[str, Any, str, Any]] = {
     "epsilon": ("bert", transformer_spec, "read_architecture", wrong_config(layer_norm_eps=1e-3)),
     "no mask": ("bert", bert, "padding_bias", no_mask),
-    "pooling": ("bert", pooling, "_read_modes", lambda file: (file.take("pooling_mode", str) and "cls",)),
+    "pooling": ("bert", pooling_config, "_read_modes", lambda file: (file.take("pooling_mode", str) and "cls",)),
     "pooling over padding": ("bert", pooling, "_sum_and_count", lambda tokens, mask: (
         tf.reduce_sum(tokens, axis=1), tf.cast(tf.shape(mask)[1], tf.float32))),
-    "Dense activation": ("bert", dense, "_read_activation", lambda file, _: file.take("activation_function", str) and tf.nn.relu),
+    "Dense activation": ("bert", dense_config, "_read_activation", lambda file: file.take("activation_function", str) and "ReLU"),
     "no positions from ids": ("mpnet", mpnet, "PADDING_INDEX", 0),
     "buckets": ("mpnet", mpnet, "_MAX_DISTANCE", 64),
     "truncation": ("bert", post_processors.Truncation, "__call__", lambda self, tokens: cut_late(self, tokens)),
