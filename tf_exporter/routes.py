@@ -57,8 +57,8 @@ def module_kind(file: str, key: str, path: str) -> str:
 
 def _is_file_of(file: str, kind: str) -> bool:
     """Whether sentence-transformers has a class in a file, or a folder, of this name."""
-    if file == "tokenizer":
-        return kind.endswith("Tokenizer")
+    if "Tokenizer" in kind and file in ("tokenizer", "word"):
+        return True
     return (kind in ROUTERS and file == "router") or kind.lower().startswith(file.replace("_", "").lower())
 
 
