@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_exporter.encoders.blocks import Embedding, FeedForward, LayerNorm, Linear, RMSNorm
 from tf_exporter.encoders.few import attend, few
 from tf_exporter.encoders.grouped_attention import GroupedAttention
-from tf_exporter.encoders.long_texts import MASKED, ByDistance, LongBias, Relative
+from tf_exporter.encoders.long_texts import MASKED, ByDistance, LongBias, Relative, in_parts
 from tf_exporter.encoders.rotary import Angles, rotated
 from tf_exporter.encoders.training import dropped
 from tf_exporter.tokenizers.tables import graph_constant
@@ -72,6 +72,11 @@ class SelfAttention(tf.Module):
         return self.output(tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [batch * length, self._heads * self._size]))
 
 
+def fed_forward(layer: FeedForward, x: tf.Tensor, bias: Bias) -> tf.Tensor:
+    """float32 [batch · length, features] → the same shape; of long texts, as `bias` tells, some tokens at a time."""
+    return in_parts(layer, x) if isinstance(bias, LongBias) else layer(x)
+
+
 class PostNormLayer(tf.Module):
     """BERT's layer: attention and feed-forward, a layer norm after each sum."""
 
@@ -83,7 +88,7 @@ class PostNormLayer(tf.Module):
     def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor, angles: Angles | None = None) -> tf.Tensor:
         """As `SelfAttention`."""
         x = self.attention_norm(dropped(self.attention(x, bias, batch, length, angles)) + x)
-        return self.output_norm(dropped(self.ffn(x)) + x)
+        return self.output_norm(dropped(fed_forward(self.ffn, x, bias)) + x)
 
 
 def through_layers(
@@ -119,7 +124,7 @@ class PreNormLayer(tf.Module):
         """As `SelfAttention`."""
         normed = x if self.attention_norm is None else self.attention_norm(x)
         x = x + self.attention(normed, bias, batch, length, angles)
-        return x + self.ffn(self.ffn_norm(x))
+        return x + fed_forward(self.ffn, self.ffn_norm(x), bias)
 
 
 class RelativeBias(tf.Module):

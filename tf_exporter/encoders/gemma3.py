@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_exporter.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.architectures.gemma3 import Gemma3Config
-from tf_exporter.encoders.attention import Bias, biases_by_type
+from tf_exporter.encoders.attention import Bias, biases_by_type, fed_forward
 from tf_exporter.encoders.blocks import Embedding, FeedForward, RMSNorm
 from tf_exporter.encoders.encoder import Encoder
 from tf_exporter.encoders.grouped_attention import GroupedAttention
@@ -32,7 +32,7 @@ class Gemma3Layer(tf.Module):
     def __call__(self, x: tf.Tensor, bias: Bias, batch: tf.Tensor, length: tf.Tensor, angles: Angles) -> tf.Tensor:
         """As `SelfAttention`."""
         x = x + self.attention_output_norm(self.attention(self.attention_norm(x), bias, batch, length, angles))
-        return x + self.ffn_output_norm(self.ffn(self.ffn_norm(x)))
+        return x + self.ffn_output_norm(fed_forward(self.ffn, self.ffn_norm(x), bias))
 
 
 class Gemma3(Encoder):

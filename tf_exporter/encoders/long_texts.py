@@ -2,10 +2,15 @@
 
 The scores of a block are kept as [keys, queries]. TensorFlow multiplies matrices of narrow rows about twice as fast as those of
 rows as long as a text, and a block of more than 32 MB costs more to allocate than to compute.
+
+A softmax takes off the largest score first, so that no exponential is infinite. Where the lengths of queries and keys show that
+no score can be large, that is left out, as the same result comes from fewer passes over the block. Padding gets a value of zero,
+and so does its part in the sum of the weights, which is the product with more columns of the values, all of ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +21,14 @@ MASKED = float(np.finfo(np.float32).min)
 """Added to the scores of padding: exactly zero after the softmax, finite before it."""
 LONG = 512
 """Texts of more tokens are computed in blocks."""
-_SCORES = 2**21
-"""Scores of a block, about: 8 MB."""
+_SCORES = 3 * 2**20
+"""Scores of a block, about: 12 MB."""
+_BOUNDED = 60.0
+"""Scores up to this size need no maximum taken off: a sum of their exponentials is far from float32's limits."""
+_ONES = 16
+"""Columns of ones. With one, the values of a head would not begin at a multiple of 64 bytes, and each block would copy them."""
+_FEW_TOKENS = 1024
+"""Tokens that go through a wide layer at once: 12 MB for 3,072 features."""
 _LOCAL_BLOCK = 256
 """Queries of a block where each sees a narrow window."""
 _NARROW = 512
@@ -88,11 +99,14 @@ class _Block:
 
         self._queries, self._keys = tf.range(self.first, self.end), tf.range(self.begin, self.stop)
 
-    def added(self, texts: slice) -> tf.Tensor:
-        """What is added to the scores of some texts: broadcasts to [texts, groups, keys, heads of a group, queries]."""
-        added = self._bias.padding[texts, tf.newaxis, self.begin : self.stop, tf.newaxis, tf.newaxis]
+    def hidden(self) -> tf.Tensor | None:
+        """What is added to scores of tokens that a query does not see: float32 [keys, 1, queries]; None where it sees all."""
         hidden = self._bias.hidden(self._queries, self._keys)
-        return added if hidden is None else tf.minimum(added, (tf.cast(hidden, tf.float32) * MASKED)[:, tf.newaxis])
+        return None if hidden is None else (tf.cast(hidden, tf.float32) * MASKED)[:, tf.newaxis]
+
+    def padding(self, texts: slice) -> tf.Tensor:
+        """What is added to the scores of some texts: float32 [texts, 1, keys, 1, 1]."""
+        return self._bias.padding[texts, tf.newaxis, self.begin : self.stop, tf.newaxis, tf.newaxis]
 
     def distance(self) -> tf.Tensor:
         """As `Relative` takes it."""
@@ -113,8 +127,12 @@ def attend_in_blocks(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: L
     heads, groups, size = query.shape[1], key.shape[1], query.shape[3]
     shared = heads // groups
     query = tf.reshape(query * scale, [batch * groups, shared, length, size])
-    key, value = (tf.reshape(x, [batch * groups, length, size]) for x in (key, value))
+    value = tf.concat([value, tf.ones([batch, groups, length, _ONES])], -1)
+    value *= tf.cast(bias.padding == 0, tf.float32)[:, tf.newaxis, :, tf.newaxis]
+    key, value = (tf.reshape(x, [batch * groups, length, x.shape[3]]) for x in (key, value))
     assert bias.relative is None or (shared == 1 and bias.window is None)
+    bounded = _bounded(query, key)
+    everything = bias.window is None and not bias.causal
     together = bias.window is not None and bias.window <= _NARROW
     rows = _rows(bias, length, shared * (batch * groups if together else 1))
     blocks = (length + rows - 1) // rows
@@ -122,21 +140,21 @@ def attend_in_blocks(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: L
     def one_block(index: tf.Tensor, mixed: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         block = _Block(bias, index % blocks * rows, rows, length)
         if together:
-            units, view, added = slice(None), [batch, groups], block.added(slice(None))
+            units, view, small, padding = slice(None), [batch, groups], tf.reduce_all(bounded), block.padding(slice(None))
         else:
             unit = index // blocks
-            units, view, added = slice(unit, unit + 1), [1, 1], block.added(slice(unit // groups, unit // groups + 1))
+            text = unit // groups
+            units, view, small, padding = slice(unit, unit + 1), [1, 1], bounded[unit], block.padding(slice(text, text + 1))
         of_block = tf.reshape(query[units, :, block.first : block.end], [-1, shared * (block.end - block.first), size])
-        keys = key[units, block.begin : block.stop]
+        keys, values = (x[units] if everything else x[units, block.begin : block.stop] for x in (key, value))
         scores = tf.matmul(keys, of_block, transpose_b=True)
         if bias.relative is not None:
             scores += bias.relative(unit % groups, of_block[0], keys[0], block.distance())
         by_head = [*view, block.stop - block.begin, shared, block.end - block.first]
-        scores = tf.reshape(tf.reshape(scores, by_head) + added, tf.shape(scores))
-        weights = tf.exp(scores - tf.reduce_max(scores, 1, keepdims=True))
-        found = tf.matmul(value[units, block.begin : block.stop], weights, transpose_a=True)
-        found = tf.reshape(found / tf.reduce_sum(weights, 1, keepdims=True), [-1, size, *by_head[3:]])
-        return index + 1, mixed.write(index, tf.transpose(found, [3, 0, 2, 1]))
+        weights = _weights(scores, by_head, padding, block.hidden(), None if bias.relative else small)
+        found = tf.matmul(values, weights, transpose_a=True)
+        found = tf.math.divide_no_nan(found[:, :size], found[:, size : size + 1])
+        return index + 1, mixed.write(index, tf.transpose(tf.reshape(found, [-1, size, *by_head[3:]]), [3, 0, 2, 1]))
 
     count = blocks if together else blocks * batch * groups
     shape = tf.TensorShape([None, None if together else 1, shared, size])
@@ -150,9 +168,55 @@ def attend_in_blocks(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: L
     return tf.reshape(joined, [batch, heads, length, size])
 
 
+def in_parts(layer: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+    """What a layer makes of each token, float32 [tokens, features]; of some tokens at a time, so that wide rows are few."""
+    tokens = tf.shape(x)[0]
+    count = (tokens + _FEW_TOKENS - 1) // _FEW_TOKENS
+    shape = tf.TensorShape([None, x.shape[-1]])
+
+    def one_part(index: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        return index + 1, parts.write(index, layer(x[index * _FEW_TOKENS : (index + 1) * _FEW_TOKENS]))
+
+    parts = tf.TensorArray(tf.float32, count, element_shape=shape, infer_shape=False)
+    _, parts = tf.while_loop(lambda index, _: index < count, one_part, (tf.constant(0), parts), parallel_iterations=1)
+    return parts.concat()
+
+
 def _rows(bias: LongBias, length: tf.Tensor, heads: tf.Tensor | int) -> tf.Tensor:
     """The queries of a block, int32, where each has scores of so many heads."""
     if bias.window is None:
         return tf.clip_by_value(_SCORES // (heads * length), 1, length)
     keys = tf.minimum(bias.window * (1 if bias.causal else 2) + _LOCAL_BLOCK, length)
     return tf.clip_by_value(_SCORES // (heads * keys), 1, _LOCAL_BLOCK)
+
+
+def _weights(
+    scores: tf.Tensor, by_head: list[tf.Tensor], padding: tf.Tensor, hidden: tf.Tensor | None, bounded: tf.Tensor | None
+) -> tf.Tensor:
+    """The exponentials of scores, float32 [units, keys, queries]; of padding, only where the largest score was taken off.
+
+    Args:
+        scores: float32 [units, keys, queries].
+        by_head: the shape to which `padding` and `hidden` broadcast.
+        padding: added to the scores of padding.
+        hidden: added to the scores of tokens that a query does not see.
+        bounded: bool [], whether no score is large; None where that is not known.
+    """
+
+    def plus(added: tf.Tensor | None) -> tf.Tensor:
+        return scores if added is None else tf.reshape(tf.reshape(scores, by_head) + added, tf.shape(scores))
+
+    def less_the_largest() -> tf.Tensor:
+        whole = plus(padding if hidden is None else tf.minimum(padding, hidden))
+        return tf.exp(whole - tf.reduce_max(whole, 1, keepdims=True))
+
+    return less_the_largest() if bounded is None else tf.cond(bounded, lambda: tf.exp(plus(hidden)), less_the_largest)
+
+
+def _bounded(query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Whether all products are small: float32 [units, heads, length, size] and [units, length, size] → bool [units].
+
+    No product is larger than the two lengths' own.
+    """
+    longest = tf.reduce_max(tf.reduce_sum(query * query, -1), [1, 2]) * tf.reduce_max(tf.reduce_sum(key * key, -1), 1)
+    return longest <= _BOUNDED**2
