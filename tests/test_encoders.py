@@ -110,9 +110,9 @@ def test_conversion_asks_for_each_text_by_itself(tmp_path: Path, monkeypatch: py
     asked: list[int] = []
 
     class Recorded(InProcessReference):
-        def submit(self, jobs: list[Job]) -> None:
+        def submit(self, jobs: list[Job], max_seq_length: int | None) -> None:
             asked.extend(job.batch_size for job in jobs)
-            super().submit(jobs)
+            super().submit(jobs, max_seq_length)
 
     monkeypatch.setattr(tf_exporter.reference, "Reference", Recorded)
     folder = models.write_model(tmp_path / "model", LEAKING[1])

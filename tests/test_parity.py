@@ -15,6 +15,7 @@ import torch
 from fixtures import models
 from fixtures.models import Dense, Dropout, LayerNorm, Normalize, Pooling, rewrite
 from tests.helpers import build, difference, embed, reference
+from tf_exporter import UnsupportedError, convert
 from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
 from tf_exporter.encoders import ENCODERS
 from tf_exporter.encoders.attention import relative_buckets
@@ -177,6 +178,28 @@ def test_maximum_length(tmp_path: Path, settings: dict[str, Any], model_max_leng
     rewrite(folder / "tokenizer_config.json", model_max_length=model_max_length)
     rewrite(folder / "sentence_bert_config.json", **settings)
     assert difference(folder, TEXTS) <= ATOL
+
+
+@pytest.mark.parametrize("model_type", ["bert", "xlm-roberta", "distilbert", "mpnet"])
+def test_lengths_beyond_the_positions(tmp_path: Path, model_type: str) -> None:
+    """The reference fails for texts that its table of positions is too short for, so that they may be cut there."""
+    folder = models.write_model(tmp_path / "model", model_type, max_position_embeddings=32)
+    rewrite(folder / "tokenizer_config.json", model_max_length=10**30)
+    rewrite(folder / "sentence_bert_config.json", max_seq_length=64)
+    model, expected = build(folder), reference(folder)
+    limit = {"bert": 32, "distilbert": 32, "xlm-roberta": 30, "mpnet": 30}[model_type]
+    assert model.describe().cut_at == limit
+    with pytest.raises((IndexError, RuntimeError)):
+        expected.encode(["the " * limit])
+    expected.max_seq_length = limit
+    texts = [*TEXTS, "the " * (limit - 2), "of " * (limit - 1), "of " * 99]
+    assert np.abs(embed(model, texts) - expected.encode(texts)).max() <= ATOL
+    with pytest.raises(UnsupportedError, match=f"at most {limit}"):
+        build(folder, max_seq_length=limit + 1)
+    if model_type == "xlm-roberta":
+        result = convert(folder, tmp_path / "out")
+        assert result.manifest["max_seq_length"] == limit and not result.verification["left_out"]
+        assert f"Texts are cut at {limit} tokens: sentence-transformers fails for longer ones." in result.summary
 
 
 def test_plain_transformers_folder(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class Description:
     """The number of texts of each call, where it is fixed."""
     poolings: tuple[tuple[str, ...], ...]
     micro_batch_tokens: int
+    cut_at: int | None = None
+    """The limit in place of the folder's own, as by `--max-seq-length`, where the reference fails for texts as long as that."""
 
     @property
     def tokenizer_spec(self) -> TokenizerSpec:

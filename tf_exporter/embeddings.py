@@ -81,9 +81,12 @@ def export(source: ModelSource, folder: Path, options: Options) -> Export:
                 memory=room(source.weight_bytes()),
                 not_checked=not_checked,
                 note="; ".join(notes) or None,
+                max_seq_length=options.most_tokens or description.cut_at,
             )
     values = manifest(source, spec, description, report, graph_ops(folder), signature_tensors(folder), options)
     lines = verification_lines(report, allowed)
+    if description.cut_at:
+        lines.append(f"Texts are cut at {description.cut_at} tokens: sentence-transformers fails for longer ones.")
     return Export(values, model_card(values, lines), lines)
 
 
@@ -101,6 +104,6 @@ def _reference(source: ModelSource, spec: ModelSpec, options: Options) -> Iterat
     with view(source, {transformer.folder: transformer.native_config for transformer in spec.transformers}) as folder:
         # Of large models, one at a time is in memory: ours, the reference's, and then what was saved.
         waits = source.weight_bytes() > _LARGE
-        reference = references.Reference(folder, spec.kind, options.most_tokens, options.truncate_dim, waits)
+        reference = references.Reference(folder, spec.kind, options.truncate_dim, waits)
         with closing(reference) as running:
             yield running

@@ -189,6 +189,7 @@ class TextModel(tf.Module):
     def describe(self) -> Description:
         """All but the weights."""
         tokenizing = {name: self.pipelines[route].first for name, route in self.tokenize_signatures.items()}
+        firsts = [first for first in tokenizing.values() if isinstance(first, Transformer)]
         used = [module for pipeline in self.pipelines.values() for module in pipeline.others]
         return Description(
             kind=self.kind,
@@ -200,6 +201,7 @@ class TextModel(tf.Module):
             batch_size=self._batch_size,
             poolings=tuple(tuple(module.modes) for module in dict.fromkeys(used) if isinstance(module, Pooling)),
             micro_batch_tokens=self.first.micro_batch_tokens,
+            cut_at=min((first.cut_at for first in firsts if first.cut_at), default=None),
         )
 
     @property

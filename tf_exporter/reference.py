@@ -67,19 +67,19 @@ def not_installed(packages: list[str]) -> str:
 class Reference:
     """A running reference process for one model folder."""
 
-    def __init__(self, folder: Path, kind: str, max_seq_length: int | None, truncate_dim: int | None, waits: bool = False):
+    def __init__(self, folder: Path, kind: str, truncate_dim: int | None, waits: bool = False):
         """`kind`: the class of sentence-transformers that loads it; `waits`: do not load the graph before it has ended."""
         self.waits = waits
-        options = {"model": str(folder), "kind": kind, "max_seq_length": max_seq_length, "truncate_dim": truncate_dim}
+        options = {"model": str(folder), "kind": kind, "truncate_dim": truncate_dim}
         self._stack = ExitStack()
         place = self._stack.enter_context(scratch_folder())
         self._process = processes.start(__name__, options, place)
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._output: Future[bytes] | None = None
 
-    def submit(self, jobs: list[Job]) -> None:
-        """Sends the only request; the process works on it from now on."""
-        request = json.dumps([asdict(job) for job in jobs]).encode()
+    def submit(self, jobs: list[Job], max_seq_length: int | None) -> None:
+        """Sends the only request; the process works on it from now on. `max_seq_length`: in place of the model's own."""
+        request = json.dumps({"jobs": [asdict(job) for job in jobs], "max_seq_length": max_seq_length}).encode()
         seconds = PATIENCE + sum(job.seconds for job in jobs)
         self._output = self._thread.submit(processes.finished, self._process, request, "sentence-transformers", seconds)
 
@@ -192,8 +192,9 @@ def main(arguments: str) -> None:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        jobs = [Job(**job) for job in json.load(sys.stdin.buffer)]
-        model = load(options["model"], options["kind"], options["max_seq_length"], options["truncate_dim"])
+        request = json.load(sys.stdin.buffer)
+        jobs = [Job(**job) for job in request["jobs"]]
+        model = load(options["model"], options["kind"], request["max_seq_length"], options["truncate_dim"])
         answers = [answers_to(model, job) for job in jobs]
         versions = {"sentence-transformers": sentence_transformers.__version__, "torch": torch.__version__}
         told = {"versions": versions, "failed": [found.failed for found in answers]}

@@ -64,6 +64,7 @@ def verify(
     memory: int = 2**31,
     not_checked: str | None = None,
     note: str | None = None,
+    max_seq_length: int | None = None,
 ) -> Verification:
     """Loads the SavedModel in `folder` and compares it with the reference.
 
@@ -78,6 +79,7 @@ def verify(
         memory: bytes that there are for one text, by which long texts are chosen.
         not_checked: where there is no reference, what is not verified and why.
         note: what the reference was, where it was not the model's folder as it is.
+        max_seq_length: the reference's, in place of the model's own.
 
     Raises:
         VerificationError: the first difference found.
@@ -87,7 +89,7 @@ def verify(
     answers = None
     if reference is not None:
         planned = plan(texts, model, cost, memory)
-        reference.submit([job for _, job in planned.jobs])
+        reference.submit([job for _, job in planned.jobs], max_seq_length)
         if reference.waits or planned.has_long:
             answers = reference.answers()
     loaded = tf.saved_model.load(str(folder)).signatures

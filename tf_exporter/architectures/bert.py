@@ -44,6 +44,11 @@ class LayersConfig(EncoderConfig):
         """Tokens that a text may have."""
         return self.max_position_embeddings
 
+    @property
+    def fails_beyond(self) -> bool:
+        """The table of positions ends there."""
+        return True
+
     def counts_padding(self, pad_id: int) -> bool:
         """Whether padding on the left, with this id, gives the tokens other positions."""
         return True

@@ -107,6 +107,11 @@ class EncoderConfig:
         """Tokens that a text may have; None: any number."""
         return None
 
+    @property
+    def fails_beyond(self) -> bool:
+        """Whether the reference fails for texts of more than `max_length` tokens, as its table of positions ends there."""
+        return False
+
     def counts_padding(self, pad_id: int) -> bool:
         """Whether padding on the left, with this id, gives the tokens other positions."""
         return False

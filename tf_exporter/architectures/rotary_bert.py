@@ -35,6 +35,11 @@ class RotaryBertConfig(LayersConfig):
         """Tokens that a text may have; None: any number."""
         return self.rope.max_length
 
+    @property
+    def fails_beyond(self) -> bool:
+        """There is no table of positions."""
+        return False
+
     def counts_padding(self, pad_id: int) -> bool:
         """Only distances matter."""
         return False

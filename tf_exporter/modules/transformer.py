@@ -56,6 +56,8 @@ class Transformer(tf.Module):
         if spec.task == "text-generation":
             # So that the last token is at the end of every row.
             hf_tokenizer.padding_side = "left"
+        self.cut_at: int | None = None
+        """The limit in place of the folder's own, where the reference fails for texts as long as that."""
         own = self._max_length(module, options.max_seq_length, hf_tokenizer.model_max_length)
         if options.max_seq_length is None and options.sequence_length and own and own < options.sequence_length:
             raise UsageError(f"--sequence-length {options.sequence_length}: more than the {own} tokens that the model takes")
@@ -96,7 +98,11 @@ class Transformer(tf.Module):
             raise UnsupportedError(file, "pad_token_id", pad_id, supported)
 
     def _max_length(self, module: ModuleSpec, asked: int | None, model_max_length: int) -> int | None:
-        """sentence-transformers' precedence; refuses lengths that its encoder has no positions for."""
+        """sentence-transformers' precedence, at most what the encoder has positions for.
+
+        The reference fails for texts beyond them, whatever limit a folder gives. Refused are lengths that the user asks for, and
+        those at which the reference does not fail and is not reproduced.
+        """
         spec, positions = module.transformer, self.config.max_position_embeddings
         assert spec is not None
         if asked is not None:
@@ -113,6 +119,9 @@ class Transformer(tf.Module):
         limit = length_limit(file, key, length)
         most = self.config.max_length
         if most is not None and (limit is None or limit > most):
+            if asked is None and self.config.fails_beyond:
+                self.cut_at = most
+                return most
             said = int(model_max_length) if key == "model_max_length" else length
             value = None if said > UNLIMITED else said
             raise UnsupportedError(file, key, value, f"at most {most}, the positions of the encoder; see --max-seq-length")
