@@ -65,9 +65,10 @@ bench: .venv/bench
 	$(BIN)/python -m benchmarks.embeddings --output docs
 	$(BIN)/python -m docs.support
 
-# Peak memory of converting a model of 2.2 GB.
+# Memory and time of conversions: models that take 512 to 32,768 tokens, and one of 2.2 GB.
 memory: .venv/test
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m docs.support
 
 # 10,000 requests, and 50,000 more, 16 at a time: in a process and behind tritonserver.
 soak: .venv/engines

@@ -38,6 +38,8 @@ SOAK_START, SOAK_END = "<!-- soak: made by `make soak` -->", "<!-- soak: end -->
 SOAK = README.parent / "docs" / "soak.json"
 MODELS_PAGE = README.parent / "docs" / "models.md"
 FOLDERS_START, FOLDERS_END = "<!-- folders: made by `make public-folders` -->", "<!-- folders: end -->"
+MEMORY_START, MEMORY_END = "<!-- memory: made by `make memory` -->", "<!-- memory: end -->"
+MEMORY = README.parent / "results" / "memory.json"
 FOLDERS = README.parent / "results" / "public_folders.json"
 
 
@@ -146,9 +148,29 @@ def folders_table() -> str:
     return "\n".join(lines)
 
 
+def memory_table() -> str:
+    """What `make memory` last measured: how it was measured, and Markdown rows of models."""
+    lines = [
+        "Peak memory is that of all processes together, on a machine with 2 cores. 2.5 times the weights and 2 GiB are allowed.",
+        "",
+        "| tokens | weights, GB | peak, GB | allowed, GB | peak without verification, GB | seconds | of them verification |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    notes = []
+    for name, found in json.loads(MEMORY.read_text(encoding="utf-8")).items():
+        sizes = (found[key] / 1e9 for key in ("weights", "most", "allowed", "most_without_verification"))
+        seconds = found["seconds_with_verification"]
+        of = f"{int(name):,}" if name.isdigit() else "512, XLM-RoBERTa-large's size"
+        cells = [of, *(f"{size:.2f}" for size in sizes), f"{seconds:.0f}", f"{seconds - found['seconds']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+        if found["verification"]["longest"]:
+            notes.append(f"Of {of} tokens, {found['verification']['longest']}.")
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
 def updated_models(page: str) -> str:
-    """docs/models.md with its table made anew."""
-    return _filled(page, ((FOLDERS_START, FOLDERS_END, folders_table()),))
+    """docs/models.md with its tables made anew."""
+    return _filled(page, ((MEMORY_START, MEMORY_END, memory_table()), (FOLDERS_START, FOLDERS_END, folders_table())))
 
 
 def updated(readme: str) -> str:

@@ -91,7 +91,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "modality": (lambda m: rewrite(m / "sentence_bert_config.json", modality_config={"image": {}}), "image"),
     "query expansion": (lambda m: rewrite(m / "sentence_bert_config.json", query_expansion={"length": 32}), "query_exp"),
     "model kwargs": (lambda m: rewrite(m / "sentence_bert_config.json", model_args={"adapter": "x"}), "adapter"),
-    "length": (lambda m: rewrite(m / "sentence_bert_config.json", max_seq_length=49), "--max-seq-length"),
     "length zero": (lambda m: rewrite(m / "sentence_bert_config.json", max_seq_length=0), "max_seq_length"),
     "length one": (lambda m: rewrite(m / "sentence_bert_config.json", max_seq_length=1), "special tokens"),
     "model kind": (lambda m: rewrite(m / "config_sentence_transformers.json", model_type="MultiVectorEncoder"), "MultiVector"),

@@ -44,6 +44,7 @@ def test_done(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "was-run").exists()
 
 
+@pytest.mark.long
 def test_options_that_change_the_graph(model: Path, tmp_path: Path) -> None:
     """Verified against the reference set up in the same way; an option goes before the model's own settings. And quietly."""
     limited = Path(shutil.copytree(model, tmp_path / "limited"))

@@ -198,8 +198,7 @@ def long_difference(folder: Path, texts: list[str], batch_size: int = 32) -> flo
 
 
 @pytest.mark.parametrize(
-    "model_type",
-    [pytest.param(name, marks=[pytest.mark.long] * (name not in ("modernbert", "qwen3"))) for name in ENCODERS],
+    "model_type", [pytest.param(name, marks=[pytest.mark.long] * (name != "modernbert")) for name in ENCODERS]
 )
 def test_long_texts(model_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each architecture, in blocks of less than a text."""

@@ -44,7 +44,7 @@ own, adapters, a tokenizer that exists in Python only, one whose unknown token i
 fails for unknown words, and a Unigram tokenizer.json of which transformers 5 makes WordPiece, so that most words are unknown."""
 BY_TOKENIZER = ("bert-28", "bert-43", "roberta-09")
 """Refused when the tokenizer is loaded, not by the configs alone."""
-CORE = ("albert-01", "distilbert-06", "xlm-roberta-06", "model2vec-01")
+CORE = ("distilbert-06", "model2vec-01")
 """Converted by `make test`; the long tests convert the others that `make public-folders` has converted."""
 ABSENT = pytest.param("none", marks=pytest.mark.skip(reason="shared/data/configs is not there"))
 ALL = [pytest.param(name) for name in public_folders()] or [ABSENT]

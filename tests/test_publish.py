@@ -117,6 +117,7 @@ def test_read_only_disk(model: Path, small_disk: Path) -> None:
         convert(model, small_disk / "out", verify="off")
 
 
+@pytest.mark.long
 def test_file_size_limit(model: Path, place: Path) -> None:
     """Writing fails half-way, as on a full disk, without root."""
 

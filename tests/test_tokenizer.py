@@ -39,7 +39,16 @@ def test_random_tokenizers(seed: int) -> None:
     assert list(token_mismatches(tokenize, hf_tokenizer, spec, texts)) == []
 
 
-@pytest.fixture(scope="module", params=["all-MiniLM-L6-v2", *REAL_TOKENIZERS])
+ALWAYS = ("all-MiniLM-L6-v2", "roberta-base", "t5-small")
+"""A WordPiece, a BPE and a Unigram; the long tests have the others."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.long] * (name not in ALWAYS)) for name in ("all-MiniLM-L6-v2", *REAL_TOKENIZERS)
+    ],
+)
 def real_tokenizer(request: pytest.FixtureRequest) -> Any:
     found = real.real_tokenizer(request.param)
     if found is None:
