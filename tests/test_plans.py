@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
 from tf_exporter import costs
 from tf_exporter.costs import Cost, free_memory, room
-from tf_exporter.plans import BATCH, BATCH_TOKENS, affordable, batched, is_long, mixed, text_of
+from tf_exporter.plans import BATCH, BATCH_TOKENS, affordable, batched, is_long, mixed, short_rows, spread, text_of
 
 BASE = Cost("gte", 12, 768, 12, 3072)
 TOY = Cost("bert", 3, 32, 4, 48)
@@ -48,6 +49,23 @@ def test_all_texts_where_they_cost_little() -> None:
         sized, note = affordable(around(limit), None, counted(limit), limit, cost, 2**30)
         assert (sized.texts, note) == (around(limit), None)
         assert sized.tokens.count(limit) == 3
+
+
+def test_fewer_short_texts_of_large_models() -> None:
+    """At equal distances, the longest among them, and never fewer than a hundred; all where they cost little."""
+    tokens = [3 + row % 60 for row in range(400)]
+    tokens[7] = tokens[201] = 512
+    assert short_rows(tokens, None) == short_rows(tokens, TOY) == [*range(400)]
+    half, least = (short_rows(tokens, cost) for cost in (BASE, Cost("bert", 80, 8192, 64, 28672)))
+    assert 110 < len(half) < 150 and {7, 201} <= {*half}
+    assert 100 <= len(least) <= 108 and {7, 201} <= {*least}
+    assert max(second - first for first, second in pairwise(least)) <= 4
+    assert 9 not in short_rows([*tokens[:9], 9000], BASE)
+
+
+def test_spread() -> None:
+    assert spread([2, 4, 6, 8], 2) == [2, 6]
+    assert spread([2, 4], 9) == [2, 4] and spread([2, 4], 0) == [2] and spread([], 0) == []
 
 
 def test_one_text_at_the_limit_where_more_are_too_many() -> None:

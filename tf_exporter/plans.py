@@ -28,6 +28,12 @@ _SINGLES = 48
 """How many texts are also encoded one by one."""
 _OTHERS = 5
 """Every fifth text goes through the signatures beside `serving_default`."""
+_SHORT_OPERATIONS = 9e11
+"""For the other texts together, once through `serving_default`: of BERT-base, half of them; of smaller models, all."""
+_LEAST = 100
+"""How many of them are compared in any case."""
+_LONGEST = 8
+"""The longest of them, too."""
 _SLOWEST = 1e9
 """Operations a second, of a machine that is busy with much else."""
 
@@ -82,12 +88,33 @@ def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int)
         sized, note = Sized(asked, pairs, [0] * len(asked)), None
     else:
         sized, note = affordable(asked, pairs, partial(count, model), model.tokenizer_spec.max_length, cost, memory)
-    short = sized.some([row for row, tokens in enumerate(sized.tokens) if not is_long(tokens, cost)])
-    step = max(1, len(short.texts) // _SINGLES)
-    jobs = [_job(DEFAULT, sized, BATCH, model, cost), _job(DEFAULT, short.some(range(0, len(short.texts), step)), 1, model, cost)]
-    some = short.some(range(0, len(short.texts), _OTHERS))
-    jobs += [_job(name, some, BATCH, model, cost) for name in model.signatures if name != DEFAULT]
-    return Plan(jobs, note, len(short.texts) < len(sized.texts))
+    long = [row for row, tokens in enumerate(sized.tokens) if is_long(tokens, cost)]
+    rows = short_rows(sized.tokens, cost)
+    singles = spread(rows, _SINGLES * len(rows) // max(len(sized.texts) - len(long), 1))
+    some = spread(rows, len(rows) // _OTHERS)
+    jobs = [
+        _job(DEFAULT, sized.some(sorted([*rows, *long])), BATCH, model, cost),
+        _job(DEFAULT, sized.some(singles), 1, model, cost),
+        *(_job(name, sized.some(some), BATCH, model, cost) for name in model.signatures if name != DEFAULT),
+    ]
+    return Plan(jobs, note, bool(long))
+
+
+def short_rows(tokens: list[int], cost: Cost | None) -> list[int]:
+    """Those of the texts that are not long that `_SHORT_OPERATIONS` allow, the longest of them among them."""
+    rows = [row for row in range(len(tokens)) if not is_long(tokens[row], cost)]
+    operations = 0.0 if cost is None else sum(cost.operations(tokens[row]) for row in rows)
+    if operations <= _SHORT_OPERATIONS:
+        return rows
+    # The limit is what the longest are there for.
+    longest = sorted(rows, key=lambda row: -tokens[row])[:_LONGEST]
+    return sorted({*spread(rows, max(_LEAST, int(len(rows) * _SHORT_OPERATIONS / operations))), *longest})
+
+
+def spread(rows: list[int], count: int) -> list[int]:
+    """So many of the rows, at least one, at equal distances; all where there are not as many."""
+    count = max(count, 1)
+    return rows if count >= len(rows) else [rows[index * len(rows) // count] for index in range(count)]
 
 
 def is_long(tokens: int, cost: Cost | None) -> bool:
