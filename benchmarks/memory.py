@@ -119,7 +119,7 @@ def memory_of(pid: int) -> int:
         started = [
             int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
         ]
-    except (OSError, ProcessLookupError):
+    except OSError:
         return 0
     own = sum(1024 * int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     return own + sum(map(memory_of, started))
@@ -161,17 +161,17 @@ def figures(folder: Path, place: Path, size: int, limit: int) -> dict[str, Any]:
 def main() -> None:
     """Writes the results after each model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=int, help="the model of this limit")
+    models = [*map(str, LIMITS), "large"]
+    parser.add_argument("--only", choices=models, help="one model, by its limit; the others keep their figures")
     options = parser.parse_args()
     found = json.loads(RESULT.read_text(encoding="utf-8")) if options.only and RESULT.is_file() else {}
-    names: list[int | str] = [options.only] if options.only else [*LIMITS, "large"]
-    for name in names:
+    for name in [options.only] if options.only else models:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
             folder.mkdir()
-            size = write_large_model(folder) if isinstance(name, str) else write_model_of(folder, name)
-            result = figures(folder, Path(place), size, 512 if isinstance(name, str) else name)
-        found[str(name)] = result
+            size = write_large_model(folder) if name == "large" else write_model_of(folder, int(name))
+            result = figures(folder, Path(place), size, 512 if name == "large" else int(name))
+        found[name] = result
         print(name, result, flush=True)
         RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -151,7 +151,8 @@ def folders_table() -> str:
 def memory_table() -> str:
     """What `make memory` last measured: how it was measured, and Markdown rows of models."""
     lines = [
-        "Peak memory is that of all processes together, on a machine with 2 cores. 2.5 times the weights and 2 GiB are allowed.",
+        "Peak memory is that of all processes together, on 2 cores. 2.5 times the weights and 2 GiB are allowed. Other",
+        "programs ran beside these conversions, so the seconds are upper bounds.",
         "",
         "| tokens | weights, GB | peak, GB | allowed, GB | peak without verification, GB | seconds | of them verification |",
         "|---|---|---|---|---|---|---|",
@@ -164,7 +165,7 @@ def memory_table() -> str:
         cells = [of, *(f"{size:.2f}" for size in sizes), f"{seconds:.0f}", f"{seconds - found['seconds']:.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
         if found["verification"]["longest"]:
-            notes.append(f"Of {of} tokens, {found['verification']['longest']}.")
+            notes.append(f"{of}: {found['verification']['longest']}.")
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 

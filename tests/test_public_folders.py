@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs.support import FOLDERS as FOLDERS_FOUND
+from fixtures.models import rewrite
 from fixtures.onnx_weights import ONNX_MODELS
 from fixtures.popular import POPULAR
 from fixtures.public_folders import FOLDERS, public_folders, write_public_folder
@@ -18,9 +19,9 @@ from tf_exporter.source import ModelSource
 
 REFUSED = {
     "bert-06": "1_Pooling/config.json: cannot be read",
+    "bert-28": "model.unk_token = '<|endoftext|>'",
     "bert-35": "1_Pooling/config.json: cannot be read",
     "bert-37": "neither modules.json nor config.json",
-    "bert-28": "model.unk_token = '<|endoftext|>'",
     "bert-43": "tokenizer_class = 'BertTokenizer'",
     "clip-01": "model_type = 'clip'",
     "dpr-01": "model_type = 'dpr'",
@@ -84,6 +85,16 @@ def test_tokenizers_without_a_graph(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConversionError) as caught:
         convert(folder, tmp_path / "out")
     assert REFUSED[name] in str(caught.value)
+
+
+@pytest.mark.long
+def test_the_advice_for_a_wrong_class(tmp_path: Path) -> None:
+    """The multilingual MiniLM converts once its tokenizer_config.json names the class that the refusal asks for."""
+    if not FOLDERS.is_dir():
+        pytest.skip("shared/data/configs is not there")
+    folder = write_public_folder(tmp_path / "model", "bert-43")
+    rewrite(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+    assert convert(folder, tmp_path / "out").verification["not_checked"] is None
 
 
 def test_supported_models_have_published_files() -> None:

@@ -29,11 +29,11 @@ _SINGLES = 48
 _OTHERS = 5
 """Every fifth text goes through the signatures beside `serving_default`."""
 _SHORT_OPERATIONS = 9e11
-"""For the other texts together, once through `serving_default`: of BERT-base, half of them; of smaller models, all."""
+"""Operations of the texts that are not long. They are enough for half of BERT-base's texts, and for all of a small model's."""
 _LEAST = 100
-"""How many of them are compared in any case."""
+"""How many short texts are compared in any case."""
 _LONGEST = 8
-"""The longest of them, too."""
+"""How many of the longest short texts are always compared."""
 _SLOWEST = 1e9
 """Operations a second, of a machine that is busy with much else."""
 
@@ -74,7 +74,7 @@ class Sized:
 
 
 def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int) -> Plan:
-    """All texts through `serving_default`, in mixed batches and some one by one; fewer through the other signatures.
+    """The affordable texts through `serving_default`, in mixed batches and some one by one; fewer through the other signatures.
 
     Args:
         texts: those whose token ids are compared.

@@ -151,7 +151,7 @@ def attend_in_blocks(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: L
         if bias.relative is not None:
             scores += bias.relative(unit % groups, of_block[0], keys[0], block.distance())
         by_head = [*view, block.stop - block.begin, shared, block.end - block.first]
-        weights = _weights(scores, by_head, padding, block.hidden(), None if bias.relative else small)
+        weights = _weights(scores, by_head, padding, block.hidden(), small if bias.relative is None else None)
         found = tf.matmul(values, weights, transpose_a=True)
         found = tf.math.divide_no_nan(found[:, :size], found[:, size : size + 1])
         return index + 1, mixed.write(index, tf.transpose(tf.reshape(found, [-1, size, *by_head[3:]]), [3, 0, 2, 1]))
