@@ -151,8 +151,7 @@ def folders_table() -> str:
 def memory_table() -> str:
     """What `make memory` last measured: how it was measured, and Markdown rows of models."""
     lines = [
-        "Peak memory is that of all processes together, on 2 cores. 2.5 times the weights and 2 GiB are allowed. Other",
-        "programs ran beside these conversions, so the seconds are upper bounds.",
+        "Peak memory is that of all processes together, on 2 cores. 2.5 times the weights and 2 GiB are allowed.",
         "",
         "| tokens | weights, GB | peak, GB | allowed, GB | peak without verification, GB | seconds | of them verification |",
         "|---|---|---|---|---|---|---|",
