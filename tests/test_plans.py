@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,7 @@ from tf_exporter.costs import Cost, free_memory, room
 from tf_exporter.plans import BATCH, BATCH_TOKENS, affordable, batched, is_long, mixed, short_rows, spread, text_of
 
 BASE = Cost("gte", 12, 768, 12, 3072)
+FULL = replace(BASE, most=costs.MOST_OPERATIONS["full"])
 TOY = Cost("bert", 3, 32, 4, 48)
 
 
@@ -53,7 +55,7 @@ def test_all_texts_where_they_cost_little() -> None:
 
 def test_fewer_short_texts_of_large_models() -> None:
     """At equal distances, the longest among them, and never fewer than a hundred; all where they cost little."""
-    tokens = [3 + row % 60 for row in range(400)]
+    tokens = [3 + row % 40 for row in range(400)]
     tokens[7] = tokens[201] = 512
     assert short_rows(tokens, None) == short_rows(tokens, TOY) == [*range(400)]
     half, least = (short_rows(tokens, cost) for cost in (BASE, Cost("bert", 80, 8192, 64, 28672)))
@@ -69,9 +71,15 @@ def test_spread() -> None:
 
 
 def test_one_text_at_the_limit_where_more_are_too_many() -> None:
-    sized, note = affordable(around(8192), None, counted(8192), 8192, BASE, 2**40)
+    sized, note = affordable(around(4096), None, counted(4096), 4096, BASE, 2**40)
     assert note is None
-    assert sized.tokens.count(8192) == 1
+    assert sized.tokens.count(4096) == 1
+    sized, note = affordable(around(8192), None, counted(8192), 8192, FULL, 2**40)
+    assert note is None
+    assert sized.tokens.count(8192) == 3
+
+
+def test_long_texts_are_known() -> None:
     assert is_long(8192, BASE) and not is_long(8192, None) and not is_long(512, BASE)
 
 
@@ -80,13 +88,20 @@ def test_the_longest_that_is_affordable(memory: int, words: str) -> None:
     sized, note = affordable(around(32768), None, counted(32768), 32768, BASE, memory)
     longest = max(sized.tokens)
     assert longest == BASE.longest(32768, memory) < 32768
-    assert BASE.memory(longest) <= memory < 2**40 or BASE.operations(longest) <= costs.MOST_OPERATIONS
+    assert BASE.memory(longest) <= memory < 2**40 or BASE.operations(longest) <= BASE.most
     assert note is not None and note.startswith(
         f"the longest text compared had {longest:,} of 32,768 tokens: one of 32,768 would "
     )
     assert re.search(words, note)
     # All others are what they were.
     assert sized.texts[:2] == around(32768)[:2]
+
+
+def test_what_the_full_verification_adds_is_said() -> None:
+    sized, note = affordable(around(8192), None, counted(8192), 8192, BASE, 2**40)
+    assert max(sized.tokens) == BASE.longest(8192, 2**40) < 8192
+    assert note is not None and note.endswith("would take about 1 minute each time on two cores, as --verify full does")
+    assert FULL.longest(8192, 2**40) == 8192
 
 
 def test_pairs_have_partners_still() -> None:
@@ -112,7 +127,7 @@ def test_memory_grows_with_the_square() -> None:
     assert mpnet.longest(10**6, 0) == costs.SHORT
     assert BASE.longest(100, 0) == 100
     # With fused attention, no more than the masks of the reference grow so.
-    assert BASE.longest(8192, 2**30) == 8192 > mpnet.longest(8192, 2**30)
+    assert FULL.longest(8192, 2**30) == 8192 > replace(mpnet, most=FULL.most).longest(8192, 2**30)
 
 
 def test_room() -> None:

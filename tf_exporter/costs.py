@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tf_exporter.transformer_spec import TransformerSpec
 
-MOST_OPERATIONS = 4.5e12
-"""For the long texts of a verification, together: half a minute or so on two cores; BERT-base takes it for 8,192 tokens."""
+MOST_OPERATIONS: Mapping[str, float] = MappingProxyType({"quick": 2.2e12, "full": 2e13})
+"""Level of verification → operations that its long texts may take together: half a minute or so, and four, on two cores.
+
+BERT-base takes 4.5e12 for one of 8,192 tokens.
+"""
 OPERATIONS_A_MINUTE = 6e12
 """Of two cores, about."""
 SHORT = 512
@@ -40,6 +44,8 @@ class Cost:
     hidden: int
     heads: int
     inner: int
+    most: float = MOST_OPERATIONS["quick"]
+    """Operations that the long texts of the verification may take together."""
 
     def operations(self, tokens: int) -> float:
         """Multiplications and additions for one text."""
@@ -55,8 +61,8 @@ class Cost:
         return int(4 * numbers + 6 * tokens**2)
 
     def longest(self, limit: int, memory: int) -> int:
-        """The most tokens, up to `limit`, of a text that fits the memory and `MOST_OPERATIONS`; up to `SHORT`, all do."""
-        fits = _most(limit, lambda tokens: self.operations(tokens) <= MOST_OPERATIONS and self.memory(tokens) <= memory)
+        """The most tokens, up to `limit`, of a text that fits the memory and `most`; up to `SHORT`, all do."""
+        fits = _most(limit, lambda tokens: self.operations(tokens) <= self.most and self.memory(tokens) <= memory)
         return max(fits, min(limit, SHORT))
 
 
@@ -69,14 +75,14 @@ def _most(limit: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def cost_of(transformers: Sequence[TransformerSpec]) -> Cost | None:
+def cost_of(transformers: Sequence[TransformerSpec], level: str) -> Cost | None:
     """That of the largest Transformer of a model; None where it has none, so that length costs little."""
-    costs = [size_of(transformer) for transformer in transformers]
+    costs = [size_of(transformer, level) for transformer in transformers]
     return max(costs, key=lambda cost: cost.operations(SHORT), default=None)
 
 
-def size_of(transformer: TransformerSpec) -> Cost:
-    """That of one Transformer, as its config says."""
+def size_of(transformer: TransformerSpec, level: str) -> Cost:
+    """That of one Transformer, as its config says. `level`: of the verification, "quick" or "full"."""
     values = transformer.encoder_config.values
 
     def size(name: str, otherwise: int) -> int:
@@ -84,7 +90,8 @@ def size_of(transformer: TransformerSpec) -> Cost:
         return max(1, found[0]) if found else otherwise
 
     hidden = size("hidden", 768)
-    return Cost(transformer.model_type, size("layers", 12), hidden, size("heads", 12), size("inner", 4 * hidden))
+    layers, heads, inner = size("layers", 12), size("heads", 12), size("inner", 4 * hidden)
+    return Cost(transformer.model_type, layers, hidden, heads, inner, MOST_OPERATIONS[level])
 
 
 def room(weights: int) -> int:

@@ -77,7 +77,7 @@ def export(source: ModelSource, folder: Path, options: Options) -> Export:
                 level=options.verify,
                 limits=allowed,
                 quiet=options.quiet,
-                cost=cost_of(spec.transformers),
+                cost=cost_of(spec.transformers, options.verify),
                 memory=room(source.weight_bytes()),
                 not_checked=not_checked,
                 note="; ".join(notes) or None,

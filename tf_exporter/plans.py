@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 from tf_exporter import costs
@@ -20,16 +21,16 @@ BATCH = 32
 """Texts of a batch, at most."""
 BATCH_TOKENS = 4096
 """Tokens of a batch, padding included, at most; one text may have more."""
-LONG_PART = 40
-"""A text of more than a 40th of `costs.MOST_OPERATIONS` is long: it is computed once and by itself, if at all."""
+LONG = 1e11
+"""A text of more operations is long: it is computed once and by itself, if at all."""
 _NEXT = 7
 """How far behind a text its partner is, where pairs are scored."""
 _SINGLES = 48
 """How many texts are also encoded one by one."""
 _OTHERS = 5
 """Every fifth text goes through the signatures beside `serving_default`."""
-_SHORT_OPERATIONS = 9e11
-"""Operations of the texts that are not long. They are enough for half of BERT-base's texts, and for all of a small model's."""
+_SHORT_PART = 3
+"""The texts that are not long take as much as a third of what long ones may: enough for all texts of a small model."""
 _LEAST = 100
 """How many short texts are compared in any case."""
 _LONGEST = 8
@@ -101,14 +102,15 @@ def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int)
 
 
 def short_rows(tokens: list[int], cost: Cost | None) -> list[int]:
-    """Those of the texts that are not long that `_SHORT_OPERATIONS` allow, the longest of them among them."""
+    """Those of the texts that are not long that may be computed, the longest of them among them."""
     rows = [row for row in range(len(tokens)) if not is_long(tokens[row], cost)]
     operations = 0.0 if cost is None else sum(cost.operations(tokens[row]) for row in rows)
-    if operations <= _SHORT_OPERATIONS:
+    allowed = inf if cost is None else cost.most / _SHORT_PART
+    if operations <= allowed:
         return rows
     # The limit is what the longest are there for.
     longest = sorted(rows, key=lambda row: -tokens[row])[:_LONGEST]
-    return sorted({*spread(rows, max(_LEAST, int(len(rows) * _SHORT_OPERATIONS / operations))), *longest})
+    return sorted({*spread(rows, max(_LEAST, int(len(rows) * allowed / operations))), *longest})
 
 
 def spread(rows: list[int], count: int) -> list[int]:
@@ -119,7 +121,7 @@ def spread(rows: list[int], count: int) -> list[int]:
 
 def is_long(tokens: int, cost: Cost | None) -> bool:
     """Whether a text costs so much that it is computed once and by itself."""
-    return cost is not None and tokens > costs.SHORT and cost.operations(tokens) > costs.MOST_OPERATIONS / LONG_PART
+    return cost is not None and tokens > costs.SHORT and cost.operations(tokens) > LONG
 
 
 def count(model: Description, texts: list[str], pairs: list[str] | None) -> list[int]:
@@ -160,7 +162,7 @@ def affordable(
         if tokens > longest:
             continue
         if is_long(tokens, cost):
-            if kept and spent + cost.operations(tokens) > costs.MOST_OPERATIONS:
+            if kept and spent + cost.operations(tokens) > cost.most:
                 continue
             spent += cost.operations(tokens)
         kept.append(row)
@@ -188,6 +190,8 @@ def _note(longest: int, limit: int, cost: Cost, memory: int) -> str:
     why = f"need about {needed / 1e9:,.1f} GB of memory"
     if needed <= memory:
         why = f"take about {minutes:,} minute{'s' if minutes > 1 else ''} each time on two cores"
+        if cost.most < cost.operations(limit) <= costs.MOST_OPERATIONS["full"]:
+            why += ", as --verify full does"
     return f"the longest text compared had {longest:,} of {limit:,} tokens: one of {limit:,} would {why}"
 
 

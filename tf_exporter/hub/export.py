@@ -216,7 +216,7 @@ def export_classifier(source: ModelSource, folder: Path, options: Options) -> Ex
     elif options.verify != "off":
         logger.info("verifying (%s)", options.verify)
         with view(source, {transformer.folder: transformer.native_config}) as model:
-            cost = size_of(transformer)
+            cost = size_of(transformer, options.verify)
             found = check_classifier(folder, model / classifier.folder, first, options.batch_size, allowed, cost, memory)
         report = HubVerification(
             options.verify, 0, found.rows, found.worst, None, found.versions, _note(transformer), found.longest, found.left_out
