@@ -120,7 +120,7 @@ def convert(
         batch_size: the number of texts of each call, so that shapes are static, as accelerators want them.
         sequence_length: the number of tokens of each text, as well; shorter ones are padded, longer ones cut.
         embeddings_on_cpu: keep the word embeddings in the host's memory.
-        verify: "quick" (seconds), "full" (minutes: every code point) or "off".
+        verify: "quick" (seconds, up to two minutes), "full" (many minutes: every code point, and longer texts) or "off".
         atol: largest absolute difference to the reference's embeddings, in float32; a reduced precision has limits of its own,
             a cosine for embeddings and a difference for scores.
         force: replace an earlier conversion at `output_dir`.

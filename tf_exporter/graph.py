@@ -117,13 +117,20 @@ class Pipeline(tf.Module):
         shapes = tf.TensorShape([]), tf.TensorShape([None, self.dim])
         if self._takes_long:
             short_from = tf.math.count_nonzero(lengths > LONG, dtype=tf.int32)
-            begin = tf.while_loop(
-                lambda done, _: done < short_from,
-                lambda done, results: one_slice(done, results, long=True),
-                begin,
-                shape_invariants=shapes,
-                parallel_iterations=1,
-            )
+
+            def long_slices() -> tuple[tf.Tensor, tf.Tensor]:
+                slices: tuple[tf.Tensor, tf.Tensor] = tf.while_loop(
+                    lambda done, _: done < short_from,
+                    lambda done, results: one_slice(done, results, long=True),
+                    begin,
+                    shape_invariants=shapes,
+                    parallel_iterations=1,
+                )
+                return slices
+
+            # TensorFlow prepares a loop's body for seconds, even one that never runs; not so a branch that is not taken.
+            begin = tf.cond(short_from > 0, not_inlined(long_slices), lambda: begin)
+            begin[1].set_shape([None, self.dim])
         _, results = tf.while_loop(
             lambda done, _: done < batch,
             one_slice,

@@ -29,6 +29,8 @@ _SINGLES = 48
 """How many texts are also encoded one by one."""
 _OTHERS = 5
 """Every fifth text goes through the signatures beside `serving_default`."""
+_FEW = 12
+"""So many do where not all texts are affordable: the first calls of a signature alone take seconds there."""
 _SHORT_PART = 3
 """The texts that are not long take as much as a third of what long ones may: enough for all texts of a small model."""
 _LEAST = 100
@@ -91,8 +93,9 @@ def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int)
         sized, note = affordable(asked, pairs, partial(count, model), model.tokenizer_spec.max_length, cost, memory)
     long = [row for row, tokens in enumerate(sized.tokens) if is_long(tokens, cost)]
     rows = short_rows(sized.tokens, cost)
-    singles = spread(rows, _SINGLES * len(rows) // max(len(sized.texts) - len(long), 1))
-    some = spread(rows, len(rows) // _OTHERS)
+    short = len(sized.texts) - len(long)
+    singles = spread(rows, _SINGLES * len(rows) // max(short, 1))
+    some = spread(rows, len(rows) // _OTHERS if len(rows) == short else _FEW)
     jobs = [
         _job(DEFAULT, sized.some(sorted([*rows, *long])), BATCH, model, cost),
         _job(DEFAULT, sized.some(singles), 1, model, cost),

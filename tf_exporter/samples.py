@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from tf_exporter.tokenizers.probing import code_points
 
@@ -91,7 +92,7 @@ def quick_texts(max_length: int | None, added: int, tokens: Sequence[str]) -> li
     texts += [sentence.upper() for sentence in SENTENCES] + [sentence.lower() for sentence in SENTENCES]
     for token in tokens[:40]:
         texts += [token, f"a{token}b", f" {token} ", f"x {token}{token}, y", token[:-1], token.upper()]
-    texts += [left + right + left for left, right in zip(tokens[:40], tokens[1:])]
+    texts += [left + right + left for left, right in pairwise(tokens[:41])]
     texts += ["x" * length for length in (99, 100, 101, 102, 1000)]
     if max_length is None or max_length > _LONGEST:
         # Different words: a sum of hundreds of equal rows is off by more than rounding in the reference itself.
