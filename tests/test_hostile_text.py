@@ -168,6 +168,7 @@ def test_markdown() -> None:
     assert code("a/b") == "`a/b`" and code("a`b") == r"a\`b"
 
 
+@pytest.mark.long
 def test_command_line(model: Path, tmp_path: Path) -> None:
     """What is printed has a line of ours for each line, whatever the names of folders are."""
     evil = model.rename(tmp_path / "m\nconvert-hf-model: b\x1b[31m")

@@ -52,6 +52,7 @@ def run(endpoint: str, cache: Path, *arguments: object) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.long
 def test_download_of_a_revision_then_offline(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     endpoint, requests = hub
     result = run(endpoint, tmp_path, REPOSITORY, tmp_path / "out", "--revision", "v1")

@@ -71,9 +71,9 @@ def test_spread() -> None:
 
 
 def test_one_text_at_the_limit_where_more_are_too_many() -> None:
-    sized, note = affordable(around(4096), None, counted(4096), 4096, BASE, 2**40)
+    sized, note = affordable(around(4000), None, counted(4000), 4000, BASE, 2**40)
     assert note is None
-    assert sized.tokens.count(4096) == 1
+    assert sized.tokens.count(4000) == 1
     sized, note = affordable(around(8192), None, counted(8192), 8192, FULL, 2**40)
     assert note is None
     assert sized.tokens.count(8192) == 3

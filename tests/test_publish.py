@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import models
-from tests.helpers import check_refusal
-from tf_exporter import UsageError, convert
+from tf_exporter import UsageError, VerificationError, convert
 from tf_exporter.publish import MANIFEST, Publication
 
 COMMAND = [sys.executable, "-m", "tf_exporter.cli"]
@@ -67,9 +66,9 @@ def test_force_replaces_an_earlier_conversion(model: Path, place: Path) -> None:
 
 def test_failed_conversion_keeps_the_earlier_one(model: Path, place: Path) -> None:
     finished(place / "out")
-    command = [*COMMAND, str(model), str(place / "out"), "--force", "--atol", "1e-30"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    check_refusal(result, 4, "differs from the reference")
+    with pytest.raises(VerificationError, match="differs from the reference") as raised:
+        convert(model, place / "out", force=True, atol=1e-30)
+    assert raised.value.exit_code == 4
     assert [path.name for path in place.iterdir()] == ["out"]
     assert (place / "out" / MANIFEST).read_text() == "{}"
 

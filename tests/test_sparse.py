@@ -111,6 +111,7 @@ def test_default_route(tmp_path: Path) -> None:
     refused(folder, UnsupportedError, "router_config.json", "parameters.default_route")
 
 
+@pytest.mark.long
 def test_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both forms of an embedding, of every task."""
     monkeypatch.setattr(reference, "Reference", InProcessReference)

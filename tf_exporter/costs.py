@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from tf_exporter.transformer_spec import TransformerSpec
 
-MOST_OPERATIONS: Mapping[str, float] = MappingProxyType({"quick": 1.8e12, "full": 2e13})
-"""Level of verification → operations that its long texts may take together: half a minute or so, and four, on two cores.
+MOST_OPERATIONS: Mapping[str, float] = MappingProxyType({"quick": 1.5e12, "full": 2e13})
+"""Level of verification → operations that its long texts may take together: 20 seconds or so, and four minutes, on two cores.
 
 BERT-base takes 4.5e12 for one of 8,192 tokens.
 """

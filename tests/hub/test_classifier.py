@@ -50,7 +50,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("classifier") / "source")
 
 
-@pytest.mark.parametrize("sentences", [pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.long
+@pytest.mark.parametrize("sentences", [1, 2])
 def test_answers(source: Path, tmp_path: Path, sentences: int) -> None:
     convert(source, tmp_path / "out", export_type="classifier", sentences=sentences)
     assert not unknown_saved(tmp_path / "out")
