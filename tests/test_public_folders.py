@@ -46,15 +46,19 @@ fails for unknown words, and a Unigram tokenizer.json of which transformers 5 ma
 BY_TOKENIZER = ("bert-28", "bert-43", "roberta-09")
 """Refused when the tokenizer is loaded, not by the configs alone."""
 CORE = ("distilbert-06", "model2vec-01")
-"""Converted by `make test`; the long tests convert the others that `make public-folders` has converted."""
+"""Converted by `make test`."""
+SLOW = ("gemma3_text-01", "qwen2-01")
+"""Large vocabularies and layers: minutes for each."""
 ABSENT = pytest.param("none", marks=pytest.mark.skip(reason="shared/data/configs is not there"))
 ALL = [pytest.param(name) for name in public_folders()] or [ABSENT]
 FOUND = json.loads(FOLDERS_FOUND.read_text(encoding="utf-8"))
-CONVERTED = [
-    pytest.param(name, marks=() if name in CORE else pytest.mark.long)
-    for name in public_folders()
-    if name in CORE or FOUND.get(name, {}).get("outcome") == "converted"
-] or [ABSENT]
+CONVERTED = [name for name in public_folders() if name in CORE or FOUND.get(name, {}).get("outcome") == "converted"]
+
+
+def target_of(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """The long tests convert the first folder of most kinds, `make test-folders` all the others."""
+    first = next(other for other in CONVERTED if other.rpartition("-")[0] == name.rpartition("-")[0])
+    return () if name in CORE else (pytest.mark.long if name == first and name not in SLOW else pytest.mark.folders,)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -69,7 +73,7 @@ def test_configs(name: str) -> None:
         check_supported(source, Options())
 
 
-@pytest.mark.parametrize("name", CONVERTED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=target_of(name)) for name in CONVERTED] or [ABSENT])
 def test_conversion(tmp_path: Path, name: str) -> None:
     folder = write_public_folder(tmp_path / "model", name)
     verification = convert(folder, tmp_path / "out").verification
