@@ -128,7 +128,7 @@ class Pipeline(tf.Module):
                 )
                 return slices
 
-            # TensorFlow prepares a loop's body for seconds, even one that never runs; not so a branch that is not taken.
+            # TensorFlow prepares the body of a loop for seconds, even if it never runs. It prepares no branch that is not taken.
             begin = tf.cond(short_from > 0, not_inlined(long_slices), lambda: begin)
             begin[1].set_shape([None, self.dim])
         _, results = tf.while_loop(

@@ -21,7 +21,7 @@ BATCH = 32
 """Texts of a batch, at most."""
 BATCH_TOKENS = 4096
 """Tokens of a batch, padding included, at most; one text may have more."""
-LONG = 1e11
+_LONG = 1e11
 """A text of more operations is long: it is computed once and by itself, if at all."""
 _NEXT = 7
 """How far behind a text its partner is, where pairs are scored."""
@@ -30,9 +30,9 @@ _SINGLES = 48
 _OTHERS = 5
 """Every fifth text goes through the signatures beside `serving_default`."""
 _FEW = 12
-"""So many do where not all texts are affordable: the first calls of a signature alone take seconds there."""
+"""Texts of such a signature where not all texts are affordable. Its first calls alone take seconds there."""
 _SHORT_PART = 3
-"""The texts that are not long take as much as a third of what long ones may: enough for all texts of a small model."""
+"""The texts that are not long take as much as a third of what long ones may: enough for all texts of all-MiniLM-L6-v2."""
 _LEAST = 100
 """How many short texts are compared in any case."""
 _LONGEST = 8
@@ -124,7 +124,7 @@ def spread(rows: list[int], count: int) -> list[int]:
 
 def is_long(tokens: int, cost: Cost | None) -> bool:
     """Whether a text costs so much that it is computed once and by itself."""
-    return cost is not None and tokens > costs.SHORT and cost.operations(tokens) > LONG
+    return cost is not None and tokens > costs.SHORT and cost.operations(tokens) > _LONG
 
 
 def count(model: Description, texts: list[str], pairs: list[str] | None) -> list[int]:
