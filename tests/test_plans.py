@@ -100,7 +100,7 @@ def test_the_longest_that_is_affordable(memory: int, words: str) -> None:
 def test_what_the_full_verification_adds_is_said() -> None:
     sized, note = affordable(around(8192), None, counted(8192), 8192, BASE, 2**40)
     assert max(sized.tokens) == BASE.longest(8192, 2**40) < 8192
-    assert note is not None and note.endswith("would take about 1 minute each time on two cores, as --verify full does")
+    assert note is not None and note.endswith("would take about 1 minute each time on two cores; --verify full compares one")
     assert FULL.longest(8192, 2**40) == 8192
 
 

@@ -194,7 +194,7 @@ def _note(longest: int, limit: int, cost: Cost, memory: int) -> str:
     if needed <= memory:
         why = f"take about {minutes:,} minute{'s' if minutes > 1 else ''} each time on two cores"
         if cost.most < cost.operations(limit) <= costs.MOST_OPERATIONS["full"]:
-            why += ", as --verify full does"
+            why += "; --verify full compares one"
     return f"the longest text compared had {longest:,} of {limit:,} tokens: one of {limit:,} would {why}"
 
 
