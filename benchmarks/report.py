@@ -1,4 +1,4 @@
-"""What the embeddings benchmark found: as tables, as a plot and as figures."""
+"""The results of the embeddings benchmark as tables, a plot and figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.workers import FLOOR
 
 
 class Times(TypedDict):
-    """Of an engine's calls in a case, in ms."""
+    """The times of an engine's calls in a case, in milliseconds."""
 
     median: float
     minimum: float
@@ -22,71 +22,93 @@ class Times(TypedDict):
 
 
 def summary(times: list[float]) -> Times:
-    """Of the ms of every call."""
+    """The median, minimum and number of the milliseconds of calls."""
     return {"median": float(np.median(times)), "minimum": min(times), "calls": len(times)}
 
 
 @dataclass
 class Result:
-    """All that was measured with one model."""
+    """The results of one model."""
 
     model: str
     differences: dict[str, float]
     """Engine → the largest difference of an embedding's component from ours."""
     times: dict[str, dict[str, Times]] = field(default_factory=dict)
-    """Case → engine → its times, where the engine ran the case."""
+    """Case → engine that ran it → its times."""
     tokens: dict[str, int] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Engine → seconds and bytes."""
+    """Engine → its load time in seconds and its sizes in bytes."""
 
     def median(self, case: str, engine: str) -> float | None:
-        """ms; None where the engine did not run the case."""
+        """The median in milliseconds; None where the engine did not run the case."""
         times = self.times[case].get(engine)
         return times["median"] if times else None
 
 
 def table(results: list[Result], cases: list[str] | None = None) -> str:
-    """Markdown: medians in ms, and in brackets how many times as long as ours."""
+    """Markdown tables of medians in milliseconds, with their ratios to ours in brackets."""
     lines = []
     for result in results:
-        engines = list(dict.fromkeys(engine for found in result.times.values() for engine in found))
-        lines += [f"| {result.model}, ms | " + " | ".join(engines) + " |", "|---|" + "---|" * len(engines)]
+        engines = list(dict.fromkeys(engine for times in result.times.values() for engine in times))
+        lines += [
+            f"| {result.model}, ms | " + " | ".join(engines) + " |",
+            "|---|" + "---|" * len(engines),
+        ]
         for case in cases or result.times:
             ours = result.median(case, OURS)
             cells = []
             for engine in engines:
                 median = result.median(case, engine)
-                ratio = "" if engine in (OURS,) or median is None or not ours else f" ({median / ours:.2f})"
-                cells.append("–" if median is None else f"{median:,.{1 if median < 100 else 0}f}{ratio}")
+                ratio = (
+                    ""
+                    if engine in (OURS,) or median is None or not ours
+                    else f" ({median / ours:.2f})"
+                )
+                cells.append(
+                    "–" if median is None else f"{median:,.{1 if median < 100 else 0}f}{ratio}"
+                )
             lines.append(f"| {case} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
 
 
 def memory_table(results: list[Result]) -> str:
-    """Markdown: size, load time, and what the process has more than with the engine's libraries alone."""
-    lines = ["| | on disk, MB | load, s | resident after load, MB more | at most, MB more |", "|---|---|---|---|---|"]
+    """A Markdown table of size, load time, and memory beyond the engine's libraries."""
+    lines = [
+        "| | on disk, MB | load, s | resident after load, MB more | at most, MB more |",
+        "|---|---|---|---|---|",
+    ]
     for result in results:
-        for engine, found in result.memory.items():
-            peak = found["peak_bytes"] - found["before_bytes"]
-            sizes = " | ".join(f"{size / 1e6:,.0f}" for size in (found["loaded_bytes"], peak))
-            lines.append(f"| {result.model}, {engine} | {found['on_disk_bytes'] / 1e6:,.0f} | {found['load_s']:.1f} | {sizes} |")
+        for engine, row in result.memory.items():
+            peak = row["peak_bytes"] - row["before_bytes"]
+            sizes = " | ".join(f"{size / 1e6:,.0f}" for size in (row["loaded_bytes"], peak))
+            on_disk = f"{row['on_disk_bytes'] / 1e6:,.0f}"
+            lines.append(
+                f"| {result.model}, {engine} | {on_disk} | {row['load_s']:.1f} | {sizes} |"
+            )
     return "\n".join(lines)
 
 
 def plot(results: list[Result], path: Path) -> None:
-    """One panel a model: how many times as long as ours each engine takes."""
+    """Draws one panel for each model: the times of the engines divided by ours."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(len(results), 1, figsize=(10, 3.4 * len(results)), squeeze=False, layout="constrained")
+    figure, panels = pyplot.subplots(
+        len(results), 1, figsize=(10, 3.4 * len(results)), squeeze=False, layout="constrained"
+    )
     for panel, result in zip(panels[:, 0], results):
-        engines = [engine for engine in next(iter(result.times.values())) if engine not in (OURS, FLOOR)]
+        engines = [
+            engine for engine in next(iter(result.times.values())) if engine not in (OURS, FLOOR)
+        ]
         cases = list(result.times)
         for number, engine in enumerate(engines):
-            ratios = [(result.median(case, engine) or np.nan) / (result.median(case, OURS) or np.nan) for case in cases]
+            ratios = [
+                (result.median(case, engine) or np.nan) / (result.median(case, OURS) or np.nan)
+                for case in cases
+            ]
             places = np.arange(len(cases)) + (number - (len(engines) - 1) / 2) * 0.8 / len(engines)
             panel.bar(places, ratios, 0.8 / len(engines), label=engine)
         panel.axhline(1, color="black", linewidth=0.8)
@@ -101,18 +123,29 @@ def plot(results: list[Result], path: Path) -> None:
 
 
 def write(result: Result, folder: Path) -> None:
-    """`embeddings.md`, `embeddings.json` and `embeddings.png`, with what is there of other models and cases.
+    """Writes `embeddings.md`, `.json` and `.png`, and keeps the results of other models and cases.
 
-    Memory is that of a run of all cases.
+    Memory figures come from a run of all cases.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = folder / "embeddings.json"
-    before = [Result(**found) for found in json.loads(figures.read_text())] if figures.exists() else []
-    for earlier in (of for of in before if of.model == result.model):
+    before = (
+        [Result(**values) for values in json.loads(figures.read_text())] if figures.exists() else []
+    )
+    for earlier in (other for other in before if other.model == result.model):
         if earlier.times.keys() - result.times.keys():
             times, tokens = {**earlier.times, **result.times}, {**earlier.tokens, **result.tokens}
-            result = Result(result.model, {**earlier.differences, **result.differences}, times, tokens, earlier.memory)
-    results = sorted([*(of for of in before if of.model != result.model), result], key=lambda of: of.model)
+            result = Result(
+                result.model,
+                {**earlier.differences, **result.differences},
+                times,
+                tokens,
+                earlier.memory,
+            )
+    results = sorted(
+        [*(other for other in before if other.model != result.model), result],
+        key=lambda other: other.model,
+    )
     (folder / "embeddings.md").write_text(f"{table(results)}\n{memory_table(results)}\n")
-    figures.write_text(json.dumps([vars(of) for of in results], indent=1) + "\n")
+    figures.write_text(json.dumps([vars(entry) for entry in results], indent=1) + "\n")
     plot(results, folder / "embeddings.png")

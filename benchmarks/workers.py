@@ -1,4 +1,4 @@
-"""One process an engine, so that none shares another's threads or memory; they take turns in bursts."""
+"""One process for each engine, so that they share no threads or memory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FLOOR = "floor"
 
 
 def _memory(key: str) -> int:
-    """Bytes of this process: `VmRSS` now, `VmHWM` at most so far."""
+    """Bytes of this process: `VmRSS` is the current value, `VmHWM` the largest so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 def _imports(engine: str) -> None:
-    """What an engine needs however small the model is."""
+    """Imports the libraries that an engine needs for any model."""
     if engine.startswith("tf-exporter") or engine == FLOOR:
         import tensorflow  # noqa: F401
     elif engine == "sentence-transformers":
@@ -39,9 +39,11 @@ def _serve(connection: Connection, engine: str, folder: Path) -> None:
     before, started = _memory("VmRSS"), time.perf_counter()
     run: Any = floor(folder) if engine == FLOOR else ENGINES[engine](folder)
     seconds = time.perf_counter() - started
-    connection.send({"load_s": seconds, "loaded_bytes": _memory("VmRSS") - before, "before_bytes": before})
-    while (asked := connection.recv()) is not None:
-        task, argument, calls = asked
+    connection.send(
+        {"load_s": seconds, "loaded_bytes": _memory("VmRSS") - before, "before_bytes": before}
+    )
+    while (request := connection.recv()) is not None:
+        task, argument, calls = request
         if task == "peak":
             connection.send(_memory("VmHWM"))
         elif task == "embeddings":
@@ -67,7 +69,7 @@ class Worker:
         self.loading: dict[str, float] = self._connection.recv()
 
     def times(self, argument: Any, calls: int) -> list[float]:
-        """Milliseconds of each of so many calls in a row; none where that took more memory than there is."""
+        """Milliseconds of each of `calls` calls in a row; empty where memory ran out."""
         try:
             return self._ask("times", argument, calls)  # type: ignore[no-any-return]
         except (EOFError, ConnectionError):
@@ -79,7 +81,7 @@ class Worker:
         return self._ask("embeddings", texts)  # type: ignore[no-any-return]
 
     def peak_bytes(self) -> int:
-        """The most memory the process has had so far."""
+        """The largest memory of the process so far, in bytes."""
         return self._ask("peak")  # type: ignore[no-any-return]
 
     def close(self) -> None:

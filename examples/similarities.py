@@ -1,4 +1,4 @@
-"""Cosine similarities of a few sentences, from a converted model, with TensorFlow alone."""
+"""Cosine similarities of four sentences, from a converted model, with TensorFlow alone."""
 
 from __future__ import annotations
 
@@ -34,8 +34,12 @@ def main(path: str) -> None:
 
 
 def _libraries() -> list[str]:
-    """Which of the libraries a conversion needs this process has."""
-    return [name for name in ("tensorflow", "torch", "transformers", "tokenizers", "tf_exporter") if name in sys.modules]
+    """The libraries of a conversion that this process has imported."""
+    return [
+        name
+        for name in ("tensorflow", "torch", "transformers", "tokenizers", "tf_exporter")
+        if name in sys.modules
+    ]
 
 
 if __name__ == "__main__":

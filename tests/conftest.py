@@ -1,4 +1,4 @@
-"""Order of imports, places of real files, and small models shared by tests."""
+"""The order of imports, and fixtures shared by the tests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Models are small, and there is a worker for each core.
+# The models are small, and each core has a pytest worker.
 os.environ["OMP_NUM_THREADS"] = os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 
-# Before TensorFlow: the copies of LLVM in torch and TensorFlow meet in this process, and only this order is survived.
+# Before TensorFlow: in the other order, the two copies of LLVM crash the process.
 import sentence_transformers  # noqa: F401, I001
 
 import gc
@@ -22,12 +22,12 @@ import pytest
 from fixtures.minilm import minilm_folder
 from fixtures.real import SHARED
 
-from tests.forked import Forked
+from tests.support.forked import Forked
 
 
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
-    """A file or folder of the shared test data; a test that needs one skips by name where it is absent."""
+    """A function that gives a file or folder of the shared test data, or skips the test."""
 
     def find(name: str) -> Path:
         path = SHARED / name
@@ -40,18 +40,18 @@ def shared() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _modules_are_no_garbage() -> Iterator[None]:
-    """What the libraries made while they were imported is not searched each time garbage is collected: a tenth of all time."""
+    """Keeps imported modules out of garbage collection, which saves a tenth of the time."""
     gc.collect()
     gc.freeze()
     yield
-    # Or libraries would call it leaked.
+    # Otherwise libraries would report leaks.
     gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _forked_reference() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tf_exporter.processes.start", Forked)
+        patch.setattr("tf_exporter.model.reference.processes.start", Forked)
         yield
 
 
@@ -70,10 +70,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from fixtures import models
 
     heads = [models.Pooling(32, "mean"), models.Dense(32, 8)]
-    return models.write_model(tmp_path_factory.mktemp("good") / "model", heads=heads, prompts={"query": "q: "})
+    return models.write_model(
+        tmp_path_factory.mktemp("good") / "model", heads=heads, prompts={"query": "q: "}
+    )
 
 
 @pytest.fixture
 def model(good: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be broken."""
+    """A copy of a model that converts, for a test to break."""
     return Path(shutil.copytree(good, tmp_path / "model"))

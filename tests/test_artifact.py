@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.helpers import reference
-from tests.tensorflow_2_12 import unknown_saved
-from tf_exporter.publish import MANIFEST
-from tf_exporter.samples import SENTENCES, words
-from tf_exporter.saved_model import graph_ops
+from tests.support.helpers import reference
+from tests.support.tensorflow_2_12 import unknown_saved
+from tf_exporter.artifact.publish import MANIFEST
+from tf_exporter.artifact.saved_model import graph_ops
+from tf_exporter.verification.sample_texts import SENTENCES, words
 
 MIB = 2**20
 
@@ -59,11 +59,13 @@ def long_texts() -> list[str]:
 
 
 def test_embeddings(encode: Callable[[Any], np.ndarray], minilm: Path) -> None:
-    """≤ 1e-6 from the reference on 500 texts, in batches of 64 mixed lengths, 100 also alone; neighbours do not matter."""
+    """At most 1e-6 from the reference on 500 texts in mixed batches of 64; 100 also alone."""
     texts = long_texts()
     model = reference(minilm)
     expected = model.encode(texts, batch_size=64)
-    mixed = np.concatenate([encode(texts[start : start + 64]) for start in range(0, len(texts), 64)])
+    mixed = np.concatenate(
+        [encode(texts[start : start + 64]) for start in range(0, len(texts), 64)]
+    )
     alone = np.concatenate([encode([text]) for text in texts[::5]])
     figures = {
         "mixed": float(np.abs(mixed - expected).max()),
@@ -81,7 +83,9 @@ def test_shapes(graph: Any, encode: Callable[[Any], np.ndarray]) -> None:
     assert np.array_equal(graph(tf.constant(["a", "b c"])).numpy(), flat)
     assert encode([]).shape == (0, 384)
     for wrong in (tf.constant("a"), tf.constant([["a", "b"]]), tf.constant([[["a"]]])):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=r"must have shape \[batch\] or \[batch, 1\]"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=r"must have shape \[batch\] or \[batch, 1\]"
+        ):
             graph(wrong)
 
 
@@ -89,8 +93,12 @@ def test_signatures(graph: Any) -> None:
     assert set(graph.signatures) == {"serving_default", "tokenize"}
     serving = graph.signatures["serving_default"]
     (_, arguments), outputs = serving.structured_input_signature, serving.structured_outputs
-    assert {name: (spec.shape.rank, spec.dtype) for name, spec in arguments.items()} == {"input_sequence": (None, tf.string)}
-    assert {name: spec.dtype for name, spec in outputs.items()} == {"sentence_embedding": tf.float32}
+    assert {name: (spec.shape.rank, spec.dtype) for name, spec in arguments.items()} == {
+        "input_sequence": (None, tf.string)
+    }
+    assert {name: spec.dtype for name, spec in outputs.items()} == {
+        "sentence_embedding": tf.float32
+    }
     assert outputs["sentence_embedding"].shape.as_list() == [None, 384]
     tokens = graph.signatures["tokenize"](input_sequence=tf.constant([["hello world"], ["a"]]))
     assert tokens["input_ids"].numpy().tolist() == [[101, 7592, 2088, 102], [101, 1037, 102, 0]]
@@ -126,7 +134,7 @@ def test_ten_thousand_texts(encode: Callable[[Any], np.ndarray]) -> None:
 
 
 def test_stock_ops_of_old_tensorflow(artifact: Path) -> None:
-    """Every op of the file, functions included, and its attributes are what TensorFlow 2.12 registers."""
+    """TensorFlow 2.12 registers every op of the file and its attributes."""
     assert unknown_saved(artifact) == set()
     assert "UnicodeDecode" in graph_ops(artifact)
 
@@ -141,7 +149,8 @@ import sys
 import tensorflow as tf
 graph = tf.saved_model.load(sys.argv[1])
 graph.signatures["serving_default"](input_sequence=tf.constant([["This is a test"]]))
-others = {"tensorflow_text", "transformers", "tokenizers", "torch", "tf_exporter", "sentence_transformers"}
+others = {"tensorflow_text", "transformers", "tokenizers", "torch"}
+others |= {"tf_exporter", "sentence_transformers"}
 print(graph(["This is a test"]).shape, sorted(others & set(sys.modules)))
 """
 
@@ -177,6 +186,6 @@ def test_manifest(artifact: Path, minilm: Path) -> None:
 
 
 def test_longest_of_its_own_batch(graph: Any) -> None:
-    """Padding goes to the longest text of the batch, never to the maximum."""
+    """Texts are padded to the longest of the batch, never to the maximum length."""
     tokens = graph.signatures["tokenize"](input_sequence=tf.constant(["a b c", "a"]))
     assert tokens["input_ids"].shape == [2, 5]

@@ -1,4 +1,4 @@
-"""The command line: exit codes, what is printed, and how soon."""
+"""The command line: exit codes, output, and start-up time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import models
-from tests.helpers import check_refusal
+from tests.support.helpers import check_refusal
 from tf_exporter import cli
 
 COMMAND = [sys.executable, "-m", "tf_exporter.cli"]
@@ -30,43 +30,66 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.write_model(tmp_path_factory.mktemp("cli") / "model", prompts=PROMPTS)
 
 
-def test_done(model: Path, tmp_path: Path) -> None:
-    """Neither the command nor the reference's process looks for code in the current folder."""
+def test_successful_conversion(model: Path, tmp_path: Path) -> None:
+    """Neither the command nor the reference's process imports code from the current folder."""
     for name in ("torch", "sentence_transformers", "numpy", "tensorflow", "json", "tf_exporter"):
         (tmp_path / f"{name}.py").write_text("open('was-run', 'w').close()")
     command = [str(Path(sys.executable).with_name("convert-hf-model")), str(model), "out"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.splitlines() == [f"reading {model}", "building the graph", "saving", "verifying (quick)"]
+    assert result.stderr.splitlines() == [
+        f"reading {model}",
+        "building the graph",
+        "saving",
+        "verifying (quick)",
+    ]
     assert result.stdout.startswith("Token ids: equal")
     assert "max abs difference" in result.stdout
     assert result.stdout.endswith(f"Saved to {tmp_path / 'out'}\n")
     assert not (tmp_path / "was-run").exists()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_options_that_change_the_graph(model: Path, tmp_path: Path) -> None:
-    """Verified against the reference set up in the same way; an option goes before the model's own settings. And quietly."""
+    """Options override the model's settings; the reference gets them too. `--quiet`."""
     limited = Path(shutil.copytree(model, tmp_path / "limited"))
     settings = json.loads((limited / "sentence_bert_config.json").read_text())
-    (limited / "sentence_bert_config.json").write_text(json.dumps({**settings, "processing_kwargs": {"text": {"max_length": 9}}}))
-    options = ["--max-seq-length", 12, "--truncate-dim", 7, "--prompt-name", "odd/name 中", "--micro-batch-tokens", 50]
+    (limited / "sentence_bert_config.json").write_text(
+        json.dumps({**settings, "processing_kwargs": {"text": {"max_length": 9}}})
+    )
+    options = [
+        "--max-seq-length",
+        12,
+        "--truncate-dim",
+        7,
+        "--prompt-name",
+        "odd/name 中",
+        "--micro-batch-tokens",
+        50,
+    ]
     result = run(limited, tmp_path / "out", *options, "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     manifest = json.loads((tmp_path / "out/assets.extra/tf_exporter.json").read_text())
-    assert (manifest["max_seq_length"], manifest["dimension"], manifest["micro_batch_tokens"]) == (12, 7, 50)
+    assert (manifest["max_seq_length"], manifest["dimension"], manifest["micro_batch_tokens"]) == (
+        12,
+        7,
+        50,
+    )
     assert manifest["verification"]["embedding_texts"] > 0
     assert manifest["signatures"]["serving_default"] == PROMPTS["odd/name 中"]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_torch_after_tensorflow(model: Path, tmp_path: Path) -> None:
-    """Whatever of torch transformers pulls in, it does not end the process that has TensorFlow."""
+    """Parts of torch that transformers imports do not crash a process with TensorFlow."""
     code = (
-        "import sys, tensorflow; from tf_exporter import convert; convert(sys.argv[1], 'out', verify='off');"
+        "import sys, tensorflow; from tf_exporter import convert;"
+        "convert(sys.argv[1], 'out', verify='off');"
         "import torch, torch._dynamo; print('alive')"
     )
-    result = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True, cwd=tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-c", code, model], capture_output=True, text=True, cwd=tmp_path
+    )
     assert result.stdout == "alive\n", result.stderr
 
 
@@ -89,7 +112,8 @@ def test_unreadable(tmp_path: Path) -> None:
 def test_version_and_help_need_no_tensorflow() -> None:
     code = (
         "import sys, tf_exporter, tf_exporter.cli; tf_exporter.cli.parser();"
-        "print([name for name in ('tensorflow', 'torch', 'transformers', 'tokenizers', 'numpy') if name in sys.modules])"
+        "heavy = ('tensorflow', 'torch', 'transformers', 'tokenizers', 'numpy');"
+        "print([name for name in heavy if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "[]\n", result.stderr
@@ -127,28 +151,39 @@ def test_contract() -> None:
     }
 
 
-def test_without_the_reference(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where sentence-transformers is not installed, token ids are verified and the rest is said in plain words."""
-    from tf_exporter import convert, reference
+def test_without_the_reference(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without sentence-transformers, token ids are verified, and the rest is reported."""
+    from tf_exporter import convert
+    from tf_exporter.model.reference import packages
 
-    monkeypatch.setattr(reference, "REQUIRED", ("a_package_nobody_has",))
+    monkeypatch.setitem(packages.NEEDED, packages.SENTENCE_TRANSFORMERS, ("a_package_nobody_has",))
     conversion = convert(model, tmp_path / "out")
     assert conversion.verification["token_texts"] > 300
     assert conversion.verification["embedding_texts"] == 0
-    assert conversion.summary[1] == "Not checked: embeddings: a-package-nobody-has is not installed."
-    assert "Not checked" in (tmp_path / "out/README.md").read_text()
+    assert (
+        conversion.summary[1] == "Not verified: embeddings: a-package-nobody-has is not installed."
+    )
+    assert "Not verified" in (tmp_path / "out/README.md").read_text()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_current_folder_is_gone(model: Path, tmp_path: Path) -> None:
-    """Nothing needs it but a relative name of the output; and no temporary files are left."""
+    """Only a relative output needs the current folder; no temporary files are left."""
     (tmp_path / "temporary").mkdir()
     script = 'mkdir gone && cd gone && rmdir ../gone && exec "$0" -m tf_exporter.cli "$@"'
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {
+        **os.environ,
+        "TMPDIR": str(tmp_path / "temporary"),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
 
     def run_there(output: str) -> subprocess.CompletedProcess[str]:
         command = ["sh", "-c", script, sys.executable, str(model), output]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
 
     check_refusal(run_there("out"), 2, "out")
     result = run_there(str(tmp_path / "out"))

@@ -1,57 +1,79 @@
-"""The README's generated table is what the code supports, and its commands are the Makefile's."""
+"""The pages: their tables agree with the code, and their commands with the Makefile."""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 
-from docs.support import MODELS_PAGE, PARITY, RATCHET, README, SERVING, TRAINED, updated, updated_models, updated_serving
+import pytest
+
 from fixtures.real import REAL_TOKENIZERS
 from fixtures.trained import RECIPES
-from tf_exporter.encoders import ENCODERS
+from tf_exporter.architectures.registry import VERIFIED
+from tools.tables import PAGES, PROJECT, TABLES, TRAINED, filled, result
+
+README = PROJECT / "README.md"
+CONTRIBUTING = PROJECT / "CONTRIBUTING.md"
 
 
-def test_support_table_is_up_to_date() -> None:
-    readme = README.read_text(encoding="utf-8")
-    assert updated(readme) == readme, "run make readme"
-    serving = SERVING.read_text(encoding="utf-8")
-    assert updated_serving(serving) == serving, "run make readme"
-    models = MODELS_PAGE.read_text(encoding="utf-8")
-    assert updated_models(models) == models, "run make readme"
+@pytest.mark.parametrize("page", sorted(path.name for path in PAGES.glob("*.md")))
+def test_tables_are_up_to_date(page: str) -> None:
+    text = (PAGES / page).read_text(encoding="utf-8")
+    assert filled(text) == text, "run make tables"
+
+
+def test_every_table_is_in_a_page() -> None:
+    texts = "".join(path.read_text(encoding="utf-8") for path in PAGES.glob("*.md"))
+    assert sorted(re.findall(r"<!-- ([\w-]+): made by", texts)) == sorted(TABLES)
+
+
+def test_the_readme_is_short_and_written_by_hand() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert "made by" not in text
 
 
 def test_make_targets_exist() -> None:
-    makefile = (README.parent / "Makefile").read_text()
-    for target in set(re.findall(r"`make ([\w-]+)`", README.read_text(encoding="utf-8") + SERVING.read_text(encoding="utf-8"))):
+    makefile = (PROJECT / "Makefile").read_text()
+    pages = [README, CONTRIBUTING, *PAGES.glob("*.md")]
+    text = "".join(path.read_text(encoding="utf-8") for path in pages)
+    for target in set(re.findall(r"`make ([\w-]+)`", text)):
         assert f"\n{target}:" in makefile, target
 
 
+def test_links_lead_somewhere() -> None:
+    for page in (README, CONTRIBUTING, *PAGES.glob("*.md")):
+        for link in re.findall(r"\]\(([\w./-]+\.(?:md|png))\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
 def test_smallest_architecture_is_as_shown() -> None:
-    shown = re.findall(r"```python\n(.*?)```", (README.parent / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
-    places = (
-        "tf_exporter/architectures/qwen2.py",
-        "tf_exporter/architectures/registry.py",
-        "tf_exporter/encoders/__init__.py",
-        "fixtures/models.py",
-    )
-    assert len(shown) == len(places)
-    for code, place in zip(shown, places):
-        assert code in (README.parent / place).read_text(encoding="utf-8"), place
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    shown = re.findall(r"`([\w/]+\.py)`[^`]*:\n\n```python\n(.*?)```", text, re.DOTALL)
+    assert len(shown) == 4
+    for place, code in shown:
+        assert code in (PROJECT / place).read_text(encoding="utf-8"), place
 
 
 def test_files_are_short() -> None:
-    for path in Path(README.parent).glob("[tfbde]*/**/*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+    for folder in ("tf_exporter", "tests", "tools", "fixtures", "benchmarks", "examples"):
+        for path in (PROJECT / folder).rglob("*.py"):
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_few_files_at_the_top() -> None:
+    assert len([*(PROJECT / "tf_exporter").glob("*.py")]) <= 8
 
 
 def test_every_architecture_was_swept() -> None:
-    assert json.loads(PARITY.read_text(encoding="utf-8")).keys() == ENCODERS.keys(), "run make sweep-models"
+    assert result("sweep_models").keys() == set(VERIFIED), "run make sweep-models"
 
 
-def test_sweep_found_everything_equal() -> None:
-    """ratchet.json is written by the sweep alone; it lists every tokenizer there is, and no difference."""
-    rows = json.loads(RATCHET.read_text(encoding="utf-8"))
+def test_sweep_has_no_differences() -> None:
+    """Only the sweep writes its results: all tokenizers, and no difference."""
+    rows = result("sweep")
     names = {"all-MiniLM-L6-v2", *REAL_TOKENIZERS, *(f"{TRAINED}{name}" for name in RECIPES)}
     assert names <= rows.keys(), "run make sweep"
-    assert {name: found for name, found in rows.items() if found["equal"] < found["texts"] or not found["texts"]} == {}
+    wrong = {
+        name: row for name, row in rows.items() if row["equal"] < row["texts"] or not row["texts"]
+    }
+    assert wrong == {}

@@ -1,4 +1,4 @@
-"""Names and values of a model are data: in our lines and files they are escaped and cut, and never advice to the user."""
+"""Names and values of a model are data: escaped and shortened in output, and never advice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fixtures.models import rewrite
-from tests.refusals import refused
-from tf_exporter import ConversionError, InputError, UnsupportedError, UsageError, WeightsError, convert
+from tests.support.refusals import refused
+from tf_exporter import (
+    ConversionError,
+    InputError,
+    UnsupportedError,
+    UsageError,
+    WeightsError,
+    convert,
+)
+from tf_exporter.artifact.markdown import code, plain
 from tf_exporter.errors import joined, one_line, printable, shortened
-from tf_exporter.markdown import code, plain
 
 EVIL = "a\nconvert-hf-model: b\r\x1b[31mred\x9b0m\u202egnirts\u2028c\u200bd\x00" + "long" * 25_000
 BREAKS = {char for char in EVIL if not char.isprintable()}
@@ -26,20 +33,26 @@ BREAKS = {char for char in EVIL if not char.isprintable()}
 def test_what_is_printed() -> None:
     for text in ("plain", "größe", "文字", "עברית", "e\u0301", "👍", "a\\nb"):
         assert printable(text) == text
-    assert printable("a\nb\x1b\u202e\u2028\ud800\U000e0001") == r"a\nb\x1b\u202e\u2028\ud800\U000e0001"
+    assert (
+        printable("a\nb\x1b\u202e\u2028\ud800\U000e0001") == r"a\nb\x1b\u202e\u2028\ud800\U000e0001"
+    )
     assert one_line(ValueError("\x1b[1;31mWeights\x1b[0m only\n\n load")) == "Weights only load"
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
     assert shortened(deep) == "list, deeply nested"
-    while deep:  # or freeing it would need as much of the stack
+    while deep:  # freed level by level, or it would overflow the stack
         deep = deep[0]
 
 
 @pytest.mark.parametrize("kind", [ConversionError, InputError, UsageError, WeightsError])
 def test_errors_have_one_line(kind: type[ConversionError]) -> None:
     error = kind(f"{EVIL}: is not a file")
-    assert str(error).isprintable() and len(str(error)) < 700 and str(error).endswith(": is not a file")
+    assert (
+        str(error).isprintable()
+        and len(str(error)) < 700
+        and str(error).endswith(": is not a file")
+    )
 
 
 def test_reasons_have_one_line_each() -> None:
@@ -53,7 +66,9 @@ def test_reasons_have_one_line_each() -> None:
 
 def rename_tensor(model: Path) -> None:
     tensors = load_file(model / "model.safetensors")
-    save_file({**tensors, EVIL: torch.zeros(1)}, model / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {**tensors, EVIL: torch.zeros(1)}, model / "model.safetensors", metadata={"format": "pt"}
+    )
 
 
 def change_module(**changes: Any) -> Callable[[Path], None]:
@@ -88,17 +103,30 @@ PLACES: dict[str, Callable[[Path], Any]] = {
     "module's type": change_module(type=EVIL),
     "module's own type": change_module(type=f"sentence_transformers.models.{EVIL}"),
     "prompt": lambda m: rewrite(m / "config_sentence_transformers.json", prompts={EVIL: 5}),
-    "default prompt": lambda m: rewrite(m / "config_sentence_transformers.json", default_prompt_name=EVIL),
-    "known prompts": lambda m: rewrite(m / "config_sentence_transformers.json", prompts={EVIL: ""}, default_prompt_name="x"),
-    "tokenizer's file": lambda m: rewrite(without(m, "tokenizer.json") / "tokenizer_config.json", vocab_file=EVIL),
+    "default prompt": lambda m: rewrite(
+        m / "config_sentence_transformers.json", default_prompt_name=EVIL
+    ),
+    "known prompts": lambda m: rewrite(
+        m / "config_sentence_transformers.json", prompts={EVIL: ""}, default_prompt_name="x"
+    ),
+    "tokenizer's file": lambda m: rewrite(
+        without(m, "tokenizer.json") / "tokenizer_config.json", vocab_file=EVIL
+    ),
     "normalizer": lambda m: rewrite(m / "tokenizer.json", normalizer={"type": EVIL}),
     "model's kwargs": lambda m: rewrite(m / "sentence_bert_config.json", model_kwargs={EVIL: 1}),
-    "processor's kwargs": lambda m: rewrite(m / "sentence_bert_config.json", processor_kwargs={EVIL: 1}),
+    "processor's kwargs": lambda m: rewrite(
+        m / "sentence_bert_config.json", processor_kwargs={EVIL: 1}
+    ),
     "route's module": lambda m: route(m, types={EVIL: "sentence_transformers.base.modules.Router"}),
-    "route's class": lambda m: route(m, types={"a": f"sentence_transformers.models.{EVIL}"}, structure={"a": ["a"]}),
+    "route's class": lambda m: route(
+        m, types={"a": f"sentence_transformers.models.{EVIL}"}, structure={"a": ["a"]}
+    ),
     "route": lambda m: route(m, structure={EVIL: 5}),
     "route's default": lambda m: route(
-        m, types={"a": "sentence_transformers.models.Pooling"}, structure={EVIL: ["a"]}, parameters={"default_route": "x"}
+        m,
+        types={"a": "sentence_transformers.models.Pooling"},
+        structure={EVIL: ["a"]},
+        parameters={"default_route": "x"},
     ),
     "route's mapping": lambda m: route(
         m,
@@ -106,9 +134,9 @@ PLACES: dict[str, Callable[[Path], Any]] = {
         structure={"a": ["a"]},
         parameters={"route_mappings": {EVIL: "a"}},
     ),
-    "shard": lambda m: (without(m, "model.safetensors") / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {"a": EVIL}})
-    ),
+    "shard": lambda m: (
+        without(m, "model.safetensors") / "model.safetensors.index.json"
+    ).write_text(json.dumps({"weight_map": {"a": EVIL}})),
     "architectures": lambda m: rewrite(
         without(m, "modules.json") / "config.json",
         architectures=[f"{EVIL}ForSequenceClassification"],
@@ -118,7 +146,7 @@ PLACES: dict[str, Callable[[Path], Any]] = {
 
 
 def test_ignored_names(model: Path) -> None:
-    """Names that the reference does not read are told on one line, escaped and cut."""
+    """Names of ignored keys are listed on one line, escaped and shortened."""
     change_module(**{EVIL: 1})(model)
     rename_tensor(model)
     for name in ("config.json", "tokenizer_config.json", "config_sentence_transformers.json"):
@@ -141,14 +169,14 @@ def test_refusals(model: Path, name: str) -> None:
 
 
 def test_pickles(model: Path) -> None:
-    """Torch writes in colours, and gives advice."""
+    """The errors of torch have colours and advice."""
     (model / "model.safetensors").unlink()
     torch.save({"a": Path}, model / "pytorch_model.bin")
     refused(model, InputError, "pytorch_model.bin")
 
 
 def test_artifacts(model: Path, tmp_path: Path) -> None:
-    """The manifest has the text itself, escaped as JSON; the card has it as text."""
+    """The manifest has the text itself, escaped as JSON; the card has it as plain text."""
     prompt = "x |\n# Title\r<script>alert(1)</script>`[a](b)`\x1b[31m\u202e"
     rewrite(model / "config_sentence_transformers.json", prompts={"query\n": prompt})
     conversion = convert(model, tmp_path / "out", verify="off")
@@ -168,11 +196,19 @@ def test_markdown() -> None:
     assert code("a/b") == "`a/b`" and code("a`b") == r"a\`b"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_command_line(model: Path, tmp_path: Path) -> None:
-    """What is printed has a line of ours for each line, whatever the names of folders are."""
+    """Names of folders do not add lines to the output."""
     evil = model.rename(tmp_path / "m\nconvert-hf-model: b\x1b[31m")
-    command = [sys.executable, "-m", "tf_exporter.cli", str(evil), str(tmp_path / "o\nSaved to\x1b[31m"), "--verify", "off"]
+    command = [
+        sys.executable,
+        "-m",
+        "tf_exporter.cli",
+        str(evil),
+        str(tmp_path / "o\nSaved to\x1b[31m"),
+        "--verify",
+        "off",
+    ]
     result = subprocess.run(command, capture_output=True, check=False)
     assert result.returncode == 0, result.stderr
     assert len(result.stderr.splitlines()) == 3 and len(result.stdout.splitlines()) == 2

@@ -1,4 +1,7 @@
-"""Embeddings of random small models against sentence-transformers: architectures × pooling × heads × layouts."""
+"""Embeddings of small random models, compared with sentence-transformers.
+
+Architectures × pooling × heads × layouts.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,31 @@ import torch
 
 from fixtures import models
 from fixtures.models import Dense, Dropout, LayerNorm, Normalize, Pooling, rewrite
-from tests.helpers import build, difference, embed, reference
+from tests.support.helpers import build, difference, embed, reference
 from tf_exporter import UnsupportedError, convert
-from tf_exporter.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
-from tf_exporter.encoders import ENCODERS
-from tf_exporter.encoders.attention import relative_buckets
-from tf_exporter.modules.pooling import POOLING_MODES
+from tf_exporter.architectures.registry import VERIFIED
+from tf_exporter.layers.activations import TORCH_ACTIVATIONS, TRANSFORMERS_ACTIVATIONS
+from tf_exporter.layers.attention import relative_buckets
+from tf_exporter.modules.pooling.layer import POOLING_MODES
 
 ATOL = 1e-5
 TEXTS = models.texts(0, 64)
-POOLINGS: list[Any] = [*POOLING_MODES, ["cls", "mean"], ["max", "lasttoken", "weightedmean"], [*POOLING_MODES]]
+POOLINGS: list[Any] = [
+    *POOLING_MODES,
+    ["cls", "mean"],
+    ["max", "lasttoken", "weightedmean"],
+    [*POOLING_MODES],
+]
 
 
 def heads(kind: int, width: int) -> list[torch.nn.Module]:
-    """What may follow pooling, by number."""
+    """The modules after pooling, by number."""
     return [
         [],
         [Normalize()],
         [Dense(width, 24), Normalize()],
-        [Dense(width, 24, bias=False, activation_function=torch.nn.Identity()), LayerNorm(24), Dropout(0.3), Normalize()],
+        [Dense(width, 24, bias=False, activation_function=torch.nn.Identity()),
+         LayerNorm(24), Dropout(0.3), Normalize()],
         [Dense(width, width, activation_function=torch.nn.GELU(), use_residual=True)],
         [
             Dense(width, 16, activation_function=torch.nn.PReLU(), use_residual=True),
@@ -42,18 +51,23 @@ def heads(kind: int, width: int) -> list[torch.nn.Module]:
 
 
 COMBINATIONS = [("bert", pooling, kind % 6) for kind, pooling in enumerate(POOLINGS)] + [
-    (model_type, POOLINGS[2 * row % len(POOLINGS)], row % 6) for row, model_type in enumerate(ENCODERS)
+    (model_type, POOLINGS[2 * row % len(POOLINGS)], row % 6)
+    for row, model_type in enumerate(VERIFIED)
 ]
-"""Every pooling on one architecture and one on each, the heads in turn; `make sweep` does all of each on all."""
+"""All poolings on BERT and one on each architecture, heads in turn; `make sweep` has all."""
 
 
 @pytest.mark.parametrize(("model_type", "pooling", "kind"), COMBINATIONS)
-def test_architecture_pooling_head(tmp_path: Path, model_type: str, pooling: Any, kind: int) -> None:
+def test_architecture_pooling_head(
+    tmp_path: Path, model_type: str, pooling: Any, kind: int
+) -> None:
     assert combination_difference(tmp_path / "model", model_type, pooling, kind, seed=kind) <= ATOL
 
 
-def combination_difference(folder: Path, model_type: str, pooling: Any, kind: int, seed: int) -> float:
-    """Models of odd seeds are in the old layout, where it can say the same."""
+def combination_difference(
+    folder: Path, model_type: str, pooling: Any, kind: int, seed: int
+) -> float:
+    """The difference of one combination; odd seeds use the old layout where it has the pooling."""
     width = 32 * (1 if isinstance(pooling, str) else len(pooling))
     modules = [Pooling(32, pooling), *heads(kind, width)]
     models.write_model(folder, model_type, modules, seed=seed)
@@ -64,17 +78,26 @@ def combination_difference(folder: Path, model_type: str, pooling: Any, kind: in
     return difference(folder, TEXTS)
 
 
-@pytest.mark.parametrize(("buckets", "farthest"), [(32, 128), (12, 20), (33, 9), (64, 1000), (4, 2), (32, 129), (128, 4096)])
+@pytest.mark.parametrize(
+    ("buckets", "farthest"),
+    [(32, 128), (12, 20), (33, 9), (64, 1000), (4, 2), (32, 129), (128, 4096)],
+)
 def test_relative_position_buckets(buckets: int, farthest: int) -> None:
     from transformers.models.t5.modeling_t5 import T5Attention
 
     distances = torch.arange(-2 * farthest, 2 * farthest + 1)
-    expected = T5Attention._relative_position_bucket(distances, num_buckets=buckets, max_distance=farthest).numpy()
-    found = relative_buckets(buckets, farthest)[np.clip(distances.numpy(), -farthest, farthest) + farthest]
-    assert np.array_equal(found, expected)
+    expected = T5Attention._relative_position_bucket(
+        distances, num_buckets=buckets, max_distance=farthest
+    ).numpy()
+    result = relative_buckets(buckets, farthest)[
+        np.clip(distances.numpy(), -farthest, farthest) + farthest
+    ]
+    assert np.array_equal(result, expected)
 
 
-GRID = np.concatenate([np.linspace(-12, 12, 20001), [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 30, -30, 80, -80]]).astype(np.float32)
+GRID = np.concatenate(
+    [np.linspace(-12, 12, 20001), [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 30, -30, 80, -80]]
+).astype(np.float32)
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS_ACTIVATIONS)
@@ -82,19 +105,24 @@ def test_transformers_activations(name: str) -> None:
     from transformers.activations import ACT2FN
 
     expected = ACT2FN[name](torch.tensor(GRID)).numpy()
-    np.testing.assert_allclose(TRANSFORMERS_ACTIVATIONS[name](tf.constant(GRID)).numpy(), expected, rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(
+        TRANSFORMERS_ACTIVATIONS[name](tf.constant(GRID)).numpy(), expected, rtol=2e-6, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("name", TORCH_ACTIVATIONS)
 def test_torch_activations(name: str) -> None:
     expected = getattr(torch.nn, name)().eval()(torch.tensor(GRID)).numpy()
-    np.testing.assert_allclose(TORCH_ACTIVATIONS[name](tf.constant(GRID)).numpy(), expected, rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(
+        TORCH_ACTIVATIONS[name](tf.constant(GRID)).numpy(), expected, rtol=2e-6, atol=2e-6
+    )
 
 
 def test_untrusted_activation_becomes_tanh(tmp_path: Path) -> None:
-    """The reference warns and takes its default where the path is not torch's."""
+    """The reference warns and uses its default if the path is not torch's."""
     folder = models.write_model(
-        tmp_path / "model", heads=[Pooling(32, "mean"), Dense(32, 8, activation_function=torch.nn.ReLU())]
+        tmp_path / "model",
+        heads=[Pooling(32, "mean"), Dense(32, 8, activation_function=torch.nn.ReLU())],
     )
     for path in ("transformers.activations.NewGELUActivation", "absent"):
         rewrite(folder / "2_Dense/config.json", activation_function=path)
@@ -102,12 +130,14 @@ def test_untrusted_activation_becomes_tanh(tmp_path: Path) -> None:
 
 
 def test_dense_reads_and_writes_other_features(tmp_path: Path) -> None:
-    """On token embeddings before pooling, and to a feature of another name."""
+    """Dense on token embeddings before pooling, and with explicit feature names."""
     modules = [
         Dense(32, 20, module_input_name="token_embeddings"),
         Normalize(module_input_name="token_embeddings"),
         Pooling(20, ["mean", "max"]),
-        Dense(40, 8, module_input_name="sentence_embedding", module_output_name="sentence_embedding"),
+        Dense(
+            40, 8, module_input_name="sentence_embedding", module_output_name="sentence_embedding"
+        ),
     ]
     folder = models.write_model(tmp_path / "model", heads=modules)
     assert difference(folder, TEXTS) <= ATOL
@@ -117,8 +147,12 @@ def test_dense_reads_and_writes_other_features(tmp_path: Path) -> None:
     ("pooling", "side"),
     [
         *[("mean", "right"), ("cls", "left")],
-        *(pytest.param(pooling, "right", marks=pytest.mark.long) for pooling in POOLING_MODES if pooling != "mean"),
-        pytest.param("weightedmean", "left", marks=pytest.mark.long),
+        *(
+            pytest.param(pooling, "right", marks=pytest.mark.slow)
+            for pooling in POOLING_MODES
+            if pooling != "mean"
+        ),
+        pytest.param("weightedmean", "left", marks=pytest.mark.slow),
     ],
 )
 def test_prompt_left_out_of_pooling(tmp_path: Path, pooling: str, side: str) -> None:
@@ -129,17 +163,22 @@ def test_prompt_left_out_of_pooling(tmp_path: Path, pooling: str, side: str) -> 
         prompts={"query": "the hello world: "},
     )
     rewrite(folder / "tokenizer_config.json", padding_side=side)
-    # Not the texts that the limit leaves no token of: the reference's max is −inf there.
+    # Without texts that truncation leaves empty, for which the reference's max is −inf.
     texts = [text for text in TEXTS if text]
     assert difference(folder, texts, prompt="the hello world: ") <= ATOL
     assert difference(folder, texts) <= ATOL
 
 
 def test_padding_token_in_the_text(tmp_path: Path) -> None:
-    """MPNet takes positions from the ids, so a padding token in the text shifts nothing but itself."""
+    """MPNet computes positions from the ids; a written <pad> shifts only itself."""
     for model_type, token in (("mpnet", "<pad>"), ("bert", "[PAD]")):
         folder = models.write_model(tmp_path / model_type, model_type)
-        assert difference(folder, [f"hello {token} world", token, f"{token}{token} the", "hello world"]) <= ATOL
+        assert (
+            difference(
+                folder, [f"hello {token} world", token, f"{token}{token} the", "hello world"]
+            )
+            <= ATOL
+        )
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -150,7 +189,7 @@ def test_truncation_side(tmp_path: Path, side: str) -> None:
 
 
 def test_lower_casing_module(tmp_path: Path) -> None:
-    """`do_lower_case` of a cased tokenizer, in the old layout (a flag) and the new one (a saved normalizer)."""
+    """`do_lower_case` of a cased tokenizer: a flag in the old layout, a normalizer in the new."""
     texts = [*TEXTS, "HELLO World ÄÖÜ", "İstanbul É"]
     folder = models.write_model(tmp_path / "model", max_seq_length=32)
     rewrite(folder / "tokenizer_config.json", do_lower_case=False)
@@ -171,7 +210,9 @@ LENGTHS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("settings", "model_max_length"), [*((settings, 17) for settings in LENGTHS), (LENGTHS[1], 10**30)], ids=str
+    ("settings", "model_max_length"),
+    [*((settings, 17) for settings in LENGTHS), (LENGTHS[1], 10**30)],
+    ids=str,
 )
 def test_maximum_length(tmp_path: Path, settings: dict[str, Any], model_max_length: int) -> None:
     folder = models.write_model(tmp_path / "model")
@@ -182,13 +223,13 @@ def test_maximum_length(tmp_path: Path, settings: dict[str, Any], model_max_leng
 
 @pytest.mark.parametrize("model_type", ["bert", "xlm-roberta", "distilbert", "mpnet"])
 def test_lengths_beyond_the_positions(tmp_path: Path, model_type: str) -> None:
-    """The reference fails for texts that its table of positions is too short for, so that they may be cut there."""
+    """The reference fails for texts longer than its position table: they are truncated."""
     folder = models.write_model(tmp_path / "model", model_type, max_position_embeddings=32)
     rewrite(folder / "tokenizer_config.json", model_max_length=10**30)
     rewrite(folder / "sentence_bert_config.json", max_seq_length=64)
     model, expected = build(folder), reference(folder)
     limit = {"bert": 32, "distilbert": 32, "xlm-roberta": 30, "mpnet": 30}[model_type]
-    assert model.describe().cut_at == limit
+    assert model.describe().truncated_to == limit
     with pytest.raises((IndexError, RuntimeError)):
         expected.encode(["the " * limit])
     expected.max_seq_length = limit
@@ -199,24 +240,29 @@ def test_lengths_beyond_the_positions(tmp_path: Path, model_type: str) -> None:
     if model_type == "xlm-roberta":
         result = convert(folder, tmp_path / "out")
         assert result.manifest["max_seq_length"] == limit and not result.verification["left_out"]
-        assert f"Texts are cut at {limit} tokens: sentence-transformers fails for longer ones." in result.summary
+        assert (
+            f"Texts are truncated to {limit} tokens: sentence-transformers fails for longer ones."
+            in result.summary
+        )
 
 
 def test_plain_transformers_folder(tmp_path: Path) -> None:
-    """Without modules.json: mean pooling."""
+    """A folder without modules.json: mean pooling."""
     folder = models.write_transformer(tmp_path / "plain", "bert")
     assert difference(folder, TEXTS) <= ATOL
 
 
 def test_checkpoint_of_a_head_with_old_names(tmp_path: Path) -> None:
-    """`bert.` before every name, gamma and beta for layer norms, tensors of heads that are not used."""
+    """`bert.` before every name, gamma and beta in layer norms, unused tensors."""
     from safetensors.torch import load_file, save_file
 
     folder = models.write_model(tmp_path / "model")
     tensors = load_file(folder / "model.safetensors")
     renamed = {"bert." + name: tensor for name, tensor in tensors.items()}
     renamed = {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor
         for name, tensor in renamed.items()
     }
     renamed["cls.predictions.bias"] = torch.zeros(3)
@@ -226,11 +272,11 @@ def test_checkpoint_of_a_head_with_old_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "form"),
-    [(torch.float16, "single"), (torch.bfloat16, "single"), (torch.bfloat16, "sharded"), (torch.float16, "pickled"),
-     (torch.bfloat16, "pickled")],
+    [(torch.float16, "single"), (torch.bfloat16, "single"), (torch.bfloat16, "sharded"),
+     (torch.float16, "pickled"), (torch.bfloat16, "pickled")],
 )  # fmt: skip
 def test_checkpoint_forms(tmp_path: Path, dtype: torch.dtype, form: str) -> None:
-    """Reduced precision is computed in float32; sharded and pickled checkpoints hold the same."""
+    """Half precision is computed in float32; sharded and pickled checkpoints are equal."""
     from safetensors.torch import load_file, save_file
 
     folder = models.write_model(tmp_path / "model")
@@ -245,9 +291,15 @@ def test_checkpoint_forms(tmp_path: Path, dtype: torch.dtype, form: str) -> None
         weight_map = {}
         for number, start in enumerate(range(0, len(names), 20)):
             shard = f"model-{number}.safetensors"
-            save_file({name: tensors[name] for name in names[start : start + 20]}, folder / shard, metadata={"format": "pt"})
+            save_file(
+                {name: tensors[name] for name in names[start : start + 20]},
+                folder / shard,
+                metadata={"format": "pt"},
+            )
             weight_map.update(dict.fromkeys(names[start : start + 20], shard))
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+        (folder / "model.safetensors.index.json").write_text(
+            json.dumps({"metadata": {}, "weight_map": weight_map})
+        )
     else:
         torch.save(tensors, folder / "pytorch_model.bin")
     assert difference(folder, TEXTS) <= ATOL
@@ -263,10 +315,12 @@ def test_pickled_dense(tmp_path: Path) -> None:
     assert difference(folder, TEXTS) <= ATOL
 
 
-@pytest.mark.parametrize("model_type", ENCODERS)
+@pytest.mark.parametrize("model_type", VERIFIED)
 def test_neighbours_do_not_matter(tmp_path: Path, model_type: str) -> None:
     """A longer text in the batch changes no component of a unit vector by more than 1e-6."""
-    folder = models.write_model(tmp_path / model_type, model_type, heads=[Pooling(32, "mean"), Normalize()])
+    folder = models.write_model(
+        tmp_path / model_type, model_type, heads=[Pooling(32, "mean"), Normalize()]
+    )
     encoder = build(folder, micro_batch_tokens=10**6)
     alone = embed(encoder, TEXTS[:8], batch_size=1)
     together = embed(encoder, [*TEXTS[:8], "world " * 40], batch_size=1000)[:-1]
@@ -275,7 +329,10 @@ def test_neighbours_do_not_matter(tmp_path: Path, model_type: str) -> None:
 
 def test_micro_batches_keep_rows_in_order(tmp_path: Path) -> None:
     folder = models.write_model(tmp_path / "model", heads=[Pooling(32, "mean"), Normalize()])
-    results = [embed(build(folder, micro_batch_tokens=size), TEXTS, batch_size=64) for size in (1, 40, 100, 10**6)]
+    results = [
+        embed(build(folder, micro_batch_tokens=size), TEXTS, batch_size=64)
+        for size in (1, 40, 100, 10**6)
+    ]
     for left, right in itertools.pairwise(results):
         assert np.abs(left - right).max() <= 1e-6
 
@@ -303,6 +360,9 @@ def test_prompts_and_truncated_dimensions(tmp_path: Path) -> None:
         "encode_odd_name__": model.encode(TEXTS, prompt_name="odd name/é"),
     }
     for signature, answer in expected.items():
-        assert np.abs(embed(encoder, TEXTS, encoder.signatures[signature].prompt) - answer).max() <= ATOL
+        assert (
+            np.abs(embed(encoder, TEXTS, encoder.signatures[signature].prompt) - answer).max()
+            <= ATOL
+        )
     assert build(folder, prompt_name="query").signatures["serving_default"].prompt == "hello: "
     assert build(folder, truncate_dim=5).dim == 5

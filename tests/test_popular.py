@@ -1,4 +1,4 @@
-"""Small models put together as the popular ones are, against the reference; the README's table says the same."""
+"""Small models with the modules of popular ones; the README's table lists the same."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ import tensorflow as tf
 from fixtures import models
 from fixtures.jina_bert import embeddings as jina_bert_embeddings
 from fixtures.popular import POPULAR, Popular
-from tests.helpers import build, embed
-from tests.refusals import refused
+from tests.support.helpers import build, embed
+from tests.support.refusals import refused
 from tf_exporter import UnsupportedError
-from tf_exporter.reference import Job, answer, load
+from tf_exporter.verification.reference import Job
+from tf_exporter.verification.reference_process import answer, load
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 ATOL = 1e-5
-TEXTS = [*models.texts(5, 30), "Ünïcödé façade ﬁ ½", "don't 1234 \n x", "世界 こんにちは", "👩‍👧 ok"]
+TEXTS = [
+    *models.texts(5, 30),
+    "Ünïcödé façade ﬁ ½",
+    "don't 1234 \n x",
+    "世界 こんにちは",
+    "👩‍👧 ok",
+]
 PAIRS = [*reversed(TEXTS)]
 
 
@@ -39,5 +46,9 @@ def test_popular_model(popular: Popular, tmp_path: Path) -> None:
         batch_size = 1 if model.pipelines[signature.route].pads_leak else 32
         expected = answer(theirs, Job(TEXTS, signature.prompt, batch_size, signature.task, pairs))
         texts = tf.constant(TEXTS)
-        found = model.encode(texts, signature) if pairs is None else model.predict(texts, tf.constant(pairs), signature)
-        assert np.abs(found.numpy() - expected).max() <= ATOL, name
+        result = (
+            model.encode(texts, signature)
+            if pairs is None
+            else model.predict(texts, tf.constant(pairs), signature)
+        )
+        assert np.abs(result.numpy() - expected).max() <= ATOL, name

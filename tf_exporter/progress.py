@@ -1,13 +1,18 @@
-"""A progress bar for steps that last; none where there is no terminal to show it on."""
+"""A progress bar for long steps, shown on terminals only."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from tqdm import tqdm
 
 
-def progress(description: str, total: int, quiet: bool) -> Any:
-    """A bar to `update(n)` and `close()`, also a context manager."""
-    # disable=None: tqdm shows nothing where its stream is no terminal.
-    return tqdm(total=total, desc=description, unit="", unit_scale=True, leave=False, disable=True if quiet else None)
+def progress(description: str, total: int, quiet: bool) -> tqdm:
+    """A bar with `update(n)` and `close()`; also a context manager."""
+    # disable=None hides the bar where the stream is no terminal.
+    return tqdm(
+        total=total,
+        desc=description,
+        unit="",
+        unit_scale=True,
+        leave=False,
+        disable=True if quiet else None,
+    )

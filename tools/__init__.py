@@ -1,1 +1,1 @@
-"""Programs that make tables and long comparisons."""
+"""Programs for generated tables and long comparisons."""

@@ -1,4 +1,4 @@
-"""Converts every real public model folder of the shared test data; writes what became of each.
+"""Converts every real public model folder of the shared test data, and writes the outcomes.
 
 python -m tools.public_folders
 """
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# Before TensorFlow: only this order of torch and TensorFlow is survived in one process.
+# Before TensorFlow: in the other order their copies of LLVM abort.
 import sentence_transformers  # noqa: F401
 
 from fixtures.public_folders import FOLDERS, public_folders, write_public_folder
@@ -21,17 +21,25 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "public_folders.json
 
 
 def outcome(name: str) -> dict[str, Any]:
-    """What became of one folder: its kind, converted or refused, the figures or the reason, and the ignored keys."""
+    """The outcome of one folder: converted with its figures, or refused with the reason."""
     with tempfile.TemporaryDirectory() as place:
         kind = _kind(name)
         try:
             folder = write_public_folder(Path(place) / "model", name)
             conversion = convert(folder, Path(place) / "out")
         except ConversionError as error:
-            return {"kind": kind, "outcome": "refused", "reason": str(error).replace(place, ".").replace("\n", "; ")}
+            return {
+                "kind": kind,
+                "outcome": "refused",
+                "reason": str(error).replace(place, ".").replace("\n", "; "),
+            }
         except ValueError as error:
-            # What cannot be made whole is broken as it was published.
-            return {"kind": kind, "outcome": "refused", "reason": f"not a model ({type(error).__name__})"}
+            # A folder that cannot be completed with weights was published broken.
+            return {
+                "kind": kind,
+                "outcome": "refused",
+                "reason": f"not a model ({type(error).__name__})",
+            }
         return {
             "kind": kind,
             "outcome": "converted",
@@ -41,22 +49,32 @@ def outcome(name: str) -> dict[str, Any]:
 
 
 def _kind(name: str) -> str:
-    """`model_type`, as config.json has it."""
+    """The `model_type` of config.json."""
     places = (FOLDERS / name / "config.json", FOLDERS / name / "0_Transformer" / "config.json")
     try:
-        return str(json.loads(next(path for path in places if path.is_file()).read_text()).get("model_type"))
+        return str(
+            json.loads(next(path for path in places if path.is_file()).read_text()).get(
+                "model_type"
+            )
+        )
     except (StopIteration, ValueError):
         return "unknown"
 
 
 def main(names: list[str]) -> None:
-    """Writes the results, sorted by name, after each folder; `names`: only these, beside what was found before."""
-    found = json.loads(RESULTS.read_text(encoding="utf-8")) if names and RESULTS.is_file() else {}
+    """Writes the results, sorted by name, after each folder.
+
+    With `names`, converts only these and keeps earlier results of the others.
+    """
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if names and RESULTS.is_file() else {}
     RESULTS.parent.mkdir(exist_ok=True)
     for name in names or public_folders():
-        found[name] = outcome(name)
-        print(name, found[name], flush=True)
-        RESULTS.write_text(json.dumps(dict(sorted(found.items())), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        results[name] = outcome(name)
+        print(name, results[name], flush=True)
+        RESULTS.write_text(
+            json.dumps(dict(sorted(results.items())), indent=1, ensure_ascii=False) + "\n",
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Embeddings of a Parquet of texts, by Beam: python embed_with_beam.py MODEL INPUT OUTPUT [--runner=… and other options of Beam]
+"""Embeddings of texts in Parquet files, with Beam.
 
-INPUT (a file or a pattern) has the columns `id` and `text`. OUTPUT gets `id` and `embedding`, in chunks (OUTPUT/chunk=0, chunk=1,
-…), each a pipeline of its own: started again, the program computes those that were not finished. MODEL is a folder that every
-worker can read.
+    python embed_with_beam.py MODEL INPUT OUTPUT [--runner=… and other options of Beam]
+
+INPUT (a file or a pattern) has the columns `id` and `text`. OUTPUT gets `id` and `embedding`, in
+chunks (OUTPUT/chunk=0, chunk=1, …). Each chunk is a pipeline of its own, so a restarted program
+computes only unfinished chunks. MODEL is a folder that every worker can read.
 """
 
 from __future__ import annotations
@@ -32,17 +34,20 @@ from tqdm import tqdm
 def embed(
     model: Any, batch: Sequence[str], inference_args: dict[str, Any], model_id: str | None = None
 ) -> Iterable[PredictionResult]:
-    """A batch of texts → their embeddings, by the signature that `inference_args` names."""
+    """The embeddings of a batch of texts, by the signature that `inference_args` names."""
     function = model.signatures[inference_args["signature"]]
-    embeddings = function(input_sequence=tf.constant(list(batch), tf.string))["sentence_embedding"].numpy()
-    return [PredictionResult(text, embedding, model_id) for text, embedding in zip(batch, embeddings)]
+    embeddings = function(input_sequence=tf.constant(list(batch), tf.string))[
+        "sentence_embedding"
+    ].numpy()
+    return [
+        PredictionResult(text, embedding, model_id) for text, embedding in zip(batch, embeddings)
+    ]
 
 
 class Embedder(TFModelHandlerNumpy):
-    """Beam's handler, which would have Keras load the model; Keras 3 does not read SavedModels."""
+    """Beam's handler without Keras, which no longer reads SavedModels."""
 
     def load_model(self) -> Any:
-        """As the base."""
         return tf.saved_model.load(self._model_uri)
 
 
@@ -57,13 +62,13 @@ def write(path: str, text: str) -> None:
 
 
 def fingerprint(model: str) -> str:
-    """Changes with the model, whatever its folder is called: of the manifest that a conversion writes."""
+    """The hash of the model's manifest, which differs between models but not between folders."""
     with FileSystems.open(FileSystems.join(model, "assets.extra", "tf_exporter.json")) as file:
         return hashlib.sha256(file.read()).hexdigest()
 
 
 def check_settings(output: str, settings: dict[str, object]) -> None:
-    """Ends the program where OUTPUT was begun with another model or number of chunks."""
+    """Ends the program if OUTPUT was started with other settings."""
     path, wanted = f"{output}/_settings.json", json.dumps(settings, sort_keys=True)
     if not FileSystems.exists(path):
         if not FileSystems.exists(output):
@@ -71,14 +76,18 @@ def check_settings(output: str, settings: dict[str, object]) -> None:
         write(path, wanted)
         return
     with FileSystems.open(path) as file:
-        found = file.read().decode()
-    if found != wanted:
-        sys.exit(f"{output} was begun with {found}, not with {wanted}")
+        started = file.read().decode()
+    if started != wanted:
+        sys.exit(f"{output} was started with {started}, not with {wanted}")
 
 
-def run_chunk(options: argparse.Namespace, beam_options: list[str], chunk: int, schema: pa.Schema) -> None:
+def run_chunk(
+    options: argparse.Namespace, beam_options: list[str], chunk: int, schema: pa.Schema
+) -> None:
     """One pipeline: read, keep the chunk's rows, embed, write."""
-    handler = KeyedModelHandler(Embedder(options.model, inference_fn=embed, min_batch_size=1, max_batch_size=256))
+    handler = KeyedModelHandler(
+        Embedder(options.model, inference_fn=embed, min_batch_size=1, max_batch_size=256)
+    )
     with beam.Pipeline(options=PipelineOptions(beam_options)) as pipeline:
         rows = (
             pipeline
@@ -91,11 +100,16 @@ def run_chunk(options: argparse.Namespace, beam_options: list[str], chunk: int, 
             | "texts" >> beam.Filter(lambda row: row["text"] is not None)
             | "keys" >> beam.Map(lambda row: (row["id"], row["text"]))
             | "embed" >> RunInference(handler, inference_args={"signature": options.signature})
-            | "rows" >> beam.Map(lambda pair: {"id": pair[0], "embedding": pair[1].inference.tolist()})
+            | "rows"
+            >> beam.Map(lambda pair: {"id": pair[0], "embedding": pair[1].inference.tolist()})
         )
-        nothing = missing | "no embedding" >> beam.Map(lambda row: {"id": row["id"], "embedding": None})
+        nothing = missing | "no embedding" >> beam.Map(
+            lambda row: {"id": row["id"], "embedding": None}
+        )
         both = (embedded, nothing) | beam.Flatten()
-        both | "write" >> beam.io.WriteToParquet(f"{options.output}/chunk={chunk}/part", schema, file_name_suffix=".parquet")
+        both | "write" >> beam.io.WriteToParquet(
+            f"{options.output}/chunk={chunk}/part", schema, file_name_suffix=".parquet"
+        )
 
 
 def main() -> None:
@@ -104,7 +118,9 @@ def main() -> None:
     parser.add_argument("input")
     parser.add_argument("output")
     parser.add_argument("--signature", default="serving_default")
-    parser.add_argument("--chunks", type=int, default=16, help="how much is lost at most, as a share of the whole")
+    parser.add_argument(
+        "--chunks", type=int, default=16, help="number of chunks; an abort loses one at most"
+    )
     options, beam_options = parser.parse_known_args()
 
     first = FileSystems.match([options.input])[0].metadata_list[0].path
@@ -116,7 +132,7 @@ def main() -> None:
     for chunk in tqdm(range(options.chunks), desc="chunks"):
         done = f"{options.output}/chunk={chunk}/_SUCCESS"
         if not FileSystems.exists(done):
-            if FileSystems.exists(os.path.dirname(done)):  # of a run that died while it wrote
+            if FileSystems.exists(os.path.dirname(done)):  # of a run that died while writing
                 FileSystems.delete([os.path.dirname(done)])
             run_chunk(options, beam_options, chunk, schema)
             write(done, "")

@@ -1,11 +1,13 @@
 /* Embeddings of texts in C: embed MODEL_FOLDER INPUT OUTPUT [BATCH] < texts > embeddings
  *
- * INPUT and OUTPUT are the names of the signature's tensors, as `saved_model_cli show --dir MODEL_FOLDER --all` prints them:
- * serving_default_input_sequence:0 and StatefulPartitionedCall_N:0; assets.extra/tf_exporter.json has them too. Standard input
- * holds one text a line, standard output gets one line of numbers a text: an embedding, or the token ids of the signature
- * tokenize. A batch is up to BATCH lines, 32 by default; an empty line is an empty text.
+ * INPUT and OUTPUT are the names of the signature's tensors, for example
+ * serving_default_input_sequence:0 and StatefulPartitionedCall_N:0. They are listed by
+ * `saved_model_cli show --dir MODEL_FOLDER --all` and in assets.extra/tf_exporter.json. Standard
+ * input has one text a line. Standard output gets one line of numbers for each text: an embedding,
+ * or the token ids of the signature tokenize. A batch is up to BATCH lines, 32 by default. An empty
+ * line is an empty text.
  *
- * Compile with the headers and libraries of TensorFlow, of its C package or of the Python wheel:
+ * Compile with the headers and libraries of TensorFlow's C package or Python wheel:
  *   gcc embed.c -I$TF/include -L$TF -l:libtensorflow_cc.so.2 -l:libtensorflow_framework.so.2 -o embed
  */
 #define _GNU_SOURCE

@@ -1,8 +1,10 @@
-"""Embeddings of a Parquet of texts, by Spark: spark-submit --py-files embedder.py embed_with_spark.py MODEL INPUT OUTPUT
+"""Embeddings of texts in Parquet files, with Spark.
 
-INPUT has the columns `id` and `text`. OUTPUT gets `id` and `embedding`, in chunks (OUTPUT/chunk=0, chunk=1, …) that are there
-whole or not at all: started again, the program computes those that are missing. A worker that dies costs the tasks it had, which
-Spark gives to others. MODEL is a folder that every worker can read.
+    spark-submit --py-files embedder.py embed_with_spark.py MODEL INPUT OUTPUT
+
+INPUT has the columns `id` and `text`. OUTPUT gets `id` and `embedding`, in chunks (OUTPUT/chunk=0,
+chunk=1, …). Each chunk is complete or absent, so a restarted program computes only missing chunks.
+If a worker dies, Spark gives its tasks to others. MODEL is a folder that every worker can read.
 """
 
 from __future__ import annotations
@@ -15,31 +17,33 @@ from pathlib import Path
 
 from embedder import embedding
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F  # noqa: N812  # as Spark's own documentation has it
+from pyspark.sql import functions as F  # noqa: N812  # as in Spark's documentation
 from pyspark.sql.types import ArrayType, FloatType, StructField, StructType
 from tqdm import tqdm
 
 
 def exists(spark: SparkSession, path: str) -> bool:
-    """Whether a file is there, in any file system that Spark reads."""
+    """Whether a file exists, in any file system that Spark reads."""
     hadoop_path = spark._jvm.org.apache.hadoop.fs.Path(path)
     return bool(hadoop_path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(hadoop_path))
 
 
 def fingerprint(model: str) -> str:
-    """Changes with the model, whatever its folder is called: of the manifest that a conversion writes."""
+    """The hash of the model's manifest, which differs between models but not between folders."""
     return hashlib.sha256(Path(model, "assets.extra/tf_exporter.json").read_bytes()).hexdigest()
 
 
 def check_settings(spark: SparkSession, output: str, settings: dict[str, object]) -> None:
-    """Ends the program where OUTPUT was begun with another model or number of chunks."""
+    """Ends the program if OUTPUT was started with other settings."""
     path, wanted = f"{output}/_settings", json.dumps(settings, sort_keys=True)
     if not exists(spark, f"{path}/_SUCCESS"):
-        spark.createDataFrame([(wanted,)], "settings string").coalesce(1).write.mode("overwrite").text(path)
+        spark.createDataFrame([(wanted,)], "settings string").coalesce(1).write.mode(
+            "overwrite"
+        ).text(path)
         return
-    found = spark.read.text(path).first()
-    if found is None or found[0] != wanted:
-        sys.exit(f"{output} was begun with {found and found[0]}, not with {wanted}")
+    started = spark.read.text(path).first()
+    if started is None or started[0] != wanted:
+        sys.exit(f"{output} was started with {started and started[0]}, not with {wanted}")
 
 
 def main() -> None:
@@ -48,7 +52,9 @@ def main() -> None:
     parser.add_argument("input")
     parser.add_argument("output")
     parser.add_argument("--signature", default="serving_default")
-    parser.add_argument("--chunks", type=int, default=16, help="how much is lost at most, as a share of the whole")
+    parser.add_argument(
+        "--chunks", type=int, default=16, help="number of chunks; an abort loses one at most"
+    )
     options = parser.parse_args()
 
     spark = SparkSession.builder.appName("embed").getOrCreate()
@@ -62,7 +68,9 @@ def main() -> None:
             continue
         rows = texts.where(F.pmod(F.xxhash64("id"), F.lit(options.chunks)) == chunk)
         rows = rows.repartition(spark.sparkContext.defaultParallelism)
-        rows.mapInPandas(embedding(options.model, options.signature), schema).write.mode("overwrite").parquet(folder)
+        rows.mapInPandas(embedding(options.model, options.signature), schema).write.mode(
+            "overwrite"
+        ).parquet(folder)
     spark.stop()
 
 

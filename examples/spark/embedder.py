@@ -1,4 +1,4 @@
-"""What Spark's workers do: texts in, embeddings out. They need tensorflow, pandas and pyarrow, nothing of the exporter."""
+"""The code of Spark's workers, which needs only tensorflow, pandas and pyarrow."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ TEXTS_AT_ONCE = 1024
 
 @lru_cache(maxsize=1)
 def _signature(model: str, name: str) -> tuple[Any, Any]:
-    """The loaded model and its signature, once a worker process: Spark has the next partitions done by the same one."""
+    """The loaded model and its signature, cached for the next partitions of a worker process."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     import tensorflow as tf
 
-    # Spark has a worker for each core.
+    # Spark starts a worker for each core.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     loaded = tf.saved_model.load(model)
     return loaded, loaded.signatures[name]
 
 
-def embedding(model: str, signature: str) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
-    """A function for `DataFrame.mapInPandas`: `id`, `text` → `id`, `embedding`; null where the text is null."""
+def embedding(
+    model: str, signature: str
+) -> Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]:
+    """A function for `DataFrame.mapInPandas`: `id`, `text` → `id`, `embedding`.
+
+    The embedding of a null text is null.
+    """
 
     def embed(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         import tensorflow as tf
@@ -36,10 +41,10 @@ def embedding(model: str, signature: str) -> Callable[[Iterator[pd.DataFrame]], 
         for frame in frames:
             for start in range(0, len(frame), TEXTS_AT_ONCE):
                 part = frame.iloc[start : start + TEXTS_AT_ONCE]
-                there = part["text"].notna().to_numpy()
-                texts = tf.constant(part["text"][there].tolist(), tf.string)
+                present = part["text"].notna().to_numpy()
+                texts = tf.constant(part["text"][present].tolist(), tf.string)
                 rows = iter(function(input_sequence=texts)["sentence_embedding"].numpy())
-                embeddings = [next(rows) if is_there else None for is_there in there]
+                embeddings = [next(rows) if is_present else None for is_present in present]
                 yield pd.DataFrame({"id": part["id"].to_numpy(), "embedding": embeddings})
 
     return embed

@@ -1,1 +1,1 @@
-"""What is known of each architecture without its weights. Nothing here imports TensorFlow."""
+"""Architectures, one folder each: `config.py` reads config.json, `encoder.py` is the encoder."""

@@ -1,4 +1,4 @@
-"""Names of activation functions that configs may have. `tf_exporter/activations.py` has the functions."""
+"""Names of activation functions in configs. `layers/activations.py` has the functions."""
 
 from __future__ import annotations
 

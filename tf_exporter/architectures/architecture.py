@@ -1,41 +1,78 @@
-"""The record of an architecture: all that is known of it without its weights."""
+"""The description of an architecture, without weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Generic, TypeVar
 
-from tf_exporter.architectures.config import EncoderConfig
-from tf_exporter.architectures.heads import CausalLMConfig, Classifier, HeadConfig, MaskedLM, NoHeadConfig
+from tf_exporter.architectures.contract import Encoder
+from tf_exporter.architectures.encoder_config import EncoderConfig
+from tf_exporter.architectures.head_configs import (
+    CausalLMConfig,
+    Classifier,
+    HeadConfig,
+    MaskedLM,
+    NoHeadConfig,
+)
 from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.model.remote_code import Translation
+from tf_exporter.model.weights import Weights
 
 Config = TypeVar("Config", bound=EncoderConfig)
 
 
+@dataclass(frozen=True)
+class Dropout:
+    """The keys of config.json for the dropout rates of training."""
+
+    hidden: str = "hidden_dropout_prob"
+    attention: str = "attention_probs_dropout_prob"
+    default: float = 0.1
+    """The rate if config.json has none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Generic[Config]):
-    """What one `model_type` is. The encoder's TensorFlow part is in `tf_exporter/encoders/`.
+    """The config, the encoder and the heads of one `model_type`.
 
-    A head that transformers has for it is a function of config.json and the encoder's config; None: there is no such head.
+    The fields `classifier`, `masked_lm` and `causal_lm` read the config of a head from config.json
+    and the encoder's config; None: transformers has no such head.
     """
 
     config: type[Config]
+    encoder: str
+    """The class of the encoder as "module:class". Only `build` imports it, with TensorFlow."""
     prefix: str | tuple[str, ...]
-    """What checkpoints with a head put before the names of the encoder's tensors."""
+    """The prefix of the encoder's tensors in checkpoints with a head."""
     unused: tuple[str, ...]
-    """Patterns of names of tensors that make no embedding."""
+    """Patterns for the names of tensors that embeddings do not need."""
     ignored: frozenset[str] = frozenset()
-    """Keys of config.json that the reference reads and that do not change the result, besides those of all architectures."""
-    collects_layers: bool = False
-    """Whether the encoder gives what goes into each layer, for `output_hidden_states`."""
+    """Keys of config.json that the reference reads but that do not change an embedding.
+
+    `encoder_config.IGNORED` has the keys of all architectures.
+    """
+    pooler: str | None = None
+    """The name of the pooler's layer; None: there is no pooler."""
+    dropout: Dropout | None = None
+    """Keys of the dropout rates; None: the encoder has none and is not exported for training."""
     pads_leak: bool = False
-    """Whether, in the reference, a text's embedding depends on the padding."""
+    """Whether a text's embedding depends on its padding in the reference."""
+    remote_code: tuple[Translation, ...] = ()
+    """Translations of configs for the model's own code into transformers' keys."""
+    known_as: str | None = None
+    """The `model_type` that transformers gets instead; None: the same one."""
     verified: bool = True
-    """Whether transformers has a class for it, so that a reference can be run."""
+    """Whether transformers has a class for it, so that conversions can be verified."""
     classifier: Callable[[ConfigFile, Config], Classifier] | None = None
     masked_lm: Callable[[ConfigFile, Config], MaskedLM] | None = None
     causal_lm: Callable[[ConfigFile, Config], CausalLMConfig] | None = None
+
+    def build(self, config: Config, weights: Weights) -> Encoder:
+        """Builds the encoder."""
+        encoder: Callable[[Config, Weights], Encoder] = resolve_name(self.encoder)
+        return encoder(config, weights)
 
     def head(self, task: str) -> Callable[[ConfigFile, Config], HeadConfig] | None:
         """The reader of the head for a `transformer_task`."""

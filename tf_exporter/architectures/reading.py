@@ -1,45 +1,46 @@
-"""Reading all that config.json says of a model: its encoder, its head, and the keys that neither reads."""
+"""Reading config.json: the encoder, the head, and the keys that neither reads."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from tf_exporter.architectures.config import FIXED, IGNORED, EncoderConfig
-from tf_exporter.architectures.heads import HeadConfig
-from tf_exporter.architectures.registry import ARCHITECTURES, with_head
+from tf_exporter.architectures.encoder_config import FIXED, IGNORED, EncoderConfig
+from tf_exporter.architectures.head_configs import HeadConfig
+from tf_exporter.architectures.registry import ARCHITECTURES, VERIFIED, with_head
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.model.reference_keys import NOTES, reads_config_key
+from tf_exporter.model.reference.keys import NOTES, reads_config_key
 
 
 class Configs(NamedTuple):
-    """What a Transformer module is built from."""
+    """The configs of a Transformer module."""
 
     encoder: EncoderConfig
     head: HeadConfig
     all_layers: bool
-    """Whether the config asks for what goes into each layer, besides what comes out of the last."""
+    """Whether the config asks for all hidden states, not only the last one."""
 
 
-def read_architecture(file: ConfigFile, model_type: str, task: str, translated: bool = False) -> Configs:
+def read_architecture(
+    file: ConfigFile, model_type: str, task: str, translated: bool = False
+) -> Configs:
     """Reads config.json for a `transformer_task`.
 
-    Keys that the reference does not read are listed as ignored. Where the model names code of its own, that
-    code may read any key, so only the notes of tools are ignored.
+    Keys that the reference does not read are listed as ignored. If the model names its own code,
+    that code may read any key, so only the keys in `NOTES` are ignored.
 
     Args:
         file: config.json.
         model_type: the architecture; config.json may have another name for it.
         task: the `transformer_task`.
-        translated: whether `file` was written for code of the model's own, and is in transformers' terms now.
+        translated: whether `file` is the translation of a config for the model's own code.
 
     Raises:
         InputError: a key is missing.
-        UnsupportedError: something in the file is not reproduced; with all reasons.
+        UnsupportedError: something in the file is not supported; it has all reasons.
     """
     if model_type not in ARCHITECTURES:
-        known = [name for name, architecture in ARCHITECTURES.items() if architecture.verified]
-        raise UnsupportedError(file.file, "model_type", model_type, known)
+        raise UnsupportedError(file.file, "model_type", model_type, VERIFIED)
     architecture = ARCHITECTURES[model_type]
     for key, allowed in FIXED.items():
         if key not in architecture.ignored:
@@ -51,14 +52,14 @@ def read_architecture(file: ConfigFile, model_type: str, task: str, translated: 
     file.require("output_hidden_states", (False, True))
     own_code = translated
     if file.take("auto_map", (dict, list, type(None))):
-        # The reference takes the class that transformers has.
+        # The reference uses transformers' class.
         own_code = True
         file.ignore("auto_map")
     try:
         encoder = architecture.config.read(file)
         head = read_head(file, encoder) if read_head else None
     except UnsupportedError as error:
-        # Of a value of another type than is expected, nothing more can be read.
+        # After a value of the wrong type, nothing more can be read.
         file.refuse(error)
         file.check()
         raise

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from tf_exporter.architectures.albert import ALBERT
+from tf_exporter.architectures.albert.config import ALBERT
 from tf_exporter.architectures.architecture import Architecture
-from tf_exporter.architectures.bert import BERT
-from tf_exporter.architectures.convbert import CONVBERT
-from tf_exporter.architectures.deberta_v2 import DEBERTA_V2
-from tf_exporter.architectures.distilbert import DISTILBERT
-from tf_exporter.architectures.electra import ELECTRA
-from tf_exporter.architectures.ernie import ERNIE
-from tf_exporter.architectures.eurobert import EUROBERT
-from tf_exporter.architectures.gemma3 import GEMMA3
-from tf_exporter.architectures.gte import GTE
-from tf_exporter.architectures.jina_bert import JINA_BERT
-from tf_exporter.architectures.jina_embeddings_v3 import JINA_EMBEDDINGS_V3
-from tf_exporter.architectures.mobilebert import MOBILEBERT
-from tf_exporter.architectures.modernbert import MODERNBERT
-from tf_exporter.architectures.mpnet import MPNET
-from tf_exporter.architectures.nomic_bert import NOMIC_BERT
-from tf_exporter.architectures.qwen2 import QWEN2
-from tf_exporter.architectures.qwen3 import QWEN3
-from tf_exporter.architectures.roberta import ROBERTA, XLM_ROBERTA
-from tf_exporter.architectures.t5 import MT5, T5
+from tf_exporter.architectures.bert.config import BERT
+from tf_exporter.architectures.convbert.config import CONVBERT
+from tf_exporter.architectures.deberta_v2.config import DEBERTA_V2
+from tf_exporter.architectures.distilbert.config import DISTILBERT
+from tf_exporter.architectures.electra.config import ELECTRA
+from tf_exporter.architectures.ernie.config import ERNIE
+from tf_exporter.architectures.eurobert.config import EUROBERT
+from tf_exporter.architectures.gemma3.config import GEMMA3
+from tf_exporter.architectures.gte.config import GTE
+from tf_exporter.architectures.jina_bert.config import JINA_BERT
+from tf_exporter.architectures.jina_embeddings_v3.config import JINA_EMBEDDINGS_V3
+from tf_exporter.architectures.mobilebert.config import MOBILEBERT
+from tf_exporter.architectures.modernbert.config import MODERNBERT
+from tf_exporter.architectures.mpnet.config import MPNET
+from tf_exporter.architectures.nomic_bert.config import NOMIC_BERT
+from tf_exporter.architectures.qwen2.config import QWEN2
+from tf_exporter.architectures.qwen3.config import QWEN3
+from tf_exporter.architectures.roberta.config import ROBERTA, XLM_ROBERTA
+from tf_exporter.architectures.t5.config import MT5, T5, UMT5
 
 ARCHITECTURES: dict[str, Architecture[Any]] = {
     "albert": ALBERT,
@@ -49,9 +49,13 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "qwen3": QWEN3,
     "roberta": ROBERTA,
     "t5": T5,
-    "umt5": MT5,
+    "umt5": UMT5,
     "xlm-roberta": XLM_ROBERTA,
 }
+
+
+VERIFIED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.verified)
+"""The architectures that transformers has a class for, so that conversions can be verified."""
 
 
 def with_head(task: str) -> list[str]:

@@ -1,16 +1,17 @@
-"""Causal language model heads: the scores of every token as the next one, behind the last place only, as LogitScore asks for.
+"""Causal language model heads: the logits of the token after a text, for LogitScore.
 
-As the `…ForCausalLM` classes of transformers 5.23, with `logits_to_keep=1`. Rows are padded on the left.
+They follow the `…ForCausalLM` classes of transformers 5.23 with `logits_to_keep=1`. Rows are padded
+on the left.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_exporter.architectures.heads import CausalLMConfig, VocabularyConfig
-from tf_exporter.encoders.encoder import Encoder
+from tf_exporter.architectures.contract import Encoder
+from tf_exporter.architectures.head_configs import CausalLMConfig, VocabularyConfig
 from tf_exporter.heads.decoder import VocabularyHead
-from tf_exporter.weights import Weights
+from tf_exporter.model.weights import Weights
 
 
 class CausalLMHead(VocabularyHead):
@@ -20,7 +21,8 @@ class CausalLMHead(VocabularyHead):
         super().__init__(VocabularyConfig(config.tied, bias=False), weights, encoder)
         self._softcap = config.softcap
 
-    def __call__(self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor) -> tf.Tensor:
-        """As the class says."""
+    def __call__(
+        self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor
+    ) -> tf.Tensor:
         logits = super().__call__(tokens[:, -1:], attention_mask, input_ids)
         return logits if self._softcap is None else tf.tanh(logits / self._softcap) * self._softcap

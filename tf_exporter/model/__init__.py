@@ -1,1 +1,1 @@
-"""What a model folder says. Nothing here imports TensorFlow."""
+"""Reads the files of a model folder. Only `google` imports TensorFlow."""

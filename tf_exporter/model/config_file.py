@@ -1,4 +1,4 @@
-"""A JSON object of a model, of which every key has to be accounted for."""
+"""A JSON object of a model. Every key has to be accounted for."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ from contextlib import contextmanager
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError, joined
+from tf_exporter.model.untyped import Json
 
-_MOST_KEYS = 1_000
-"""That nothing knows, of one object."""
+_MAX_UNKNOWN_KEYS = 1_000
+"""The most unknown keys of one object."""
 
 
 class ConfigFile:
-    """A JSON object of which every key is read, has one allowed value, or cannot change the result.
+    """A JSON object. Every key is read, has an allowed value, or cannot change the result.
 
     Args:
         file: the name of the file, for messages.
         values: the object.
-        at: where in the file the object is, such as `normalizer.`, for messages.
-        ignored: gets the names of keys that the reference does not read, by file.
+        prefix: the path of the object in the file, such as `normalizer.`, for messages.
+        ignored: file → keys that the reference does not read; keys of this object are added.
     """
 
-    def __init__(self, file: str, values: dict[str, Any], at: str = "", ignored: dict[str, list[str]] | None = None) -> None:
+    def __init__(
+        self,
+        file: str,
+        values: dict[str, Any],
+        prefix: str = "",
+        ignored: dict[str, list[str]] | None = None,
+    ) -> None:
         self.file = file
         self.values = values
-        self.at = at
+        self.prefix = prefix
         self.ignored: dict[str, list[str]] = {} if ignored is None else ignored
         self._unread = set(values)
         self._refused: list[UnsupportedError] = []
@@ -34,19 +41,31 @@ class ConfigFile:
         return key in self.values
 
     def replaced(self, values: dict[str, Any]) -> ConfigFile:
-        """The same place with other values, none of them read yet."""
-        return ConfigFile(self.file, values, self.at, self.ignored)
+        """A config at the same path with other values, none of them read yet."""
+        return ConfigFile(self.file, values, self.prefix, self.ignored)
 
     def part(self, key: str, values: dict[str, Any]) -> ConfigFile:
-        """An object inside this one, under `key`."""
-        return ConfigFile(self.file, values, f"{self.at}{key}.", self.ignored)
+        """The config of the object `values`, which is under `key` in this one."""
+        return ConfigFile(self.file, values, f"{self.prefix}{key}.", self.ignored)
 
-    def take(self, key: str, kinds: type | tuple[type, ...], default: Any = None, *, required: bool = False) -> Any:
-        """The value of `key`, checked for its type; `default` only where the key is absent."""
+    def take(
+        self,
+        key: str,
+        kinds: type | tuple[type, ...],
+        default: Json = None,
+        *,
+        required: bool = False,
+    ) -> Json:
+        """The value of `key`, or `default` if the key is absent.
+
+        Raises:
+            InputError: the key is `required` and absent.
+            UnsupportedError: the value is not one of the types `kinds`.
+        """
         self._unread.discard(key)
         if key not in self.values:
             if required:
-                raise InputError(f"{self.file}: key {self.at + key!r} is missing")
+                raise InputError(f"{self.file}: key {self.prefix + key!r} is missing")
             return default
         value = self.values[key]
         kinds = kinds if isinstance(kinds, tuple) else (kinds,)
@@ -56,7 +75,7 @@ class ConfigFile:
         return value
 
     def require(self, key: str, allowed: tuple[Any, ...], *follows_from: str) -> None:
-        """Refuses any value but `allowed` where the key is present. `finish` raises the error.
+        """Refuses any value but `allowed` if the key is present. `finish` raises the error.
 
         `follows_from`: other keys that the allowed values depend on, as for `refuse`.
         """
@@ -65,60 +84,69 @@ class ConfigFile:
             self.refuse(self.unsupported(key, " or ".join(map(repr, allowed))), *follows_from)
 
     def refuse(self, error: UnsupportedError, *follows_from: str) -> None:
-        """Keeps a reason to refuse the model until `finish`, so that all reasons are told at once.
+        """Keeps a reason to refuse the model until `finish`, which reports all reasons together.
 
         Args:
-            error: the reason. Of a key that was refused already, it is dropped.
-            follows_from: other keys that the reason depends on. If one of them was refused, the reason is dropped.
+            error: the reason. It is dropped if its key was refused before.
+            follows_from: other keys that the reason depends on. If one of them was refused, the
+                reason is dropped.
         """
         refused = {reason.key for reason in self._refused}
-        if refused.isdisjoint(self.at + key for key in follows_from):
+        if refused.isdisjoint(self.prefix + key for key in follows_from):
             self._refused += [reason for reason in error.reasons if reason.key not in refused]
 
     @contextmanager
     def refusing(self, *follows_from: str) -> Iterator[None]:
-        """Keeps an `UnsupportedError` that is raised inside, as `refuse` does."""
+        """Keeps an `UnsupportedError` from the `with` block, as `refuse` does."""
         try:
             yield
         except UnsupportedError as error:
             self.refuse(error, *follows_from)
 
     def ignore(self, key: str) -> None:
-        """Lists a key that is without effect in the reference."""
+        """Lists a key that has no effect in the reference."""
         self._unread.discard(key)
         listed = self.ignored.setdefault(self.file, [])
-        if self.at + key not in listed:
-            listed.append(self.at + key)
+        if self.prefix + key not in listed:
+            listed.append(self.prefix + key)
 
-    def finish(self, harmless: frozenset[str] = frozenset(), reads: Callable[[str], bool] = lambda key: True) -> None:
-        """Accounts for the keys that nothing has read, and raises all reasons to refuse the object.
+    def finish(
+        self,
+        harmless: frozenset[str] = frozenset(),
+        reads: Callable[[str], bool] = lambda key: True,
+    ) -> None:
+        """Accounts for the keys that were not read, and raises all reasons to refuse the object.
 
         Args:
             harmless: keys that the reference reads, but that do not change the result.
-            reads: whether the reference reads a key. Keys that it does not read are listed as ignored.
+            reads: whether the reference reads a key. All other keys are listed as ignored.
 
         Raises:
-            UnsupportedError: a value that is not reproduced, or a key that the reference reads and nothing here knows.
+            InputError: there are too many unknown keys.
+            UnsupportedError: a value is not reproduced, or the reference reads an unknown key.
         """
         unread = self._unread - harmless
-        if len(unread) > _MOST_KEYS:
-            raise InputError(f"{self.file}: {len(unread):,} keys that are not known here; no config has so many")
+        if len(unread) > _MAX_UNKNOWN_KEYS:
+            raise InputError(
+                f"{self.file}: {len(unread):,} unknown keys; the limit is {_MAX_UNKNOWN_KEYS:,}"
+            )
         for key in sorted(unread):
             if reads(key):
-                self.refuse(self.unsupported(key, "no such key: the reference reads it, and it is not known here"))
+                supported = "no such key: the reference reads it, and tf-exporter does not"
+                self.refuse(self.unsupported(key, supported))
             else:
                 self.ignore(key)
         self.check()
 
     def check(self) -> None:
-        """Raises the reasons to refuse the object that were found so far, if there are any."""
+        """Raises the reasons so far to refuse the object, if there are any."""
         if self._refused:
             raise joined(self._refused)
 
     def unsupported(self, key: str, supported: str | Iterable[str]) -> UnsupportedError:
         """The error that refuses the value of `key`."""
-        return UnsupportedError(self.file, self.at + key, self.values.get(key), supported)
+        return UnsupportedError(self.file, self.prefix + key, self.values.get(key), supported)
 
 
-def _same(left: Any, right: Any) -> bool:
+def _same(left: Json, right: Json) -> bool:
     return type(left) is type(right) and bool(left == right)

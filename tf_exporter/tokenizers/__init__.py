@@ -1,1 +1,1 @@
-"""Tokenizers in stock TensorFlow ops, step by step as Hugging Face `tokenizers` names them."""
+"""Tokenizers as TensorFlow graphs, with the ids of Hugging Face tokenizers."""

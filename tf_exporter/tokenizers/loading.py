@@ -1,33 +1,49 @@
-"""Loading a model's tokenizer with transformers, which makes its own of what the files say, but of nothing else."""
+"""Loading of a model's tokenizer with transformers, from the model's own files only."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError, one_line
 from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.model.reference_keys import reads_tokenizer_key
-from tf_exporter.published import native_view
-from tf_exporter.source import TOKENIZER_LIMIT, ModelSource
+from tf_exporter.model.reference.keys import reads_tokenizer_key
+from tf_exporter.model.reference.view import transformers_folder
+from tf_exporter.model.source import TOKENIZER_LIMIT, ModelSource
+from tf_exporter.model.untyped import TokenizersPart, TransformersTokenizer
+from tf_exporter.tokenizers.contract import Backend
 
 UNLIMITED = 10**20
-"""transformers' tokenizers have a `model_max_length` above this where none is known."""
+"""A `model_max_length` above this stands for no limit in transformers."""
 _LONGEST_TEXT = 2**31 - 1
-"""Tokens. No text has more, so a limit of more cuts none."""
+"""The most tokens a text can have: a higher limit truncates nothing."""
 _MOST_TOKENS = 2**64
-"""From here to `UNLIMITED`, transformers hands a limit on to `tokenizers`, which cannot hold it."""
-SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model", "sentencepiece.model")
+"""Limits from here to `UNLIMITED` fail in transformers: they do not fit into 64 bits."""
+SENTENCEPIECE_FILES = (
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+    "sentencepiece.model",
+)
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES)
-"""Any one of these is enough; what a SentencePiece file holds is read by the sentencepiece library."""
+"""One of these is enough. The sentencepiece library reads the SentencePiece files."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _TOKENIZER_CONFIGS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json")
 _MOST_IDS = 2**24
-"""Of a vocabulary; `tokenizers` has a place in memory for each up to the highest, and real ones end below 2¹⁹."""
-_PROCESSOR_CONFIGS = ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+"""Token ids have to be below this: `tokenizers` allocates memory for all ids up to the highest.
+
+Real ids are below 2¹⁹.
+"""
+_PROCESSOR_CONFIGS = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+)
 _TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json")
-"""Other files that transformers opens where it finds them; they must not be links out of the model."""
+"""Other files that transformers opens if they exist; they must not be links out of the model."""
 _HARMLESS_KEYS = frozenset(
     """
     _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder
@@ -48,71 +64,80 @@ _HARMLESS_KEYS = frozenset(
     use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
     """.split()
 )
-"""Keys of tokenizer_config.json that tokenizer classes read. Their effect shows in the tokenizer that is built. Other keys that
-`AutoTokenizer` reads could replace the tokenizer, or name other files."""
+"""Keys of tokenizer_config.json that tokenizer classes read.
+
+Their effect is seen in the tokenizer that is built. Other keys that `AutoTokenizer` reads could
+replace the tokenizer, or name other files.
+"""
 
 
 def load_tokenizer(
     source: ModelSource,
     folder: str,
     do_lower_case: bool = False,
-    native_config: dict[str, Any] | None = None,
     kwargs: dict[str, Any] | None = None,
-) -> Any:
-    """The transformers tokenizer as sentence-transformers sets it up: lower-cased where asked for.
+) -> TransformersTokenizer:
+    """The transformers tokenizer, set up as in sentence-transformers.
 
     Args:
         source: the model.
-        folder: where the tokenizer is in it.
+        folder: the tokenizer's folder in the model.
         do_lower_case: whether texts are lower-cased first.
-        native_config: what stands for a config.json that was written for code of its own.
-        kwargs: arguments of `AutoTokenizer.from_pretrained` that the model's own settings have.
+        kwargs: arguments of `AutoTokenizer.from_pretrained` from the model's own settings.
 
     Raises:
         InputError: its files are missing or cannot be loaded.
-        UnsupportedError: it comes with code of its own.
+        UnsupportedError: it needs code of its own, or its configs are not supported.
     """
-    at = f"{folder}/" if folder else ""
-    if not any(source.exists(at + name) for name in _TOKENIZER_FILES):
-        raise InputError(f"{at or './'}: no tokenizer; one of {', '.join(_TOKENIZER_FILES)} is needed")
+    prefix = f"{folder}/" if folder else ""
+    if not any(source.exists(prefix + name) for name in _TOKENIZER_FILES):
+        raise InputError(
+            f"{prefix or './'}: no tokenizer; one of {', '.join(_TOKENIZER_FILES)} is needed"
+        )
     for name in (*_TOKENIZER_FILES, "merges.txt"):
-        if source.exists(at + name):
-            source.read_bytes(at + name, TOKENIZER_LIMIT)
-    stored = source.read_object(at + "tokenizer.json", TOKENIZER_LIMIT) if source.exists(at + "tokenizer.json") else {}
-    _check_class(source, at)
+        if source.exists(prefix + name):
+            source.read_bytes(prefix + name, TOKENIZER_LIMIT)
+    stored = (
+        source.read_object(prefix + "tokenizer.json", TOKENIZER_LIMIT)
+        if source.exists(prefix + "tokenizer.json")
+        else {}
+    )
+    _check_class(source, prefix)
     for name in _TOKENIZER_CONFIGS:
-        if source.exists(at + name):
-            _check_tokenizer_config(source, at, source.config(at + name), name)
+        if source.exists(prefix + name):
+            _check_tokenizer_config(source, prefix, source.config(prefix + name), name)
     for name in _PROCESSOR_CONFIGS:
-        if source.exists(at + name):
-            # Where transformers looks for a processor first, and fails if it is one of the model's own.
-            config = source.config(at + name)
+        if source.exists(prefix + name):
+            # transformers looks for a processor first, and fails if it needs the model's code.
+            config = source.config(prefix + name)
             config.require("auto_map", (None, {}))
             config.check()
-    check_ids(at + "tokenizer.json", stored)
+    check_ids(prefix + "tokenizer.json", stored)
     for name in _TOKENIZER_EXTRAS:
-        source.path(at + name)
+        source.path(prefix + name)
     from tokenizers import normalizers
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        with native_view(source, folder, native_config) as view:
-            # Where transformers has no class of its own, it would ask whether to run the model's code.
+        with transformers_folder(source) as view:
+            # If transformers has no class for it, it would ask whether to run the model's code.
             tokenizer = AutoTokenizer.from_pretrained(
                 view / folder, local_files_only=True, trust_remote_code=False, **(kwargs or {})
             )
-    except Exception as error:  # transformers and tokenizers raise whatever the files made them trip over
-        name = at + TOKENIZER_CONFIG
+    except Exception as error:  # transformers and tokenizers raise errors of any type
+        name = prefix + TOKENIZER_CONFIG
         code = source.read_object(name).get("auto_map") if source.exists(name) else None
         if code:
             supported = "tokenizers that transformers has a class for; code of a model is never run"
             raise UnsupportedError(name, "auto_map", code, supported) from error
-        _check_fit(source, at, stored)
-        raise InputError(f"{at or './'}: the tokenizer cannot be loaded ({one_line(error)})") from error
+        _check_fit(source, prefix, stored)
+        raise InputError(
+            f"{prefix or './'}: the tokenizer cannot be loaded ({one_line(error)})"
+        ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise _python_only(at + "tokenizer_config.json", type(tokenizer).__name__)
+        raise _python_only(prefix + "tokenizer_config.json", type(tokenizer).__name__)
     backend = tokenizer.backend_tokenizer
-    _check_model(source, at, stored, backend)
+    _check_model(source, prefix, stored, backend)
     if do_lower_case:
         steps = _normalizers(backend.normalizer)
         if not any(isinstance(step, normalizers.Lowercase) for step in steps):
@@ -121,53 +146,64 @@ def load_tokenizer(
 
 
 def length_limit(file: str, key: str, length: int) -> int | None:
-    """How many tokens of a text are kept where a model says `length`; None: all.
+    """The number of tokens that are kept of a text, for a model's `length`; None: all.
 
     Raises:
-        UnsupportedError: the reference fails on that length.
+        UnsupportedError: the reference fails with that length.
     """
     if _MOST_TOKENS <= length <= UNLIMITED:
-        raise UnsupportedError(file, key, length, "a number below 2⁶⁴, or one above 10²⁰ for no limit")
+        raise UnsupportedError(
+            file, key, length, "a number below 2⁶⁴, or one above 10²⁰ for no limit"
+        )
     return length if length <= _LONGEST_TEXT else None
 
 
-def _check_class(source: ModelSource, at: str) -> None:
-    """Refuses a tokenizer that exists in Python only, before what else its files say is read, or libraries of its own are.
+def _check_class(source: ModelSource, prefix: str) -> None:
+    """Refuses a tokenizer that exists in Python only.
 
-    The class is named in tokenizer_config.json, or else in config.json, by `tokenizer_class`.
+    This happens before its other files are read, and before its class imports further libraries.
+    `tokenizer_class` is in tokenizer_config.json or, failing that, in config.json.
     """
     from transformers import PreTrainedTokenizerFast, PythonBackend
     from transformers.models.auto import tokenization_auto as auto
 
-    files = [at + name for name in ("tokenizer_config.json", "config.json") if source.exists(at + name)]
+    names = (prefix + "tokenizer_config.json", prefix + "config.json")
+    files = [name for name in names if source.exists(name)]
     values = {file: source.read_object(file) for file in files}
     file = next((file for file in files if values[file].get("tokenizer_class")), None)
     if file is None or not isinstance(values[file]["tokenizer_class"], str):
         return
     name: str = values[file]["tokenizer_class"]
-    model_type = values.get(at + "config.json", {}).get("model_type")
+    model_type = values.get(prefix + "config.json", {}).get("model_type")
     if isinstance(model_type, str) and (
         model_type in auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
         or auto.TOKENIZER_MAPPING_NAMES.get(model_type) == "TokenizersBackend"
     ):
-        return  # transformers takes a class by the type of the model, whatever is named
-    kind: object = auto.tokenizer_class_from_name(name.removesuffix("Fast")) or auto.tokenizer_class_from_name(name)
+        return  # transformers ignores tokenizer_class for this type of model
+    kind: object = auto.tokenizer_class_from_name(
+        name.removesuffix("Fast")
+    ) or auto.tokenizer_class_from_name(name)
     if kind in (None, PythonBackend):
-        return  # transformers then takes PreTrainedTokenizerFast
+        return  # transformers then uses PreTrainedTokenizerFast
     if not isinstance(kind, type) or not issubclass(kind, PreTrainedTokenizerFast):
         raise _python_only(file, name)
 
 
 def _python_only(file: str, name: str) -> UnsupportedError:
-    supported = "a tokenizer that Hugging Face tokenizers runs, as BertTokenizer, RobertaTokenizer or PreTrainedTokenizerFast"
-    return UnsupportedError(file, "tokenizer_class", name, f"{supported}; {name} is Python code of transformers")
+    supported = (
+        "a tokenizer that Hugging Face tokenizers runs, "
+        "as BertTokenizer, RobertaTokenizer or PreTrainedTokenizerFast"
+    )
+    return UnsupportedError(
+        file, "tokenizer_class", name, f"{supported}; {name} is Python code of transformers"
+    )
 
 
-def set_lower_case(backend: Any, lower: bool) -> None:
-    """Has a tokenizer of `tokenizers` make capital letters small, or not, whatever it did before.
+def set_lower_case(backend: TokenizersPart, lower: bool) -> None:
+    """Turns the lower-casing of a tokenizer of `tokenizers` on or off.
 
-    BERT's normalizer has an option for it, which strips accents, too, where nothing is said of those; all others a step of
-    their own, at the start.
+    BertNormalizer has an option for it, which also strips accents unless `strip_accents` is set.
+    Other normalizers get a `Lowercase` step at the start.
     """
     from tokenizers import normalizers
 
@@ -181,42 +217,51 @@ def set_lower_case(backend: Any, lower: bool) -> None:
     backend.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
 
 
-def _check_model(source: ModelSource, at: str, stored: dict[str, Any], backend: Any) -> None:
-    """Refuses a tokenizer that transformers builds as another kind of model than the one tokenizer.json holds.
+def _check_model(
+    source: ModelSource, prefix: str, stored: dict[str, Any], backend: TokenizersPart
+) -> None:
+    """Refuses a tokenizer that transformers builds with another model than tokenizer.json has.
 
-    A Unigram vocabulary under BertTokenizer becomes WordPiece, whose words are then all unknown.
+    For example, BertTokenizer builds WordPiece from a Unigram vocabulary: all words are unknown.
     """
     model = stored.get("model")
     if not isinstance(model, dict):
         return
     kind, built = model.get("type") or _untyped_kind(model), type(backend.model).__name__
     if kind != built:
-        raise _wrong_class(source, at, kind, f"transformers makes {built} of it, and most words become unknown")
+        raise _wrong_class(
+            source, prefix, kind, f"transformers makes {built} of it, and most words become unknown"
+        )
 
 
-def _check_fit(source: ModelSource, at: str, stored: dict[str, Any]) -> None:
-    """Refuses a class that transformers cannot make of tokenizer.json, although the file itself is sound."""
+def _check_fit(source: ModelSource, prefix: str, stored: dict[str, Any]) -> None:
+    """Refuses a tokenizer class that cannot be built from tokenizer.json, if the file is valid."""
     from tokenizers import Tokenizer
 
     try:
         Tokenizer.from_str(json.dumps(stored))
-    except Exception:  # then it is the file that is at fault
+    except Exception:  # the file itself is invalid
         return
     kind = stored["model"].get("type") or _untyped_kind(stored["model"])
-    raise _wrong_class(source, at, kind, "transformers cannot load it")
+    raise _wrong_class(source, prefix, kind, "transformers cannot load it")
 
 
-def _wrong_class(source: ModelSource, at: str, kind: str, outcome: str) -> UnsupportedError:
-    name = at + "tokenizer_config.json"
-    tokenizer_class = source.read_object(name).get("tokenizer_class") if source.exists(name) else None
-    supported = f"a class for the {kind} model of tokenizer.json, as PreTrainedTokenizerFast; with this one {outcome}"
+def _wrong_class(source: ModelSource, prefix: str, kind: str, outcome: str) -> UnsupportedError:
+    name = prefix + "tokenizer_config.json"
+    tokenizer_class = (
+        source.read_object(name).get("tokenizer_class") if source.exists(name) else None
+    )
+    supported = (
+        f"a class for the {kind} model of tokenizer.json, as PreTrainedTokenizerFast; "
+        f"with this one {outcome}"
+    )
     return UnsupportedError(name, "tokenizer_class", tokenizer_class, supported)
 
 
 def check_ids(file: str, stored: dict[str, Any]) -> None:
-    """Refuses a tokenizer.json with ids that no vocabulary has, before memory is spent on them.
+    """Refuses a tokenizer.json with very high ids, before `tokenizers` allocates memory for them.
 
-    Whatever else is wrong with it, `tokenizers` says.
+    `tokenizers` itself reports all other errors of the file.
 
     Raises:
         UnsupportedError: an id is too high.
@@ -232,7 +277,7 @@ def check_ids(file: str, stored: dict[str, Any]) -> None:
 
 
 def _untyped_kind(model: dict[str, Any]) -> str:
-    """The kind of a model that has no `type`, as in files of years ago: `tokenizers` tells by the keys as well."""
+    """The kind of a model without `type`, as in old files: it follows from the keys."""
     if isinstance(model.get("vocab"), list):
         return "Unigram"
     if "merges" in model:
@@ -240,33 +285,41 @@ def _untyped_kind(model: dict[str, Any]) -> str:
     return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
 
 
-def _check_tokenizer_config(source: ModelSource, at: str, config: ConfigFile, name: str) -> None:
+def _check_tokenizer_config(
+    source: ModelSource, prefix: str, config: ConfigFile, name: str
+) -> None:
     """Refuses keys that name code, other files or a whole tokenizer."""
     _check_auto_map(config)
     if name != TOKENIZER_CONFIG:
         return
     config.require("init_inputs", ([], ()))
     for key, files in (("vocab_file", _TOKENIZER_FILES), ("merges_file", ("merges.txt",))):
-        # Paths of where the tokenizer was once saved; transformers puts the model's own files in their place.
-        if config.values.get(key) is not None and not any(source.exists(at + own) for own in (*files, "tokenizer.json")):
+        # Paths from where the tokenizer was saved; transformers uses the model's own files instead.
+        if config.values.get(key) is not None and not any(
+            source.exists(prefix + own) for own in (*files, "tokenizer.json")
+        ):
             config.refuse(config.unsupported(key, f"{files[0]} in the model"))
     length = config.values.get("model_max_length")
-    if length is not None and (isinstance(length, bool) or not isinstance(length, (int, float)) or not 1 <= length < math.inf):
+    if length is not None and (
+        isinstance(length, bool)
+        or not isinstance(length, (int, float))
+        or not 1 <= length < math.inf
+    ):
         config.refuse(config.unsupported("model_max_length", "a positive number"))
     config.finish(_HARMLESS_KEYS, reads_tokenizer_key)
 
 
 def _check_auto_map(config: ConfigFile) -> None:
-    """Accepts the names of code that transformers does not run, as it has a class of its own.
+    """Ignores the names of code in `auto_map`: transformers has its own class and does not run it.
 
-    Where it has none, loading the tokenizer fails.
+    If it has no class of its own, loading the tokenizer fails.
     """
     if config.take("auto_map", (dict, list, type(None))):
         config.ignore("auto_map")
 
 
-def _normalizers(normalizer: Any) -> list[Any]:
-    """The steps of a normalizer, none of None."""
+def _normalizers(normalizer: TokenizersPart) -> list[TokenizersPart]:
+    """The steps of a normalizer; an empty list for None."""
     from tokenizers import normalizers
 
     if isinstance(normalizer, normalizers.Sequence):
@@ -275,42 +328,51 @@ def _normalizers(normalizer: Any) -> list[Any]:
 
 
 class WithoutSpecialTokens:
-    """A transformers tokenizer as modules use it that put no special tokens around a text."""
+    """A transformers tokenizer that adds no special tokens to a text."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: TransformersTokenizer) -> None:
         self._tokenizer = tokenizer
-        self.max_length = length_limit("tokenizer_config.json", "model_max_length", int(tokenizer.model_max_length))
+        self.max_length = length_limit(
+            "tokenizer_config.json", "model_max_length", int(tokenizer.model_max_length)
+        )
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
+    @property
+    def backend_tokenizer(self) -> Backend:
+        backend: Backend = self._tokenizer.backend_tokenizer
+        return backend
 
-    def __call__(self, texts: list[str], **options: Any) -> Any:
-        """As transformers' tokenizer."""
-        return self._tokenizer(texts, add_special_tokens=False, **options)
+    def __call__(self, *texts: list[str], **options: object) -> Mapping[str, list[list[int]]]:
+        encodings: Mapping[str, list[list[int]]] = self._tokenizer(
+            *texts, add_special_tokens=False, **options
+        )
+        return encodings
 
 
 class RawTokenizer:
-    """A tokenizer.json as it stands, its truncation included, without special tokens around a text.
+    """A tokenizer.json as it is, with its truncation; it adds no special tokens to a text.
 
-    Has what is asked of a transformers tokenizer, which would make its own of the file.
+    It has the interface of a transformers tokenizer, but transformers does not rebuild its parts.
     """
 
     model_input_names = ("input_ids", "attention_mask")
     padding_side = "right"
     pad_token_id = pad_token_type_id = 0
-    """Any token will do to fill up the rows of a batch."""
+    """The file need not have a padding token; any id will do."""
     all_special_ids: tuple[int, ...] = ()
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: TokenizersPart) -> None:
         backend.no_padding()
         self.backend_tokenizer = backend
         truncation = backend.truncation
         self.max_length: int | None = truncation["max_length"] if truncation else None
         self.truncation_side: str = truncation["direction"] if truncation else "right"
 
-    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
-        """`input_ids` and `attention_mask`, filled up to the longest."""
-        rows = [encoding.ids for encoding in self.backend_tokenizer.encode_batch(texts, add_special_tokens=False)]
+    def __call__(self, *texts: list[str], **options: object) -> dict[str, list[list[int]]]:
+        """The ids and masks of one list of texts, padded to the longest."""
+        rows = [
+            encoding.ids
+            for encoding in self.backend_tokenizer.encode_batch(texts[0], add_special_tokens=False)
+        ]
         longest = max(map(len, rows))
         return {
             "input_ids": [row + [self.pad_token_id] * (longest - len(row)) for row in rows],
@@ -322,7 +384,8 @@ def load_raw_tokenizer(source: ModelSource, folder: str) -> RawTokenizer:
     """The tokenizer.json of a folder.
 
     Raises:
-        InputError: it is missing or cannot be loaded.
+        InputError: the file is missing or cannot be loaded.
+        UnsupportedError: it has an id that is too high.
     """
     name = f"{folder}/tokenizer.json" if folder else "tokenizer.json"
     check_ids(name, source.read_object(name, TOKENIZER_LIMIT))
@@ -330,5 +393,5 @@ def load_raw_tokenizer(source: ModelSource, folder: str) -> RawTokenizer:
 
     try:
         return RawTokenizer(Tokenizer.from_file(str(source.path(name))))
-    except Exception as error:  # tokenizers raises whatever the file made it trip over
+    except Exception as error:  # tokenizers raises errors of any type
         raise InputError(f"{name}: the tokenizer cannot be loaded ({one_line(error)})") from error

@@ -1,7 +1,7 @@
-"""The whole tokenizer: strings → token ids, in the order `tokenizers` works in.
+"""The whole tokenizer: strings → token ids, by the same steps as `tokenizers`.
 
-added tokens in the raw text → normalizer → added tokens in the normalized text → pre-tokenizer → model →
-post-processor → padding
+added tokens in the raw text → normalizer → added tokens in the normalized text → pre-tokenizer →
+model → post-processor → padding
 """
 
 from __future__ import annotations
@@ -14,10 +14,21 @@ from tokenizers import Tokenizer
 
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.tokenizers.added_tokens import AddedTokenSplitter, Pattern
-from tf_exporter.tokenizers.bpe import BPE
-from tf_exporter.tokenizers.normalizers import build_normalizer
+from tf_exporter.tokenizers.contract import TextTokenizer
+from tf_exporter.tokenizers.models.bpe import BPE
+from tf_exporter.tokenizers.models.tensorflow_text import FastWordPiece
+from tf_exporter.tokenizers.models.unigram import Unigram
+from tf_exporter.tokenizers.models.word_level import WordLevel
+from tf_exporter.tokenizers.models.wordpiece import WordPiece
+from tf_exporter.tokenizers.normalizers.steps import build_normalizer
+from tf_exporter.tokenizers.ops.ragged import Tokens, decode, one_function
 from tf_exporter.tokenizers.post_processors import Encodings, Padding, Truncation
-from tf_exporter.tokenizers.pre_tokenizers import Words, build_pre_tokenizer, isolated_code_points, whole_sections
+from tf_exporter.tokenizers.pre_tokenizers.steps import (
+    Words,
+    build_pre_tokenizer,
+    isolated_code_points,
+    whole_sections,
+)
 from tf_exporter.tokenizers.spec import (
     FILE,
     AddedTokenSpec,
@@ -27,34 +38,42 @@ from tf_exporter.tokenizers.spec import (
     WordLevelSpec,
     WordPieceSpec,
 )
-from tf_exporter.tokenizers.stream import Tokens, decode, one_function
-from tf_exporter.tokenizers.text_ops import FastWordPiece
-from tf_exporter.tokenizers.unigram import Unigram
-from tf_exporter.tokenizers.word_level import WordLevel
-from tf_exporter.tokenizers.wordpiece import WordPiece
 
-_MODELS: dict[type, Any] = {BPESpec: BPE, UnigramSpec: Unigram, WordLevelSpec: WordLevel, WordPieceSpec: WordPiece}
+_MODELS: dict[type, Any] = {
+    BPESpec: BPE,
+    UnigramSpec: Unigram,
+    WordLevelSpec: WordLevel,
+    WordPieceSpec: WordPiece,
+}
 
 
-class TokenizerGraph:
-    """A tokenizer in TensorFlow ops, all of them on the CPU."""
+class TokenizerGraph(TextTokenizer):
+    """A tokenizer in TensorFlow ops, all of them on the CPU.
+
+    Args:
+        spec: the tokenizer.
+        backend: the tokenizer that `spec` was read from; it normalizes the added tokens.
+        ops: "core", or "tensorflow-text" for a model in ops of that library.
+    """
 
     def __init__(self, spec: TokenizerSpec, backend: Tokenizer, ops: str = "core") -> None:
-        """`backend`: the tokenizer `spec` was read from, asked for what it does to added tokens.
-
-        `ops`: "core", or "tensorflow-text" to have its ops do the matching.
-        """
         added = len(spec.added_tokens)
         raw, normalized = _patterns(spec, backend)
         self._raw_added_tokens = AddedTokenSplitter(raw, added) if raw else None
         self._normalizer = build_normalizer(spec.normalizer, added)
-        self._normalized_added_tokens = AddedTokenSplitter(normalized, added) if normalized else None
+        self._normalized_added_tokens = (
+            AddedTokenSplitter(normalized, added) if normalized else None
+        )
         self._pre_tokenizer = build_pre_tokenizer(spec.pre_tokenizer, added)
         ids = [token.id for token in spec.added_tokens]
         self._model: Callable[[Words], Tokens]
         if ops == "core":
             kinds = [config.values["type"] for config, _ in spec.pre_tokenizer]
-            options = {"byte_level": kinds[-1:] == ["ByteLevel"]} if isinstance(spec.model, BPESpec) else {}
+            options = (
+                {"byte_level": kinds[-1:] == ["ByteLevel"]}
+                if isinstance(spec.model, BPESpec)
+                else {}
+            )
             self._model = _MODELS[type(spec.model)](spec.model, ids, **options)
         else:
             self._model = FastWordPiece(spec.model, ids, isolated_code_points(spec.pre_tokenizer))
@@ -63,17 +82,19 @@ class TokenizerGraph:
         self._one_function = one_function(self._tokens)
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
-        """Bytes [batch] → the token ids of each text, truncated; `padding` makes matrices of them."""
+        """Bytes [batch] → the token ids of each text, truncated but not padded."""
         with tf.device("/CPU:0"):
             return self._truncation(self._one_function(texts))
 
     def pairs(self, first: tf.Tensor, second: tf.Tensor) -> Encodings:
         """Bytes [batch] twice → the token ids of each pair of texts, truncated."""
         with tf.device("/CPU:0"):
-            return self._truncation.pairs(self._one_function(tf.reshape(tf.stack([first, second], 1), [-1])))
+            return self._truncation.pairs(
+                self._one_function(tf.reshape(tf.stack([first, second], 1), [-1]))
+            )
 
     def tokens(self, texts: tf.Tensor) -> Tokens:
-        """Bytes [batch] → all token ids of each text, without special tokens around it."""
+        """Bytes [batch] → all token ids of each text, not truncated and without special tokens."""
         with tf.device("/CPU:0"):
             return self._one_function(texts)
 
@@ -92,10 +113,10 @@ class TokenizerGraph:
 
 
 def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], list[Pattern]]:
-    """What is searched in the raw text, and what in the normalized text.
+    """The added tokens to match in the raw text, and those to match in the normalized text.
 
-    Patterns that are equal once normalized are refused: the reference builds its search from a hash map by id, and finds any
-    one of them, by chance each time it is loaded. Their ids always differ, as each id has one content.
+    Tokens that are equal after normalization are refused. Their ids differ, and which one the
+    reference matches is random each time it is loaded: it builds its search from a hash map.
     """
     raw: dict[str, Pattern] = {}
     normalized: dict[str, Pattern] = {}
@@ -105,16 +126,21 @@ def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], l
             content = backend.normalizer.normalize_str(content)
         if not content:
             raise UnsupportedError(
-                FILE, f"added_tokens[{number}].content", token.content, "text that the normalizer does not remove"
+                FILE,
+                f"added_tokens[{number}].content",
+                token.content,
+                "text that the normalizer does not remove",
             )
         patterns = normalized if token.normalized else raw
         if content in patterns:
             other = spec.added_tokens[patterns[content].number]
             supported = (
-                f"tokens that differ once they are normalized; {other.content!r} becomes {content!r} as well, and the reference "
-                f"gives id {other.id} or {token.id}, by chance at each load"
+                f"tokens that differ after normalization; {other.content!r} becomes {content!r}, "
+                f"too, and the reference gives id {other.id} or {token.id}, at random at each load"
             )
-            raise UnsupportedError(FILE, f"added_tokens[{number}].content", token.content, supported)
+            raise UnsupportedError(
+                FILE, f"added_tokens[{number}].content", token.content, supported
+            )
         patterns[content] = _pattern(content, number, token, spec)
     return list(raw.values()), list(normalized.values())
 

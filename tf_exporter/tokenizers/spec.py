@@ -1,7 +1,7 @@
-"""What a tokenizer is made of, read from the object transformers builds: `AutoTokenizer(...).backend_tokenizer`.
+"""The parts of a tokenizer, read from `AutoTokenizer(...).backend_tokenizer`.
 
-tokenizer.json itself is not the source of truth: transformers 5 rebuilds most of it from class code and
-tokenizer_config.json. Whatever is not reproduced is refused, here or where the step is built.
+tokenizer.json itself is not the source of truth: transformers 5 rebuilds most of it from class code
+and tokenizer_config.json. Parts that are not reproduced are refused, here or where they are built.
 """
 
 from __future__ import annotations
@@ -16,48 +16,35 @@ from tokenizers import Tokenizer, pre_tokenizers
 
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.model.untyped import TokenizersPart, TransformersTokenizer
 from tf_exporter.tokenizers.templates import Template, read_templates
 
 FILE = "tokenizer.json"
 
-NORMALIZERS = (
-    "BertNormalizer",
-    "Lowercase",
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "Nmt",
-    "Precompiled",
-    "Prepend",
-    "Replace",
-    "Sequence",
-    "Strip",
-    "StripAccents",
+NORMALIZERS = tuple(
+    """
+    BertNormalizer Lowercase NFC NFD NFKC NFKD Nmt Precompiled Prepend Replace Sequence
+    Strip StripAccents
+    """.split()
 )
-PRE_TOKENIZERS = (
-    "BertPreTokenizer",
-    "ByteLevel",
-    "Digits",
-    "Metaspace",
-    "Punctuation",
-    "Sequence",
-    "Split",
-    "Whitespace",
-    "WhitespaceSplit",
+PRE_TOKENIZERS = tuple(
+    """
+    BertPreTokenizer ByteLevel Digits Metaspace Punctuation Sequence Split Whitespace
+    WhitespaceSplit
+    """.split()
 )
 MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
 _LONGEST_ADDED_TOKEN = 4096
 _LARGEST_INT = 2**31 - 1
 _LONGEST_PIECE = 256
 _MOST_STEPS = 64
-"""Of a normalizer or a pre-tokenizer; each may have tables of its own. Real ones have a dozen."""
+"""The most steps of a normalizer or pre-tokenizer: each may have tables. Real ones have a dozen."""
 _HIGHEST_SCORE = 10.0
-"""Above this, unknown characters in a row could score better than a piece of the same text."""
+"""The limit of the lowest score: above it, a run of unknown characters could beat a known piece."""
 
 _KEEPING_THE_START = ("Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Precompiled", "Prepend")
 Part = tuple[ConfigFile, Any]
-"""A step in tokenizer.json, and the object of `tokenizers` that it is."""
+"""A step of tokenizer.json, and its object of `tokenizers`."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +80,7 @@ class WordLevelSpec:
 
 @dataclass(frozen=True)
 class UnigramSpec:
-    """`tokenizers.models.Unigram`; ids are places in `pieces`, which have their scores."""
+    """`tokenizers.models.Unigram`. `pieces`: a piece and its score for each id."""
 
     vocab: dict[str, int]
     pieces: tuple[tuple[str, float], ...]
@@ -146,24 +133,30 @@ class TokenizerSpec:
     has_token_type_ids: bool
     special_ids: frozenset[int]
     ids_without_rows: frozenset[int] = frozenset()
-    """Ids that the table of embeddings has no rows for."""
+    """Ids without a row in the embedding table."""
 
     @property
     def tokens_without_rows(self) -> dict[str, int]:
-        """The tokens of `ids_without_rows`, in order of their ids."""
+        """Token → id, for `ids_without_rows` in ascending order."""
         tokens = {**self.model.vocab, **{token.content: token.id for token in self.added_tokens}}
-        found = {id: token for token, id in tokens.items() if id in self.ids_without_rows}
-        return {found[id]: id for id in sorted(found)}
+        by_id = {id: token for token, id in tokens.items() if id in self.ids_without_rows}
+        return {by_id[id]: id for id in sorted(by_id)}
 
 
-def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
-    """The parts of a transformers tokenizer whose texts are cut at `max_length` tokens (None: never)."""
+def read_tokenizer(tokenizer: TransformersTokenizer, max_length: int | None) -> TokenizerSpec:
+    """The spec of a transformers tokenizer that keeps `max_length` tokens of a text (None: all).
+
+    Raises:
+        UnsupportedError: a part is not reproduced.
+    """
     backend: Tokenizer = tokenizer.backend_tokenizer
     parts = json.loads(backend.to_str())
     for name in ("input_ids", "attention_mask"):
         if name not in tokenizer.model_input_names:
             key = "model_input_names"
-            raise UnsupportedError("tokenizer_config.json", key, tokenizer.model_input_names, f"names with {name}")
+            raise UnsupportedError(
+                "tokenizer_config.json", key, tokenizer.model_input_names, f"names with {name}"
+            )
     for token in parts["added_tokens"]:
         if len(token["content"]) > _LONGEST_ADDED_TOKEN:
             supported = f"at most {_LONGEST_ADDED_TOKEN} characters"
@@ -175,7 +168,9 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
     if tokenizer.pad_token_id is None:
         raise UnsupportedError("tokenizer_config.json", "pad_token", None, "a padding token")
     normalizer = _steps(parts["normalizer"], backend.normalizer, "normalizer", NORMALIZERS)
-    pre_tokenizer = _steps(parts["pre_tokenizer"], backend.pre_tokenizer, "pre_tokenizer", PRE_TOKENIZERS)
+    pre_tokenizer = _steps(
+        parts["pre_tokenizer"], backend.pre_tokenizer, "pre_tokenizer", PRE_TOKENIZERS
+    )
     for key, steps in (("normalizer", normalizer), ("pre_tokenizer", pre_tokenizer)):
         if len(steps) > _MOST_STEPS:
             raise UnsupportedError(FILE, key, f"{len(steps)} steps", f"at most {_MOST_STEPS} steps")
@@ -185,7 +180,8 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
         _check_whole_words(model.vocab, pre_tokenizer)
     return TokenizerSpec(
         added_tokens=tuple(
-            AddedTokenSpec(**token) for token in sorted(parts["added_tokens"], key=lambda token: not token["special"])
+            AddedTokenSpec(**token)
+            for token in sorted(parts["added_tokens"], key=lambda token: not token["special"])
         ),
         encode_special_tokens=backend.encode_special_tokens,
         normalizer=tuple(normalizer),
@@ -203,8 +199,10 @@ def read_tokenizer(tokenizer: Any, max_length: int | None) -> TokenizerSpec:
     )
 
 
-def _steps(part: dict[str, Any] | None, step: Any, key: str, supported: tuple[str, ...]) -> list[Part]:
-    """The steps of a normalizer or pre-tokenizer, those of a Sequence one by one."""
+def _steps(
+    part: dict[str, Any] | None, step: TokenizersPart, key: str, supported: tuple[str, ...]
+) -> list[Part]:
+    """The steps of a normalizer or pre-tokenizer; a Sequence is flattened."""
     if part is None:
         return []
     kind = part["type"]
@@ -214,38 +212,49 @@ def _steps(part: dict[str, Any] | None, step: Any, key: str, supported: tuple[st
         return [(ConfigFile(FILE, part, f"{key}."), step)]
     name = next(name for name in ("normalizers", "pretokenizers") if name in part)
     return [
-        found
+        inner_step
         for index, inner in enumerate(part[name])
-        for found in _steps(inner, step[index], f"{key}.{name}[{index}]", supported)
+        for inner_step in _steps(inner, step[index], f"{key}.{name}[{index}]", supported)
     ]
 
 
 def _check_whole_words(vocab: dict[str, int], pre_tokenizer: list[Part]) -> None:
-    """Refuses tokens to be looked up as whole words that have characters which are no tokens, and so are not kept.
+    """Refuses tokens of BPE with ignore_merges that have a character which is not a token.
 
-    After ByteLevel only its alphabet occurs.
+    Such a token is looked up as a whole word, but the word's unknown characters are not kept.
+    After ByteLevel, only the characters of its alphabet occur.
     """
     byte_level = bool(pre_tokenizer) and pre_tokenizer[-1][0].values["type"] == "ByteLevel"
     alphabet = set(pre_tokenizers.ByteLevel.alphabet()) if byte_level else None
     for token in vocab:
         unknown = [char for char in token if char not in vocab]
         if unknown and (alphabet is None or alphabet.issuperset(token)):
-            supported = f"tokens of characters that are tokens, beside ignore_merges; {unknown[0]!r} is none"
+            supported = (
+                "tokens of characters that are tokens, beside ignore_merges; "
+                f"{unknown[0]!r} is not one"
+            )
             raise UnsupportedError(FILE, "model.vocab", token, supported)
 
 
 def _check_first(normalizer: list[Part], pre_tokenizer: list[Part]) -> None:
-    """Refuses normalizers that may drop the start of a text where it matters whether that is still there.
+    """Refuses normalizers that may drop the start of a text, if the prepend scheme is "first".
 
-    With the prepend scheme "first", `tokenizers` asks which character of the raw text a word began with.
+    `tokenizers` then prepends to words that begin with the first character of the raw text.
     """
     if not any(config.values.get("prepend_scheme") == "first" for config, _ in pre_tokenizer):
         return
     for config, _ in normalizer:
         kind = config.values["type"]
-        one_by_one = kind == "Replace" and len(config.values["pattern"].get("String", "")) == 1 and config.values["content"]
+        one_by_one = (
+            kind == "Replace"
+            and len(config.values["pattern"].get("String", "")) == 1
+            and config.values["content"]
+        )
         if kind not in _KEEPING_THE_START and not one_by_one:
-            raise config.unsupported("type", f"{', '.join(_KEEPING_THE_START)} before a Metaspace that prepends to the first")
+            raise config.unsupported(
+                "type",
+                f"{', '.join(_KEEPING_THE_START)} before a Metaspace that prepends to the first",
+            )
 
 
 def _side(value: str, key: str) -> str:
@@ -265,7 +274,7 @@ def _model(part: dict[str, Any], backend: Tokenizer) -> ModelSpec:
     if vocab and max(vocab.values()) >= _LARGEST_INT:
         raise UnsupportedError(FILE, "model.vocab", max(vocab.values()), "ids below 2³¹ − 1")
     if len(set(vocab.values())) < len(vocab) and kind != "Unigram":
-        # Which of them a merge makes, or a lookup finds, is then up to chance.
+        # Merges and lookups would give one of the tokens at random.
         raise UnsupportedError(FILE, "model.vocab", _repeated(vocab), "one token for each id")
     spec = read[kind](config, vocab)
     config.finish()
@@ -304,26 +313,35 @@ def _unigram(config: ConfigFile, vocab: dict[str, int]) -> UnigramSpec:
     pieces = tuple((piece, score) for piece, score in config.values["vocab"])
     unk_id = config.take("unk_id", (int, type(None)))
     if unk_id is None:
-        raise config.unsupported("unk_id", "the place of the unknown piece")
+        raise config.unsupported("unk_id", "the index of the unknown piece")
     scores = [score for _, score in pieces]
     if not all(map(math.isfinite, scores)) or min(scores) > _HIGHEST_SCORE:
-        raise UnsupportedError(FILE, "model.vocab", min(scores), f"finite scores, the lowest of them at most {_HIGHEST_SCORE}")
+        raise UnsupportedError(
+            FILE,
+            "model.vocab",
+            min(scores),
+            f"finite scores, the lowest of them at most {_HIGHEST_SCORE}",
+        )
     if (longest := max((piece for piece, _ in pieces), key=len)) and len(longest) > _LONGEST_PIECE:
-        raise UnsupportedError(FILE, "model.vocab", longest, f"pieces of at most {_LONGEST_PIECE} characters")
+        raise UnsupportedError(
+            FILE, "model.vocab", longest, f"pieces of at most {_LONGEST_PIECE} characters"
+        )
     byte_fallback = config.take("byte_fallback", bool, False) and _has_bytes(vocab)
     return UnigramSpec(vocab, pieces, unk_id, byte_fallback)
 
 
 def _has_bytes(vocab: dict[str, int]) -> bool:
-    """Whether the vocabulary has a token for every byte (some only: refused)."""
+    """Whether the vocabulary has a token for every byte; one with some of them is refused."""
     count = sum(f"<0x{byte:02X}>" in vocab for byte in range(256))
     if count not in (0, 256):
-        raise UnsupportedError(FILE, "model.byte_fallback", True, f"tokens for all 256 bytes, not for {count}")
+        raise UnsupportedError(
+            FILE, "model.byte_fallback", True, f"tokens for all 256 bytes, not for {count}"
+        )
     return count == 256
 
 
 def _has_byte_level(vocab: dict[str, int]) -> bool:
-    """Whether no character of byte-level text can be unknown."""
+    """Whether every character of byte-level text is a token."""
     return all(char in vocab for char in pre_tokenizers.ByteLevel.alphabet())
 
 
@@ -336,17 +354,31 @@ def _bpe(config: ConfigFile, vocab: dict[str, int]) -> BPESpec:
     ignore_merges = config.take("ignore_merges", bool, False)
     for key, value in (("byte_fallback", byte_fallback), ("ignore_merges", ignore_merges)):
         if value and (prefix or suffix):
-            raise config.unsupported(key, "false beside continuing_subword_prefix or end_of_word_suffix")
+            raise config.unsupported(
+                key, "false beside continuing_subword_prefix or end_of_word_suffix"
+            )
     unk_token = config.take("unk_token", (str, type(None)))
     merges = tuple((left, right) for left, right in config.take("merges", list))
     for _, right in merges:
         if not right.startswith(prefix):
-            raise UnsupportedError(FILE, "model.merges", right, f"second tokens that begin with {prefix!r}")
+            raise UnsupportedError(
+                FILE, "model.merges", right, f"second tokens that begin with {prefix!r}"
+            )
     components = {token for merge in merges for token in merge}
     special = {f"<0x{byte:02X}>" for byte in range(256)} if byte_fallback else {unk_token}
     if inside := special & components:
-        raise UnsupportedError(FILE, "model.merges", min(map(str, inside)), "no merges of byte tokens or the unknown token")
-    if unk_token is not None and unk_token not in vocab and not byte_fallback and not _has_byte_level(vocab):
+        raise UnsupportedError(
+            FILE,
+            "model.merges",
+            min(map(str, inside)),
+            "no merges of byte tokens or the unknown token",
+        )
+    if (
+        unk_token is not None
+        and unk_token not in vocab
+        and not byte_fallback
+        and not _has_byte_level(vocab)
+    ):
         raise config.unsupported("unk_token", "a token of the vocabulary")
     return BPESpec(
         vocab,

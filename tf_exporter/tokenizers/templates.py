@@ -1,4 +1,4 @@
-"""Post-processors: which special tokens are put around one text, or two."""
+"""Post-processors: the special tokens that are put around one text or two."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from typing import Any
 
 from tf_exporter.errors import UnsupportedError
 
-POST_PROCESSORS = ("BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing")
+POST_PROCESSORS = (
+    "BertProcessing",
+    "ByteLevel",
+    "RobertaProcessing",
+    "Sequence",
+    "TemplateProcessing",
+)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Special tokens, or one of the texts, and their segment id."""
+    """Special tokens or one of the texts, with a segment id."""
 
     ids: tuple[int, ...] | None
     """None for a text."""
@@ -23,7 +29,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Template:
-    """What the ids of one text (or two) are put together to."""
+    """The order of special tokens and texts in the ids of one text, or of a pair."""
 
     pieces: tuple[Piece, ...]
 
@@ -50,14 +56,16 @@ def _text(text: int, type_id: int) -> Piece:
 
 
 BARE = Template((_text(0, 0),)), Template((_text(0, 0), _text(1, 1)))
-"""No special tokens around one text or two."""
+"""The templates without special tokens, for one text and for a pair."""
 
 
-def read_templates(file: str, part: dict[str, Any] | None, key: str = "post_processor") -> tuple[Template, Template]:
-    """What a post-processor makes of one text and of two.
+def read_templates(
+    file: str, part: dict[str, Any] | None, key: str = "post_processor"
+) -> tuple[Template, Template]:
+    """The templates of a post-processor for one text and for a pair.
 
     Raises:
-        UnsupportedError: it is not reproduced.
+        UnsupportedError: the post-processor is not reproduced.
     """
     kind = part["type"] if part else None
     if part is None or kind == "ByteLevel":
@@ -66,13 +74,26 @@ def read_templates(file: str, part: dict[str, Any] | None, key: str = "post_proc
     if kind not in POST_PROCESSORS:
         raise UnsupportedError(file, f"{key}.type", kind, POST_PROCESSORS)
     if kind == "Sequence":
-        steps = [(index, step) for index, step in enumerate(part["processors"]) if step["type"] != "ByteLevel"]
+        steps = [
+            (index, step)
+            for index, step in enumerate(part["processors"])
+            if step["type"] != "ByteLevel"
+        ]
         if len(steps) > 1:
             kinds = [step["type"] for step in part["processors"]]
-            raise UnsupportedError(file, f"{key}.processors", kinds, "one that adds special tokens, beside ByteLevel")
-        return read_templates(file, steps[0][1], f"{key}.processors[{steps[0][0]}]") if steps else BARE
+            raise UnsupportedError(
+                file,
+                f"{key}.processors",
+                kinds,
+                "one step that adds special tokens, besides ByteLevel",
+            )
+        return (
+            read_templates(file, steps[0][1], f"{key}.processors[{steps[0][0]}]") if steps else BARE
+        )
     if kind == "TemplateProcessing":
-        return tuple(_template(file, part, key, name, texts) for name, texts in (("single", 1), ("pair", 2)))  # type: ignore[return-value]
+        return tuple(
+            _template(file, part, key, name, texts) for name, texts in (("single", 1), ("pair", 2))
+        )  # type: ignore[return-value]
     cls, sep = part["cls"][1], part["sep"][1]
     single = Template((_special(cls, 0), _text(0, 0), _special(sep, 0)))
     _checked(file, key, single)
@@ -99,7 +120,6 @@ def _template(file: str, part: dict[str, Any], key: str, name: str, texts: int) 
             if token is None:
                 raise UnsupportedError(file, f"{key}.{name}", special["id"], part["special_tokens"])
             pieces.append(Piece(tuple(token["ids"]), 0, special["type_id"]))
-    found = sorted(piece.text for piece in pieces if piece.ids is None)
-    if found != [*range(texts)]:
+    if sorted(piece.text for piece in pieces if piece.ids is None) != [*range(texts)]:
         raise UnsupportedError(file, f"{key}.{name}", part[name], "each text once")
     return _checked(file, key, Template(tuple(pieces)))

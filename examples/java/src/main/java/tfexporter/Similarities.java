@@ -3,7 +3,7 @@ package tfexporter;
 import java.nio.file.Path;
 import java.util.List;
 
-/** Prints the cosine similarities of a few sentences: {@code mvn -q compile exec:java -Dexec.args=MODEL_FOLDER}. */
+/** Prints the cosine similarities of four sentences: {@code mvn -q compile exec:java -Dexec.args=MODEL_FOLDER}. */
 public final class Similarities {
   private static final List<String> SENTENCES =
       List.of(

@@ -14,7 +14,9 @@ import org.tensorflow.types.TFloat32;
 import org.tensorflow.types.TString;
 
 /**
- * Texts to embeddings, by a SavedModel made by tf-exporter. Needs TensorFlow alone: no library of custom ops, no Python.
+ * Computes embeddings of texts with a SavedModel made by tf-exporter.
+ *
+ * <p>It needs only TensorFlow: no custom ops, no Python.
  *
  * <p>One object serves any number of threads at a time. Close it when no call is running any more.
  */
@@ -54,7 +56,7 @@ public final class TextEmbedder implements AutoCloseable {
     return embedBytes(signature, texts.stream().map(text -> text.getBytes(StandardCharsets.UTF_8)).toList());
   }
 
-  /** As {@link #embed(String, List)}, of UTF-8; what is not UTF-8 becomes U+FFFD, as in Python. */
+  /** Like {@link #embed(String, List)}, for UTF-8 bytes; invalid UTF-8 becomes U+FFFD, as in Python. */
   public float[][] embedBytes(String signature, List<byte[]> texts) {
     NdArray<byte[]> batch = NdArrays.ofObjects(byte[].class, Shape.of(texts.size()));
     for (int row = 0; row < texts.size(); row++) {

@@ -23,7 +23,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
-/** The embeddings here against those that were verified at the conversion: {@code -Dmodel=FOLDER -Dcases=FILE}. */
+/** Compares embeddings with those that the conversion verified: {@code -Dmodel=FOLDER -Dcases=FILE}. */
 class TextEmbedderTest {
   private static final float ALLOWED = 1e-5f;
   private static final int THREADS = 8;

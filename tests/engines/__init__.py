@@ -1,0 +1,1 @@
+"""The artifact in the real engines that serve it: `make test-engines`."""

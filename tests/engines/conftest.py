@@ -1,0 +1,70 @@
+"""A converted model for the engines, with its expected embeddings."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fixtures import models
+from tests.support.helpers import reference
+from tf_exporter import convert
+from tf_exporter.verification.sample_texts import (
+    INVALID_UTF8,
+    SENTENCES,
+    decoded,
+    generated_texts,
+    words,
+)
+
+PROMPTS = {"query": "query: ", "document": "passage: "}
+
+
+@dataclass(frozen=True)
+class Served:
+    """An artifact and the embeddings of the reference."""
+
+    source: Path
+    """The model of sentence-transformers."""
+    folder: Path
+    texts: list[bytes]
+    expected: dict[str, np.ndarray]
+    """Signature → float32 [texts, dim]"""
+
+
+def hostile_texts() -> list[bytes]:
+    """At least 200 texts: many scripts, controls, NUL, empty, too long, and invalid UTF-8."""
+    random_ = random.Random(3)
+    texts = ["", " ", "\x00", "a\x00b", *SENTENCES, *generated_texts(3, 80, ["[MASK]", "[SEP]"])]
+    texts += [words(random_, random_.randint(1, 300)) for _ in range(80)]
+    return [text.encode() for text in texts] + list(INVALID_UTF8)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """A small model with prompts, converted and verified, and its expected embeddings."""
+    place = tmp_path_factory.mktemp("served")
+    heads = [models.Pooling(32, "mean"), models.Normalize()]
+    source = models.write_model(place / "source", heads=heads, prompts=PROMPTS)
+    convert(source, place / "model")
+    texts = hostile_texts()
+    assert len(texts) >= 200
+    model = reference(source)
+    strings = [decoded(text) for text in texts]
+    expected = {
+        "serving_default": model.encode(strings),
+        "encode_query": model.encode_query(strings),
+        "encode_document": model.encode_document(strings),
+    }
+    return Served(source, place / "model", texts, expected)
+
+
+def needs(*programs: str) -> None:
+    """Skips a test if a program is not installed, and names the program."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed; make test-engines says what it needs")

@@ -1,0 +1,1 @@
+"""ALBERT (Z. Lan et al., 2019)."""

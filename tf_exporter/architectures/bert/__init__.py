@@ -1,0 +1,1 @@
+"""BERT (J. Devlin et al., 2018)."""

@@ -1,0 +1,1 @@
+"""ConvBERT (Z. Jiang et al., 2020)."""

@@ -1,0 +1,1 @@
+"""DistilBERT (V. Sanh et al., 2019)."""

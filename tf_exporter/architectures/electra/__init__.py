@@ -1,0 +1,1 @@
+"""ELECTRA (K. Clark et al., 2020)."""

@@ -1,0 +1,1 @@
+"""ERNIE (Y. Sun et al., 2020)."""

@@ -1,0 +1,1 @@
+"""EuroBERT (N. Boizard et al., 2025)."""

@@ -1,0 +1,1 @@
+"""GTE (X. Zhang et al., 2024)."""

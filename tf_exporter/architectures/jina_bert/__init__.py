@@ -1,0 +1,1 @@
+"""JinaBERT (M. Günther et al., 2023)."""

@@ -1,0 +1,1 @@
+"""Jina embeddings v3 (S. Sturua et al., 2024)."""

@@ -1,0 +1,1 @@
+"""MobileBERT (Z. Sun et al., 2020)."""

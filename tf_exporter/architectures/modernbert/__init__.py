@@ -1,0 +1,1 @@
+"""ModernBERT (B. Warner et al., 2024)."""

@@ -1,0 +1,1 @@
+"""MPNet (K. Song et al., 2020)."""

@@ -1,0 +1,1 @@
+"""NomicBERT (Z. Nussbaum et al., 2024)."""

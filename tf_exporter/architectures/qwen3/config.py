@@ -1,0 +1,27 @@
+"""Qwen3 (A. Yang et al., 2025), as `transformers.models.qwen3` 5.23.
+
+Llama's layers with norms of queries and keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tf_exporter.architectures.llama.config import LLAMA, LlamaConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qwen3Config(LlamaConfig):
+    """`transformers.Qwen3Config`: the keys that change a token embedding."""
+
+    default_head_size = 128
+    norms_heads = True
+
+    attention_bias: bool = False
+
+    @property
+    def biases(self) -> tuple[bool, bool, bool]:
+        return self.attention_bias, self.attention_bias, False
+
+
+QWEN3 = replace(LLAMA, config=Qwen3Config)

@@ -1,0 +1,1 @@
+"""The folder layouts of servers."""

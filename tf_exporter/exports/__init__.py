@@ -1,0 +1,1 @@
+"""The export types, and the pipeline that all exports share."""

@@ -1,0 +1,162 @@
+"""The sentence-embedding export: strings → embeddings, or pairs of strings → scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tf_exporter.artifact.card import CardParts, Wording, prompt_table
+from tf_exporter.artifact.manifest import missing_tokens
+from tf_exporter.artifact.markdown import plain
+from tf_exporter.exports.export import Built
+from tf_exporter.graph.description import Description
+from tf_exporter.graph.exported import Exported
+from tf_exporter.graph.text_model import TextModel
+from tf_exporter.model.reference.packages import SENTENCE_TRANSFORMERS
+from tf_exporter.model.source import ModelSource
+from tf_exporter.modules.spec import read_model
+from tf_exporter.modules.transformer.config import TransformerSpec
+from tf_exporter.names import CROSS_ENCODER, DEFAULT, INPUT, PAIR, SPARSE_ENCODER
+from tf_exporter.options import Options
+from tf_exporter.verification.costs import cost_of, room
+from tf_exporter.verification.outputs import check_outputs
+from tf_exporter.verification.plans import plan
+from tf_exporter.verification.reference import Loading, Reference
+from tf_exporter.verification.report import Verification
+from tf_exporter.verification.sample_texts import quick_texts
+from tf_exporter.verification.tokens import check_tokens
+from tf_exporter.verification.tolerances import of_embeddings, of_scores
+
+
+class EmbeddingExport:
+    """The export of `--export-type sentence-embedding`."""
+
+    package: str | None = SENTENCE_TRANSFORMERS
+
+    def __init__(self, source: ModelSource, options: Options):
+        self._source, self._options = source, options
+        self._spec = read_model(source)
+        self._scores = self._spec.kind == CROSS_ENCODER
+        self._tolerance = (of_scores if self._scores else of_embeddings)(
+            options.precision, options.atol
+        )
+        words = ("Scores", "pairs") if self._scores else ("Embeddings", "embeddings")
+        self.wording = Wording(*words, checked="embeddings", tolerance=self._tolerance)
+        self._description: Description | None = None
+
+    @property
+    def transformers(self) -> list[TransformerSpec]:
+        return self._spec.transformers
+
+    def build(self, place: Path) -> Built:
+        model = TextModel(self._source, self._spec, self._options)
+        self._description = model.describe()
+        exported = Exported(model)
+        return Built(exported, exported.signature_functions(), model.on_cpu)
+
+    @property
+    def _model(self) -> Description:
+        assert self._description is not None, "build comes first"
+        return self._description
+
+    def check(self, saved: Path, reference: Reference | None) -> Verification:
+        model, options, spec = self._model, self._options, self._model.tokenizer_spec
+        texts = quick_texts(
+            spec.max_length, spec.single.added, [token.content for token in spec.added_tokens]
+        )
+        cost = cost_of(self._spec.transformers, options.verify)
+        planned = None
+        if reference is not None:
+            planned = plan(texts, model, cost, room(self._source.weight_bytes()))
+            loading = Loading(
+                self._spec.kind, options.truncate_dim, options.most_tokens or model.truncated_to
+            )
+            reference.submit([job for _, job in planned.jobs], loading)
+            if planned.has_long or reference.waits:
+                reference.wait()
+        loaded = tf.saved_model.load(str(saved)).signatures
+        compared = sum(
+            check_tokens(loaded[name], name, model, texts, options.verify, options.quiet)
+            for name in model.tokenizers
+        )
+        if reference is None or planned is None:
+            return Verification(options.verify, compared)
+        answers, versions = reference.answers()
+        result = check_outputs(loaded, model, planned, answers, texts, self._tolerance, cost)
+        return Verification(
+            options.verify,
+            compared,
+            result.rows,
+            result.difference.absolute,
+            None if self._scores else result.difference.cosine,
+            reference_versions=versions,
+            longest=planned.note,
+            left_out=dict(sorted(result.left_out.items())),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        spec, model, options = self._spec, self._model, self._options
+        modules = {
+            route: [module.kind for module in modules] for route, modules in spec.pipelines.items()
+        }
+        prompts: dict[str, Any] = {
+            name: signature.prompt for name, signature in model.signatures.items()
+        }
+        return {
+            "kind": spec.kind,
+            "model_type": ", ".join(
+                sorted({transformer.model_type for transformer in spec.transformers})
+            )
+            or None,
+            "modules": modules.get("", modules),
+            "pooling": [list(modes) for modes in model.poolings],
+            "dimension": model.dim,
+            "similarity_fn_name": spec.similarity_fn_name,
+            "labels": list(spec.labels),
+            "max_active_dims": spec.max_active_dims,
+            "prompts": spec.prompts,
+            "output": model.output,
+            "signatures": {**prompts, **dict.fromkeys(model.tokenizers)},
+            "max_seq_length": model.tokenizer_spec.max_length,
+            **missing_tokens(*(tokenizer for _, tokenizer in model.tokenizers.values())),
+            "tokenizer_ops": options.tokenizer_ops,
+            "precision": options.precision,
+            "micro_batch_tokens": model.micro_batch_tokens,
+        }
+
+    def remarks(self) -> list[str]:
+        truncated_to = self._model.truncated_to
+        if not truncated_to:
+            return []
+        reason = "sentence-transformers fails for longer ones"
+        return [f"Texts are truncated to {truncated_to} tokens: {reason}."]
+
+    def card(self, values: dict[str, Any]) -> CardParts:
+        call, outputs, result = (
+            f'{INPUT}=tf.constant([["This is a test"]])',
+            "sentence embeddings",
+            "Embeddings: float32 [batch, dim]",
+        )
+        if self._scores:
+            call += f', {PAIR}=tf.constant([["Is this one?"]])'
+            outputs, labels = "scores of pairs", self._spec.labels
+            several = f"Scores: float32 [batch, {len(labels)}], for {plain(', '.join(labels))}"
+            result = several if len(labels) > 1 else "Scores: float32 [batch]"
+        result = result.replace("dim", str(self._model.dim))
+        if self._spec.kind == SPARSE_ENCODER:
+            result += (
+                ", mostly 0; the `sparse` signatures give `indices` and `weights` of the other "
+                "dimensions, largest weight first, padded with index −1"
+            )
+        return CardParts(
+            title="as a TensorFlow SavedModel",
+            summary=f"Strings in, {outputs} out: tokenizer, transformer and head in one graph",
+            use=f"""import tensorflow as tf
+
+graph = tf.saved_model.load("path/to/this/folder")
+graph.signatures["{DEFAULT}"]({call})["{self._model.output}"]""",
+            table=prompt_table(values["signatures"]),
+            result=f"{result}. Texts are truncated to {values['max_seq_length']} tokens.",
+        )

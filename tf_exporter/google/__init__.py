@@ -1,1 +1,0 @@
-"""Google's own BERT checkpoints, of google-research/bert (TensorFlow 1) and of the Model Garden (TensorFlow 2)."""

@@ -1,0 +1,40 @@
+"""The description of a model for verification and the manifest, without its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tf_exporter.graph.signatures import Signature
+from tf_exporter.names import INPUT, PAIR
+from tf_exporter.tokenizers.contract import ReferenceTokenizer
+from tf_exporter.tokenizers.spec import TokenizerSpec
+
+
+@dataclass(frozen=True)
+class Description:
+    """The description of a saved model."""
+
+    kind: str
+    """One of `names.KINDS`."""
+    output: str
+    """The name of the signatures' output."""
+    dim: int
+    signatures: dict[str, Signature]
+    """The signatures that encode or score."""
+    leaking: frozenset[str]
+    """The signatures for which padding changes the reference's result for a text."""
+    tokenizers: dict[str, tuple[ReferenceTokenizer, TokenizerSpec]]
+    """Signature → the reference's tokenizer and its spec. `serving_default` comes first."""
+    batch_size: int | None
+    """The number of texts in each call; None: any."""
+    poolings: tuple[tuple[str, ...], ...]
+    micro_batch_tokens: int
+    inputs: tuple[str, str] = (INPUT, PAIR)
+    """The names of the inputs: a text, and the second text of a pair."""
+    truncated_to: int | None = None
+    """The length that texts are truncated to because the reference fails for longer ones."""
+
+    @property
+    def tokenizer_spec(self) -> TokenizerSpec:
+        """The tokenizer's spec for `serving_default`."""
+        return next(iter(self.tokenizers.values()))[1]

@@ -1,0 +1,94 @@
+"""The saved object of a sentence-transformers model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_exporter.graph.signatures import Signature, sparse_name
+from tf_exporter.graph.text_model import TextModel
+from tf_exporter.layers import sparse
+from tf_exporter.model.untyped import Function
+from tf_exporter.names import (
+    CROSS_ENCODER,
+    DEFAULT,
+    INDICES,
+    INPUT,
+    OUTPUT,
+    PAIR,
+    SCORES,
+    SPARSE_ENCODER,
+    WEIGHTS,
+)
+
+_TEXTS = tf.TensorSpec(None, tf.string)
+
+
+class Exported(tf.Module):
+    """The saved object: the variables, `__call__`, and the functions of the signatures."""
+
+    def __init__(self, model: TextModel):
+        super().__init__()
+        self.model = model
+        self._pairs = model.kind == CROSS_ENCODER
+        inputs = [_TEXTS] * (1 + self._pairs)
+        # Signatures with the same prompt and route share a function.
+        self._functions = {
+            _key(signature): tf.function(
+                self._computing(signature), input_signature=inputs, autograph=False
+            )
+            for signature in reversed(model.signatures.values())
+        }
+        self.__call__ = self._function(model.signatures[DEFAULT])
+
+    def _computing(self, signature: Signature) -> Callable[..., tf.Tensor]:
+        if self._pairs:
+            return lambda texts, pairs: self.model.predict(texts, pairs, signature)
+        return lambda texts: self.model.encode(texts, signature)
+
+    def _function(self, signature: Signature) -> Function:
+        return self._functions[_key(signature)]
+
+    def signature_functions(self) -> dict[str, tf.types.experimental.GenericFunction]:
+        """Name → function of `input_sequence` (and `pair_sequence`), for `tf.saved_model.save`."""
+        functions: dict[str, Callable[..., dict[str, tf.Tensor]]] = {}
+        for name, signature in self.model.signatures.items():
+            functions[name] = self._dense(signature)
+            if self.model.kind == SPARSE_ENCODER:
+                functions[sparse_name(name)] = self._sparse(signature)
+        for name in self.model.tokenize_signatures:
+            functions[name] = self._tokenizing(name)
+        names = [INPUT, PAIR] if self._pairs else [INPUT]
+        specs = [tf.TensorSpec(None, tf.string, name=name) for name in names]
+        return {
+            name: tf.function(function, input_signature=specs, autograph=False)
+            for name, function in functions.items()
+        }
+
+    def _dense(self, signature: Signature) -> Callable[..., dict[str, tf.Tensor]]:
+        if self._pairs:
+            return lambda input_sequence, pair_sequence: {
+                SCORES: self._function(signature)(input_sequence, pair_sequence)
+            }
+        return lambda input_sequence: {OUTPUT: self._function(signature)(input_sequence)}
+
+    def _sparse(self, signature: Signature) -> Callable[..., dict[str, tf.Tensor]]:
+        def encode_sparse(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+            indices, weights = sparse.active(
+                self._function(signature)(input_sequence), self.model.max_active_dims
+            )
+            return {INDICES: indices, WEIGHTS: weights}
+
+        return encode_sparse
+
+    def _tokenizing(self, name: str) -> Callable[..., dict[str, tf.Tensor]]:
+        if self._pairs:
+            return lambda input_sequence, pair_sequence: self.model.tokenize(
+                input_sequence, pair_sequence, name=name
+            )
+        return lambda input_sequence: self.model.tokenize(input_sequence, name=name)
+
+
+def _key(signature: Signature) -> str:
+    return repr((signature.route, signature.prompt))

@@ -1,0 +1,158 @@
+"""The modules that the texts of one route go through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tf_exporter.layers.long_texts import LONG
+from tf_exporter.layers.small_batch import SMALL_BATCH_TOKENS, compute_small_batch
+from tf_exporter.modules.base import Module, TextModule
+from tf_exporter.modules.features import Features
+from tf_exporter.tokenizers.missing_rows import row_check
+from tf_exporter.tokenizers.ops.ragged import not_inlined, one_function
+from tf_exporter.tokenizers.post_processors import Encodings, Padded
+
+PARALLEL_MICRO_BATCHES = 4
+"""The most micro-batches at a time, if there are threads for them (`inter_op_parallelism_threads`).
+
+Two micro-batches with a thread each are faster than one after the other with two threads. Each has
+its own working memory.
+"""
+
+
+class Pipeline(tf.Module):
+    """Encodings of texts → embeddings or scores."""
+
+    def __init__(
+        self,
+        modules: Sequence[Module],
+        output: str,
+        dim: int,
+        fixed: tuple[int | None, int | None] = (None, None),
+    ):
+        """`fixed`: the number of texts and of tokens per text; None: any."""
+        super().__init__()
+        self._fixed = fixed
+        first, *self.others = modules
+        assert isinstance(first, TextModule)  # as `modules.spec` checks
+        self.first = first
+        self.dim = dim
+        self._output = output
+        self._function = one_function(self._embeddings)
+        self._row_check = row_check(self.first.tokenizer_spec)
+        self._takes_long = first.takes_long
+        self._max_rows = first.max_rows
+        self.pads_leak = any(module.pads_leak for module in modules)
+        """Whether padding changes the reference's result for a text. It never changes ours."""
+        self.needs_prompt_length = first.counts_prompt and any(
+            module.leaves_prompt_out for module in self.others
+        )
+
+    def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
+        """float32 [batch, dim]. A token without an embedding is an error when the graph runs."""
+        if self._row_check is not None:
+            encodings = self._row_check(encodings)
+        return self._function(encodings, prompt_length)
+
+    def _embeddings(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
+        """float32 [batch, dim]: a small batch is computed at once, any other in micro-batches."""
+        batch, longest = (
+            tf.size(encodings.lengths),
+            tf.reduce_max(tf.concat([encodings.lengths, [1]], 0)),
+        )
+        if self._fixed != (None, None):
+            return self._with_fixed_shape(encodings, prompt_length)
+        count = tf.cast(batch, tf.int64) * tf.cast(longest, tf.int64)
+        # An empty batch has no first token.
+        is_small = (batch > 0) & (count <= min(SMALL_BATCH_TOKENS, self.first.micro_batch_tokens))
+
+        def at_once() -> tf.Tensor:
+            return self._compute(self.first.tokenizer.padding(encodings), prompt_length)
+
+        # Not inlined: TensorFlow visits every op of an inlined branch, even if it is not taken.
+        results = tf.cond(
+            is_small,
+            not_inlined(lambda: compute_small_batch(at_once)),
+            not_inlined(lambda: self._in_micro_batches(encodings, prompt_length)),
+        )
+        return tf.ensure_shape(results, [None, self.dim])
+
+    def _with_fixed_shape(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
+        """float32 [batch, dim], all at once, as accelerators need it. A fixed batch is static."""
+        batch, length = self._fixed
+        padded = self.first.tokenizer.padding(encodings, length=length)
+        padded = Padded(*(tf.ensure_shape(matrix, [batch, length]) for matrix in padded))
+        return tf.ensure_shape(self._compute(padded, prompt_length), [batch, self.dim])
+
+    def _in_micro_batches(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
+        """float32 [batch, dim], computed in micro-batches, the longest texts first.
+
+        Each micro-batch is padded to its own longest text. So the cost grows with the number of
+        tokens, and the working memory does not grow with the batch. Long texts have their own loop.
+        """
+        order = tf.argsort(encodings.lengths, direction="DESCENDING", stable=True)
+        lengths = tf.gather(encodings.lengths, order)
+        starts, sizes = tf.gather(encodings.starts, order), tf.gather(encodings.sizes, order)
+        encodings = Encodings(encodings.ids, starts, sizes, lengths)
+        batch = tf.shape(lengths)[0]
+
+        def micro_batch(
+            done: tf.Tensor, results: tf.Tensor, long: bool = False
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            rows = tf.maximum(1, self.first.micro_batch_tokens // tf.maximum(1, lengths[done]))
+            rows = rows if self._max_rows is None else tf.minimum(rows, self._max_rows)
+            end = tf.minimum(done + rows, batch)
+            padded = self.first.tokenizer.padding(encodings, slice(done, end))
+            result = self._compute(padded, prompt_length, long)
+            return end, tf.tensor_scatter_nd_update(results, order[done:end, tf.newaxis], result)
+
+        begin = tf.constant(0), tf.zeros([batch, self.dim])
+        shapes = tf.TensorShape([]), tf.TensorShape([None, self.dim])
+        if self._takes_long:
+            short_from = tf.math.count_nonzero(lengths > LONG, dtype=tf.int32)
+
+            def long_micro_batches() -> tuple[tf.Tensor, tf.Tensor]:
+                state: tuple[tf.Tensor, tf.Tensor] = tf.while_loop(
+                    lambda done, _: done < short_from,
+                    lambda done, results: micro_batch(done, results, long=True),
+                    begin,
+                    shape_invariants=shapes,
+                    parallel_iterations=1,
+                )
+                return state
+
+            # TensorFlow takes seconds to prepare the body of a loop, even if it never runs. It
+            # prepares a branch only if it is taken.
+            begin = tf.cond(short_from > 0, not_inlined(long_micro_batches), lambda: begin)
+            begin[1].set_shape([None, self.dim])
+        _, results = tf.while_loop(
+            lambda done, _: done < batch,
+            micro_batch,
+            begin,
+            shape_invariants=shapes,
+            parallel_iterations=PARALLEL_MICRO_BATCHES,
+        )
+        return results
+
+    def _compute(self, padded: Padded, prompt_length: int | None, long: bool = False) -> tf.Tensor:
+        features: Features = dict(padded._asdict())
+        if prompt_length is not None:
+            features["prompt_length"] = tf.constant(prompt_length)
+        features = self.first.for_long_texts(features) if long else self.first(features)
+        for module in self.others:
+            features = module(features)
+        return features[self._output][:, : self.dim]
+
+    def prompt_length(self, prompt: str) -> int | None:
+        """The number of tokens that a pooling leaves out; None: it leaves out nothing.
+
+        These are the tokens of the prompt by itself, without a special token at its end.
+        """
+        if not prompt or not self.needs_prompt_length:
+            return None
+        spec = self.first.tokenizer_spec
+        limit = {"truncation": True, "max_length": spec.max_length} if spec.max_length else {}
+        [ids] = self.first.hf_tokenizer([prompt], **limit)["input_ids"]
+        return len(ids) - (ids[-1:] != [] and ids[-1] in spec.special_ids)

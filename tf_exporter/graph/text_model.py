@@ -1,0 +1,185 @@
+"""A sentence-transformers model as TensorFlow functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_exporter.errors import UnsupportedError, UsageError
+from tf_exporter.graph.description import Description
+from tf_exporter.graph.inputs import flatten, paired, with_prompt
+from tf_exporter.graph.pipeline import Pipeline
+from tf_exporter.graph.placement import keep_on_cpu
+from tf_exporter.graph.precision import reduce_precision
+from tf_exporter.graph.signatures import Signature, signatures, tokenize_name
+from tf_exporter.layers import sparse
+from tf_exporter.layers.activations import TORCH_ACTIVATIONS
+from tf_exporter.model.source import ModelSource
+from tf_exporter.modules.base import Module, TextModule
+from tf_exporter.modules.dimensions import Dimensions
+from tf_exporter.modules.layers import build_module
+from tf_exporter.modules.pooling.layer import Pooling
+from tf_exporter.modules.spec import ModelSpec, ModuleSpec
+from tf_exporter.modules.transformer.layer import Transformer
+from tf_exporter.names import (
+    CROSS_ENCODER,
+    DEFAULT,
+    INPUT,
+    OUTPUT,
+    SCORES,
+    SENTENCE_TRANSFORMER,
+    SPARSE_ENCODER,
+)
+from tf_exporter.options import Options
+
+_FEATURE_CONFIGS = {
+    OUTPUT: "a module that makes a sentence_embedding, such as Pooling",
+    SCORES: "a module that makes scores",
+}
+
+
+class TextModel(tf.Module):
+    """A sentence-transformers model as TensorFlow functions."""
+
+    def __init__(self, source: ModelSource, spec: ModelSpec, options: Options):
+        super().__init__()
+        self.kind = spec.kind
+        self.output = SCORES if spec.kind == CROSS_ENCODER else OUTPUT
+        truncate_dim = (
+            options.truncate_dim if options.truncate_dim is not None else spec.truncate_dim
+        )
+        if options.truncate_dim is not None and spec.kind != SENTENCE_TRANSFORMER:
+            raise UsageError(
+                f"--truncate-dim {options.truncate_dim}: not available for a {spec.kind}"
+            )
+        self.max_active_dims, self._batch_size = spec.max_active_dims, options.batch_size
+        self.signatures = signatures(spec, options.prompt_name)
+        self.tokenize_signatures = {
+            tokenize_name(route, spec): route for route in _routes(self.signatures)
+        }
+        built: dict[tuple[int, Any], tuple[Module, Dimensions]] = {}
+        self.pipelines = {}
+        for route in _routes(self.signatures):
+            modules, dimensions = _build_all(source, spec.pipelines[route], options, built)
+            if self.output not in dimensions:
+                kinds = [module.kind for module in spec.pipelines[route]]
+                raise UnsupportedError("modules.json", "type", kinds, _FEATURE_CONFIGS[self.output])
+            dim = dimensions[self.output]
+            assert dim is not None  # all widths are known after a build
+            fixed = options.batch_size, options.sequence_length
+            if fixed != (None, None) and not isinstance(modules[0], Transformer):
+                kind = spec.pipelines[route][0].kind
+                raise UnsupportedError(
+                    "modules.json", "[0].type", kind, "Transformer, where shapes are fixed"
+                )
+            self.pipelines[route] = Pipeline(
+                modules, self.output, min(dim, truncate_dim or dim), fixed
+            )
+        reduce_precision(self, options.precision)
+        self.on_cpu = keep_on_cpu(self) if options.embeddings_on_cpu else set()
+        """Names of the variables that are loaded into the host's memory."""
+        self.dim = self.pipelines[self.signatures[DEFAULT].route].dim
+        self._activation = _score_activation(spec, self.dim)
+
+    def describe(self) -> Description:
+        """The description of the model, without its weights."""
+        tokenizing = {
+            name: self.pipelines[route].first for name, route in self.tokenize_signatures.items()
+        }
+        firsts = [first for first in tokenizing.values() if isinstance(first, Transformer)]
+        used = [module for pipeline in self.pipelines.values() for module in pipeline.others]
+        return Description(
+            kind=self.kind,
+            output=self.output,
+            dim=self.dim,
+            signatures=self.signatures,
+            leaking=frozenset(
+                name
+                for name, signature in self.signatures.items()
+                if self.pipelines[signature.route].pads_leak
+            ),
+            tokenizers={
+                name: (first.hf_tokenizer, first.tokenizer_spec)
+                for name, first in tokenizing.items()
+            },
+            batch_size=self._batch_size,
+            poolings=tuple(
+                tuple(module.modes) for module in dict.fromkeys(used) if isinstance(module, Pooling)
+            ),
+            micro_batch_tokens=self.first.micro_batch_tokens,
+            truncated_to=min(
+                (first.truncated_to for first in firsts if first.truncated_to), default=None
+            ),
+        )
+
+    @property
+    def first(self) -> TextModule:
+        """The module that takes the texts of `serving_default`."""
+        return self.pipelines[self.signatures[DEFAULT].route].first
+
+    def tokenize(
+        self, texts: tf.Tensor, pairs: tf.Tensor | None = None, name: str = "tokenize"
+    ) -> dict[str, tf.Tensor]:
+        """Bytes [batch] or [batch, 1] → `input_ids`, `attention_mask` int32 [batch, longest].
+
+        The texts get no prompt.
+        """
+        tokenizer = self.pipelines[self.tokenize_signatures[name]].first.tokenizer
+        encodings = (
+            tokenizer(flatten(texts, INPUT))
+            if pairs is None
+            else tokenizer.pairs(*paired(texts, pairs))
+        )
+        padded = tokenizer.padding(encodings)
+        return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
+
+    def encode(self, texts: tf.Tensor, signature: Signature) -> tf.Tensor:
+        """Bytes [batch] or [batch, 1] → float32 [batch, dim], with the signature's prompt."""
+        pipeline = self.pipelines[signature.route]
+        encodings = pipeline.first.tokenizer(with_prompt(signature.prompt, flatten(texts, INPUT)))
+        embeddings = pipeline(encodings, pipeline.prompt_length(signature.prompt))
+        if self.kind == SPARSE_ENCODER and self.max_active_dims is not None:
+            embeddings = sparse.keep_largest(embeddings, tf.abs(embeddings), self.max_active_dims)
+        return embeddings
+
+    def predict(self, texts: tf.Tensor, pairs: tf.Tensor, signature: Signature) -> tf.Tensor:
+        """Bytes [batch] or [batch, 1], twice → float32 [batch, labels]; [batch] for one label.
+
+        The prompt is put before the first text of each pair.
+        """
+        pipeline = self.pipelines[signature.route]
+        texts, pairs = paired(texts, pairs)
+        encodings = pipeline.first.tokenizer.pairs(with_prompt(signature.prompt, texts), pairs)
+        scores = self._activation(pipeline(encodings, None))
+        return tf.squeeze(scores, 1) if self.dim == 1 else scores
+
+
+def _routes(used: dict[str, Signature]) -> list[str]:
+    """The routes of signatures, each once."""
+    return list(dict.fromkeys(signature.route for signature in used.values()))
+
+
+def _score_activation(spec: ModelSpec, labels: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    return TORCH_ACTIVATIONS[spec.activation_fn or ("Sigmoid" if labels == 1 else "Identity")]
+
+
+def _build_all(
+    source: ModelSource,
+    specs: tuple[ModuleSpec, ...],
+    options: Options,
+    built: dict[tuple[int, Any], tuple[Module, Dimensions]],
+) -> tuple[list[Module], Dimensions]:
+    """The modules of a route, and the dimensions after them.
+
+    `built` has the modules of earlier routes. Modules that routes share are built once.
+    """
+    modules, dimensions = [], Dimensions()
+    for spec in specs:
+        key = (id(spec), tuple(sorted(dimensions.items())))
+        if key not in built:
+            built[key] = (build_module(source, spec, options, dimensions), dimensions.copy())
+        module, dimensions = built[key][0], built[key][1].copy()
+        modules.append(module)
+    return modules, dimensions

@@ -1,0 +1,22 @@
+"""The base class of heads."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+class Head(tf.Module):
+    """A layer after an encoder: a function of its last hidden state."""
+
+    width: int
+    """The size of the last axis of the output."""
+    takes_first = False
+    """Whether it reads the first position of a row, which then has to be a token, not padding."""
+    pad_id: int | None = None
+    """The id that it treats as padding, whatever the tokenizer's padding id is."""
+
+    def __call__(
+        self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor
+    ) -> tf.Tensor:
+        """The output for float32 [batch, length, hidden], mask and ids int32 [batch, length]."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Google's BERT checkpoints, with stand-ins for the files of transformers."""

@@ -1,0 +1,47 @@
+"""The base classes of modules: features → features, as in sentence-transformers."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_exporter.modules.features import Features
+from tf_exporter.tokenizers.contract import ReferenceTokenizer, TextTokenizer
+from tf_exporter.tokenizers.spec import TokenizerSpec
+
+
+class Module(tf.Module):
+    """A module of a model."""
+
+    pads_leak = False
+    """Whether padding changes the reference's result for a text. It never changes ours."""
+    leaves_prompt_out = False
+    """Whether the result leaves out the tokens of a prompt."""
+    unused: tuple[str, ...] = ()
+    """Patterns for the names of tensors that the module does not need."""
+
+    def __call__(self, features: Features) -> Features:
+        """The features, including those that the module adds or replaces."""
+        raise NotImplementedError
+
+
+class TextModule(Module):
+    """A module with a tokenizer. It is the first module of a model."""
+
+    tokenizer_spec: TokenizerSpec
+    hf_tokenizer: ReferenceTokenizer
+    """The tokenizer that gives the expected token ids."""
+    tokenizer: TextTokenizer
+    micro_batch_tokens: int
+    """The approximate number of tokens in a micro-batch."""
+    max_rows: int | None = None
+    """The most texts in a micro-batch; None: no limit."""
+    takes_long = False
+    """Whether texts can be so long that `for_long_texts` is better."""
+    counts_prompt = True
+    """Whether a pooling after this module may leave out the tokens of a prompt."""
+    truncated_to: int | None = None
+    """The length that texts are truncated to because the reference fails for longer ones."""
+
+    def for_long_texts(self, features: Features) -> Features:
+        """The same result, with less working memory for long texts."""
+        return self(features)

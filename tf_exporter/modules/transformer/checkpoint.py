@@ -1,0 +1,35 @@
+"""The checkpoint of a Transformer module, while an encoder and its head are built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tf_exporter.architectures.registry import ARCHITECTURES
+from tf_exporter.model.reference.parameter_names import finish_weights
+from tf_exporter.model.source import ModelSource
+from tf_exporter.model.weights import Weights, open_weights
+from tf_exporter.modules.transformer.config import TransformerSpec
+from tf_exporter.progress import progress
+
+
+@contextmanager
+def checkpoint(source: ModelSource, spec: TransformerSpec, quiet: bool) -> Iterator[Weights]:
+    """The tensors under the names of the bare encoder. At the end, unused ones are accounted for.
+
+    Args:
+        source: the model.
+        spec: the Transformer module.
+        quiet: whether to hide the progress bar.
+
+    Raises:
+        InputError: there is no checkpoint.
+        WeightsError: the reference would load a tensor that was not taken.
+    """
+    architecture = ARCHITECTURES[spec.model_type]
+    weights = open_weights(source, spec.folder, shards=True).without_prefix(architecture.prefix)
+    with progress("weights", len(weights), quiet) as bar:
+        weights.on_take = bar.update
+        yield weights
+    config = {**spec.encoder_config.values, "model_type": spec.model_type}
+    finish_weights(source, weights, architecture.unused, config, spec.task)

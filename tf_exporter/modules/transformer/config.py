@@ -1,0 +1,212 @@
+"""The config of a Transformer module: its settings, old and new, and the config of its encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tf_exporter.architectures.reading import Configs, read_architecture
+from tf_exporter.architectures.translation import for_transformers, translated
+from tf_exporter.errors import Refusals, UnsupportedError
+from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.model.reference.keys import reads_config_key
+from tf_exporter.model.source import ModelSource
+from tf_exporter.model.untyped import Json
+
+TRANSFORMER_CONFIGS = tuple(
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_TASKS = {
+    "feature-extraction": ("last_hidden_state", "token_embeddings"),
+    "fill-mask": ("logits", "token_embeddings"),
+    "sequence-classification": ("logits", "scores"),
+    "text-generation": ("logits", "causal_logits"),
+}
+"""transformer_task → the model's output that is used, and the feature it becomes."""
+_TRUST = "trust_remote_code"
+"""sentence-transformers removes this key from a model's configs, too."""
+_HARMLESS_MODEL_KWARGS = {
+    "attn_implementation",
+    "dtype",
+    "torch_dtype",
+    "add_pooling_layer",
+    _TRUST,
+}
+"""Arguments without effect: the reference sets its own dtype and attention; no pooler is used."""
+_HARMLESS_TOKENIZER_KWARGS = {"use_fast", _TRUST}
+_TOKENIZER_KWARGS = {"padding_side", "truncation_side"}
+"""Settings of the tokenizer that are passed to transformers."""
+_OLD_NAMES = {
+    "tokenizer_args": "processor_kwargs",
+    "model_args": "model_kwargs",
+    "config_args": "config_kwargs",
+}
+"""Old name of a setting → current name."""
+
+
+@dataclass(frozen=True)
+class TransformerSpec:
+    """A tokenizer, an encoder and its head."""
+
+    folder: str
+    model_type: str
+    encoder_config: ConfigFile
+    task: str
+    """`transformer_task`: "feature-extraction", or the head that follows the encoder."""
+    output: str
+    """The feature that is written."""
+    do_lower_case: bool
+    max_seq_length: int | None
+    """The configured limit; None: the tokenizer's, at most the encoder's positions."""
+    text_max_length: int | None
+    """`processing_kwargs.text.max_length`, which takes precedence over all other limits."""
+    tokenizer_kwargs: dict[str, Any]
+    """Arguments of `AutoTokenizer.from_pretrained` in the module's config."""
+    translated: bool
+    """Whether config.json is for the model's own code, so that transformers gets a stand-in."""
+
+    def read(self) -> Configs:
+        """Reads the config of the encoder and its head.
+
+        Raises:
+            InputError: a key is missing.
+            UnsupportedError: all reasons to refuse the config.
+        """
+        return read_architecture(self.encoder_config, self.model_type, self.task, self.translated)
+
+
+def first_config(source: ModelSource, folder: str) -> ConfigFile:
+    """The Transformer module's own config: the first of its names that exists and is not empty."""
+    for name in TRANSFORMER_CONFIGS:
+        path = f"{folder}/{name}" if folder else name
+        if source.exists(path) and (config := source.config(path)).values:
+            return config
+    return ConfigFile(TRANSFORMER_CONFIGS[0], {})
+
+
+def read_transformer(
+    source: ModelSource, folder: str, file: ConfigFile, task: str = "feature-extraction"
+) -> TransformerSpec:
+    """The spec of the Transformer module in `folder`.
+
+    `task` is its `transformer_task` if its own config, `file`, has none.
+
+    Raises:
+        InputError: files are missing or are not what they claim to be.
+        UnsupportedError: something in them is not reproduced.
+    """
+    task = file.take("transformer_task", str, task)
+    if task not in _TASKS:
+        raise file.unsupported("transformer_task", _TASKS)
+    model_output, output = _TASKS[task]
+    file.require(
+        "modality_config", ({"text": {"method": "forward", "method_output_name": model_output}},)
+    )
+    file.require("module_output_name", (output,))
+    for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
+        file.require(key, (None,))
+    file.take("unpad_inputs", (bool, type(None)))
+    for old, new in _OLD_NAMES.items():
+        if old in file and new in file:
+            file.refuse(file.unsupported(old, f"{new} alone, not both"))
+    _kwargs(file, "model_kwargs", _HARMLESS_MODEL_KWARGS)
+    changes = _kwargs(file, "config_kwargs", None)
+    tokenizer_kwargs = _kwargs(
+        file,
+        "processor_kwargs",
+        {"model_max_length", *_TOKENIZER_KWARGS, *_HARMLESS_TOKENIZER_KWARGS},
+    )
+    max_seq_length = read_length(
+        file, "max_seq_length", file.take("max_seq_length", (int, type(None)))
+    )
+    if "model_max_length" in tokenizer_kwargs:
+        max_seq_length = read_length(
+            file, "processor_kwargs.model_max_length", tokenizer_kwargs["model_max_length"]
+        )
+    do_lower_case = file.take("do_lower_case", (bool, type(None)), False) or False
+    text_max_length = _read_text_max_length(file)
+    refusals = Refusals()
+    with refusals.part():
+        # The reference overwrites `backend`, and `cache_dir` is only the place of a cache.
+        file.finish(frozenset({"backend", "cache_dir"}))
+    with refusals.part():
+        _check_adapter(source, folder)
+    name = f"{folder}/config.json" if folder else "config.json"
+    encoder_config = _changed(source.config(name), file, changes)
+    translation = None
+    with refusals.part():
+        translation = translated(encoder_config)
+    refusals.check()
+    if translation is not None:
+        encoder_config = translation
+        source.stand_in(name, for_transformers(translation))
+    return TransformerSpec(
+        folder=folder,
+        model_type=encoder_config.take("model_type", str, required=True),
+        encoder_config=encoder_config,
+        task=task,
+        output=output,
+        do_lower_case=do_lower_case,
+        max_seq_length=max_seq_length,
+        text_max_length=text_max_length,
+        tokenizer_kwargs={
+            key: value for key, value in tokenizer_kwargs.items() if key in _TOKENIZER_KWARGS
+        },
+        translated=translation is not None,
+    )
+
+
+def _kwargs(file: ConfigFile, name: str, known: set[str] | None) -> dict[str, Any]:
+    """Settings under the current or old name. `known`: the allowed keys; None: all."""
+    old = next(old for old, new in _OLD_NAMES.items() if new == name)
+    settings: dict[str, Any] = {}
+    for key in (old, name):
+        values = file.take(key, (dict, type(None)), {}) or {}
+        for unknown in sorted(values.keys() - (values.keys() if known is None else known)):
+            file.refuse(
+                UnsupportedError(file.file, f"{key}.{unknown}", values[unknown], known or ())
+            )
+        settings.update(values)
+    return settings
+
+
+def _changed(config: ConfigFile, file: ConfigFile, changes: dict[str, Any]) -> ConfigFile:
+    """config.json with the module's own `config_kwargs`, which replace keys of the same name.
+
+    Other keys can be arguments of transformers' loader. They are ignored only if it does not read
+    them.
+    """
+    reads = reads_config_key(str(config.values.get("model_type")))
+    values = dict(config.values)
+    for key, value in changes.items():
+        if key in values:
+            values[key] = value
+        elif key != _TRUST and reads(key):
+            supported = f"only keys that are in {config.file}"
+            raise UnsupportedError(file.file, f"config_kwargs.{key}", value, supported)
+        elif key != _TRUST:
+            file.ignore(f"config_kwargs.{key}")
+    return config.replaced(values)
+
+
+def _check_adapter(source: ModelSource, folder: str) -> None:
+    name = f"{folder}/adapter_config.json" if folder else "adapter_config.json"
+    if source.exists(name):
+        kind = source.read_object(name).get("peft_type")
+        raise UnsupportedError(name, "peft_type", kind, "models with their adapters merged")
+
+
+def read_length(file: ConfigFile, key: str, value: Json) -> int | None:
+    """`value`, which must be a positive number or None."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise UnsupportedError(file.file, key, value, "a positive number")
+    return value
+
+
+def _read_text_max_length(file: ConfigFile) -> int | None:
+    kwargs = file.take("processing_kwargs", (dict, type(None)), {}) or {}
+    text = kwargs.get("text", {})
+    if kwargs.keys() - {"text"} or not isinstance(text, dict) or text.keys() - {"max_length"}:
+        raise UnsupportedError(file.file, "processing_kwargs", kwargs, "text.max_length")
+    return read_length(file, "processing_kwargs.text.max_length", text.get("max_length"))

@@ -1,0 +1,49 @@
+"""Names that users see: kinds of models, export types, signatures, and their tensors."""
+
+from __future__ import annotations
+
+SENTENCE_TRANSFORMER, SPARSE_ENCODER, CROSS_ENCODER = KINDS = (
+    "SentenceTransformer",
+    "SparseEncoder",
+    "CrossEncoder",
+)
+"""Kinds of models, with the names of sentence-transformers."""
+
+EMBEDDING, PREPROCESSING, ENCODER, ENCODER_WITH_MLM, CLASSIFIER = EXPORT_TYPES = (
+    "sentence-embedding",
+    "preprocessing",
+    "encoder",
+    "encoder-with-mlm",
+    "classifier",
+)
+"""Choices of `--export-type`."""
+
+DEFAULT = "serving_default"
+"""The signature for requests that name no signature."""
+
+INPUT, PAIR, OUTPUT, SCORES = "input_sequence", "pair_sequence", "sentence_embedding", "scores"
+"""Tensors of a sentence embedding or a cross-encoder."""
+INDICES, WEIGHTS = "indices", "weights"
+"""Tensors of the sparse signatures."""
+
+CLASSIFY = ("classify", "classify_pair")
+"""Signatures of a classifier: for one text, and for two."""
+FIRST, SECOND = "sentence1", "sentence2"
+"""Inputs of a classifier."""
+LOGITS, CLASS_ID, CLASS, PROBABILITIES = "logits", "class_id", "class", "probabilities"
+"""Outputs of a classifier."""
+
+SENTENCES = "sentences"
+"""The input of a preprocessing model."""
+WORD_IDS, MASK, TYPE_IDS = ENCODER_INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
+"""Outputs of a preprocessing model and inputs of an encoder."""
+POSITIONS = "masked_lm_positions"
+"""A further input of an encoder with a masked language model."""
+POOLED, DEFAULT_OUTPUT, SEQUENCE, LAYERS, MLM_LOGITS = (
+    "pooled_output",
+    "default",
+    "sequence_output",
+    "encoder_outputs",
+    "mlm_logits",
+)
+"""Outputs of an encoder."""

@@ -1,0 +1,1 @@
+"""Tokenizer models: WordPiece, Unigram, BPE, WordLevel."""

@@ -1,0 +1,1 @@
+"""Building blocks of tokenizers: ragged strings, tables and tries."""

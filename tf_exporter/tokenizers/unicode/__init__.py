@@ -1,0 +1,1 @@
+"""Properties of code points, probed from the installed `tokenizers`."""

@@ -1,0 +1,1 @@
+"""Comparison of a SavedModel with the reference."""

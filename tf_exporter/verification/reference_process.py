@@ -1,0 +1,207 @@
+"""The process of the reference.
+
+It imports its package while the graph is built in the main process. It opens the model when the
+request arrives on standard input: all files of the model have been checked by then. It writes the
+answer to standard output.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tf_exporter.errors import one_line
+from tf_exporter.model.reference import processes
+from tf_exporter.model.untyped import TorchModel
+from tf_exporter.verification.reference import Answer, Arrays, Job, packed, unpacked
+
+_OWN_CHOICE = {"attn_implementation": None, "experts_implementation": None}
+"""None: transformers ignores the config and uses fused attention if the class supports it."""
+
+
+def main(arguments: str) -> None:
+    """Runs the process. `arguments`: JSON with the model's folder and the package that loads it."""
+    options = json.loads(arguments)
+    with processes.answering() as output:
+        package = importlib.import_module(options["package"])
+        torch = importlib.import_module("torch")
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        header, inputs = unpacked(sys.stdin.buffer.read())
+        jobs = header["jobs"]
+        if header["loading"] is None:
+            answers = _answers_of_ids(options["model"], [job["loader"] for job in jobs], inputs)
+        else:
+            model = load(options["model"], *header["loading"])
+            answers = [answers_to(model, Job(**job)) for job in jobs]
+        versions = {
+            options["package"].replace("_", "-"): package.__version__,
+            "torch": torch.__version__,
+        }
+        output.write(
+            packed(
+                {"versions": versions, "failed": [a.failed for a in answers]},
+                [a.arrays for a in answers],
+            )
+        )
+
+
+def load(
+    folder: str, kind: str, truncate_dim: int | None = None, max_seq_length: int | None = None
+) -> TorchModel:
+    """The model in sentence-transformers, in float32 on the CPU. Arguments: see `Loading`."""
+    import sentence_transformers
+    import torch
+
+    options: dict[str, Any] = {"truncate_dim": truncate_dim} if truncate_dim is not None else {}
+    options["model_kwargs"] = {"dtype": torch.float32, **_OWN_CHOICE}
+    options |= {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
+    model = getattr(sentence_transformers, kind)(folder, **options)
+    # Modules other than a transformers model keep the dtype of their file.
+    model = model.float()
+    if max_seq_length is not None:
+        model.max_seq_length = max_seq_length
+        # The user's limit also overrides that of a module, as it does in the graph.
+        for module in model.modules():
+            getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
+    return model
+
+
+def answer(model: TorchModel, job: Job) -> np.ndarray:
+    """float32 embeddings [texts, dim], or scores.
+
+    Raises:
+        RuntimeError: the reference cannot encode a text.
+    """
+    result = answers_to(model, job)
+    if result.failed:
+        raise RuntimeError(f"not encoded: {result.failed}")
+    return result.values
+
+
+def answers_to(model: TorchModel, job: Job) -> Answer:
+    """The embeddings or scores of texts that the reference can encode, and errors for the others.
+
+    A batch that fails is tried again text by text.
+
+    Raises:
+        Exception: the reference's own error, if it can encode no text or memory is short.
+    """
+    batches = job.batches or [list(range(len(job.texts)))]
+    values: dict[int, np.ndarray] = {}
+    failed: dict[int, Exception] = {}
+    for rows in batches:
+        values.update(_row_results(lambda batch: _encoded(model, job, batch), rows, failed))
+    if failed and not values:
+        raise failed[min(failed)]
+    arrays = {"values": np.stack([values[row] for row in sorted(values)])}
+    return Answer(arrays, {row: one_line(failed[row]) for row in sorted(failed)})
+
+
+def _row_results(
+    compute: Callable[[list[int]], np.ndarray], rows: list[int], failed: dict[int, Exception]
+) -> dict[int, np.ndarray]:
+    """Row → its result. If a batch fails, each row is computed alone; errors go into `failed`."""
+    try:
+        return dict(zip(rows, compute(rows)))
+    except Exception as error:
+        if processes.is_for_memory(error):
+            raise
+    results: dict[int, np.ndarray] = {}
+    for row in rows:
+        try:
+            [results[row]] = compute([row])
+        except Exception as error:
+            if processes.is_for_memory(error):
+                raise
+            failed[row] = error
+    return results
+
+
+def _encoded(model: TorchModel, job: Job, rows: list[int]) -> np.ndarray:
+    """float32 embeddings [rows, dim], or scores."""
+    texts = [job.texts[row] for row in rows]
+    size = job.batch_size if job.batches is None else len(rows)
+    options: dict[str, Any] = {"prompt": job.prompt, "batch_size": size, "show_progress_bar": False}
+    if job.pairs is not None:
+        pairs = [job.pairs[row] for row in rows]
+        return np.asarray(model.predict([*zip(texts, pairs)], **options), np.float32)
+    if job.task:
+        options["task"] = job.task
+    if hasattr(model, "max_active_dims"):
+        return np.asarray(
+            model.encode(texts, convert_to_sparse_tensor=False, **options).to_dense(), np.float32
+        )
+    return np.asarray(model.encode(texts, **options), np.float32)
+
+
+def _answers_of_ids(folder: str, loaders: list[str], batches: list[Arrays]) -> list[Answer]:
+    """The answer to each batch of token ids. Only one class at a time is in memory."""
+    results: dict[int, Answer] = {}
+    for loader in dict.fromkeys(loaders):
+        model = _transformers_model(folder, loader)
+        answers = {
+            index: answer_of_ids(model, batch, layers=loader == "AutoModel")
+            for index, batch in enumerate(batches)
+            if loaders[index] == loader
+        }
+        if not any(answer.arrays for answer in answers.values()):
+            raise RuntimeError(
+                next(reason for answer in answers.values() for reason in answer.failed.values())
+            )
+        results.update(answers)
+    return [results[index] for index in range(len(batches))]
+
+
+def _transformers_model(folder: str, loader: str) -> TorchModel:
+    import torch
+    import transformers
+
+    options = {
+        "local_files_only": True,
+        "dtype": torch.float32,
+        "trust_remote_code": False,
+        **_OWN_CHOICE,
+    }
+    return getattr(transformers, loader).from_pretrained(folder, **options).eval()
+
+
+def answer_of_ids(model: TorchModel, batch: Arrays, layers: bool) -> Answer:
+    """The outputs for a batch of token ids.
+
+    `layers`: all hidden states and the pooled output, of a model without a head. Otherwise only the
+    logits: the hidden states of many texts would fill the memory.
+    """
+    if layers:
+        return Answer(_computed(model, batch, layers=True), {})
+    failed: dict[int, Exception] = {}
+
+    def logits(rows: list[int]) -> np.ndarray:
+        return _computed(model, {name: array[rows] for name, array in batch.items()}, layers=False)[
+            "logits"
+        ]
+
+    rows = _row_results(logits, list(range(len(batch["input_ids"]))), failed)
+    arrays = {"logits": np.stack([rows[row] for row in sorted(rows)])} if rows else {}
+    return Answer(arrays, {row: one_line(error) for row, error in failed.items()})
+
+
+def _computed(model: TorchModel, batch: Arrays, layers: bool) -> Arrays:
+    import torch
+
+    inputs = {name: torch.from_numpy(array.astype(np.int64)) for name, array in batch.items()}
+    with torch.no_grad():
+        result = model(**inputs, output_hidden_states=layers)
+    arrays: Arrays = {}
+    if layers:
+        arrays["hidden_states"] = np.stack([layer.numpy() for layer in result.hidden_states])
+    for name in ("pooler_output", "logits"):
+        if getattr(result, name, None) is not None:
+            arrays[name] = result[name].numpy()
+    return arrays

@@ -1,0 +1,246 @@
+"""The generated tables of the pages in docs/, from the code and results/: `python -m tools.tables`.
+
+A table stands between `<!-- NAME: made by … -->` and `<!-- NAME: end -->`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before TensorFlow: in the other order their copies of LLVM abort.
+import sentence_transformers  # noqa: F401
+
+from fixtures.popular import popular_table
+from tf_exporter.architectures.activation_names import TRANSFORMERS_NAMES
+from tf_exporter.architectures.registry import VERIFIED, with_head
+from tf_exporter.architectures.translation import TRANSLATIONS
+from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES
+from tf_exporter.modules.configs import MODULE_KINDS
+from tf_exporter.modules.pooling.layer import POOLING_MODES
+from tf_exporter.modules.router import ROUTERS
+from tf_exporter.modules.trainable import TRAINABLE
+from tf_exporter.names import EXPORT_TYPES
+from tf_exporter.options import described, flag
+from tf_exporter.tokenizers.spec import MODELS, NORMALIZERS, PRE_TOKENIZERS
+from tf_exporter.tokenizers.templates import POST_PROCESSORS
+
+PROJECT = Path(__file__).resolve().parents[1]
+PAGES = PROJECT / "docs"
+RESULTS = PROJECT / "results"
+TRAINED = "trained: "
+"""The start of the sweep's names for the small tokenizers that it trains."""
+
+
+def result(name: str) -> Any:
+    """The figures that a benchmark or a sweep has written."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def converted_folders() -> set[str]:
+    """The public folders that `make public-folders` last converted."""
+    folders = result("public_folders").items()
+    return {name for name, row in folders if row["outcome"] == "converted"}
+
+
+def _names(*values: str) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def supported() -> str:
+    """Everything that is reproduced."""
+    rows = {
+        "architectures (`model_type`)": _names(*sorted(VERIFIED)),
+        "configs written for code of their own, which is never run": _names(*sorted(TRANSLATIONS)),
+        "cross-encoders that classify": _names(*sorted(with_head("sequence-classification"))),
+        "cross-encoders by the next token (`LogitScore`)": _names(
+            *sorted(with_head("text-generation"))
+        ),
+        "masked language models, for SPLADE": _names(*sorted(with_head("fill-mask"))),
+        "encoders for TensorFlow Hub ([hub.md](hub.md))": _names(*sorted(TRAINABLE)),
+        "modules": _names(*sorted(MODULE_KINDS), *ROUTERS),
+        "pooling modes, alone or concatenated": _names(*POOLING_MODES),
+        "Dense activations (`torch.nn`)": _names(*sorted([*TORCH_ACTIVATION_NAMES, "PReLU"])),
+        "encoder activations": _names(*sorted(TRANSFORMERS_NAMES)),
+        "tokenizer models": _names(*MODELS),
+        "normalizers": _names(*NORMALIZERS),
+        "pre-tokenizers": _names(*PRE_TOKENIZERS),
+        "post-processors": _names(*POST_PROCESSORS),
+        "weights": "safetensors and `pytorch_model.bin`, single and sharded, in float32, float16, "
+        "bfloat16 and float64; Google's BERT checkpoints",
+    }
+    lines = ["| | |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {values} |" for name, values in rows.items())])
+
+
+def popular() -> str:
+    """Popular models, and whether tests convert their published files."""
+    return popular_table(converted_folders())
+
+
+def options() -> str:
+    """The options of the command line."""
+    lines = ["| option | default | for | |", "|---|---|---|---|"]
+    for name, default, option in described():
+        value = f" {option.metavar}" if option.metavar else ""
+        value = " " + "\\|".join(map(str, option.choices)) if option.choices else value
+        negated = f", `--no-{flag(name)[2:]}`" if option.may_be_negated else ""
+        shown = f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+        shown = "" if default in (None, False) else shown
+        exports = "all" if option.exports == EXPORT_TYPES else ", ".join(option.exports)
+        lines.append(f"| `{flag(name)}{value}`{negated} | {shown} | {exports} | {option.help} |")
+    return "\n".join(lines)
+
+
+def folders() -> str:
+    """The public folders, and the outcome of each."""
+    lines = [
+        "| folder | kind | outcome | difference and ignored keys, or reason |",
+        "|---|---|---|---|",
+    ]
+    for name, row in result("public_folders").items():
+        if row["outcome"] == "converted":
+            details = f"{row['difference']:.1e}" + "".join(f", `{key}`" for key in row["ignored"])
+        else:
+            details = row["reason"].replace("|", "\\|")
+        lines.append(f"| {name} | {row['kind']} | {row['outcome']} | {details} |")
+    return "\n".join(lines)
+
+
+def memory() -> str:
+    """Memory and time of conversions."""
+    lines = [
+        (
+            "| tokens | weights, GB | peak, GB | allowed, GB | peak without verification, GB "
+            "| seconds | verification, seconds |"
+        ),
+        "|---|---|---|---|---|---|---|",
+    ]
+    notes = []
+    for name, row in result("memory").items():
+        keys = ("weights", "most", "allowed", "most_without_verification")
+        sizes = [f"{row[key] / 1e9:.2f}" for key in keys]
+        seconds = row["seconds_with_verification"]
+        limit = f"{int(name):,}" if name.isdigit() else "512, XLM-RoBERTa-large's size"
+        cells = [limit, *sizes, f"{seconds:.0f}", f"{seconds - row['seconds']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+        if row["verification"]["longest"]:
+            notes.append(f"{limit}: {row['verification']['longest']}.")
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def sweep() -> str:
+    """Token ids: the texts of each tokenizer, and the mismatches."""
+    rows = result("sweep")
+    trained = [row for name, row in rows.items() if name.startswith(TRAINED)]
+    shown = {name: row for name, row in rows.items() if not name.startswith(TRAINED)}
+    shown[f"{len(trained)} kinds of small tokenizers, trained for the sweep, 3 of each"] = {
+        key: sum(row[key] for row in trained) for key in ("texts", "equal")
+    }
+    lines = ["| tokenizer | ops | texts | mismatches |", "|---|---|---|---|"]
+    for key, row in shown.items():
+        name, _, ops = key.partition(", tensorflow-")
+        ops = f"tensorflow-{ops}" if ops else "core"
+        lines.append(f"| {name} | {ops} | {row['texts']:,} | {row['texts'] - row['equal']:,} |")
+    return "\n".join(lines)
+
+
+def sweep_models() -> str:
+    """Embeddings: small models of every architecture."""
+    lines = [
+        (
+            "| architecture | models | embeddings | largest difference "
+            "| models with a head of transformers | largest difference |"
+        ),
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in sorted(result("sweep_models").items()):
+        over = f" ({row['over']} over 1e-5)" if row["over"] else ""
+        pooled = f"{row['models']} | {row['embeddings']:,} | {row['max_abs_difference']:.1e}{over}"
+        headed = "none | "
+        if row["head_models"]:
+            headed = f"{row['head_models']} | {row['head_max_abs_difference']:.1e}"
+        lines.append(f"| `{name}` | {pooled} | {headed} |")
+    return "\n".join(lines)
+
+
+def older() -> str:
+    """The largest differences in older versions of TensorFlow."""
+    rows = result("older_tensorflow")
+    models = [name for name in next(iter(rows.values())) if name != "tensorflow"]
+    lines = [f"| TensorFlow | {' | '.join(models)} |", "|---|" + "---|" * len(models)]
+    for row in rows.values():
+        values = [row[name] for name in models]
+        cells = [f"{value:.1e}" if isinstance(value, float) else value for value in values]
+        lines.append(f"| {row['tensorflow']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+_SOAK: dict[str, Callable[[dict[str, Any]], str]] = {
+    "requests, failures, wrong vectors": lambda f: (
+        f"{f['requests']:,}, {f['failures']}, {f['wrong']}"
+    ),
+    "p50, ms": lambda f: f"{f['p50']:.1f}",
+    "p99, ms": lambda f: f"{f['p99']:.1f} ({f['p99'] / f['p50']:.1f} × p50)",
+    "one at a time: median; the first after the warm-up, ms": lambda f: (
+        f"{f['single']:.1f}; {f['first']:.1f}"
+    ),
+    "further requests, failures, wrong vectors": lambda f: (
+        f"{f['soak_requests']:,}, {f['soak_failures']}, {f['soak_wrong']}"
+    ),
+    "resident before and after them, MB": lambda f: (
+        f"{f['resident'] / 1e6:,.0f}, {f['resident_after_soak'] / 1e6:,.0f} "
+        f"({f['resident_after_soak'] / f['resident'] - 1:+.1%})"
+    ),
+    "requests that are garbage, refused": lambda f: (
+        f"{f['garbage']}, {f['garbage_refused']}" if "garbage" in f else ""
+    ),
+}
+
+
+def soak() -> str:
+    """Servers under load."""
+    figures = result("soak")
+    lines = [f"| | {' | '.join(figures)} |", "|---|" + "---|" * len(figures)]
+    for name, cell in _SOAK.items():
+        lines.append(f"| {name} | {' | '.join(map(cell, figures.values()))} |")
+    return "\n".join(lines)
+
+
+def embeddings() -> str:
+    """Speed against peers, from the file that `benchmarks.report` writes."""
+    return (RESULTS / "embeddings.md").read_text(encoding="utf-8").strip()
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "supported": supported,
+    "popular": popular,
+    "options": options,
+    "folders": folders,
+    "memory": memory,
+    "sweep": sweep,
+    "sweep-models": sweep_models,
+    "older": older,
+    "soak": soak,
+    "embeddings": embeddings,
+}
+"""The name of a table → its Markdown."""
+_TABLE = re.compile(r"(<!-- ([\w-]+): made by [^>]*-->\n).*?(<!-- \2: end -->)", re.DOTALL)
+
+
+def filled(page: str) -> str:
+    """A page with its tables regenerated."""
+    return _TABLE.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}", page)
+
+
+def main() -> None:
+    """Writes the pages."""
+    for path in sorted(PAGES.glob("*.md")):
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
