@@ -124,6 +124,7 @@ def test_odd_texts(encode: Callable[[Any], np.ndarray], minilm: Path) -> None:
     assert np.abs(encode(raw) - expected).max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_ten_thousand_texts(encode: Callable[[Any], np.ndarray]) -> None:
     random_ = random.Random(1)
     texts = [words(random_, random_.randint(1, 8)) for _ in range(9_999)] + [words(random_, 300)]

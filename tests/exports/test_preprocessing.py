@@ -187,7 +187,8 @@ def test_too_short_a_length(exported: Exported) -> None:
         exported.model.bert_pack_inputs(segments, seq_length=tf.constant(2))
 
 
-@pytest.mark.parametrize("lower", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lower", [True, False])
 def test_lower_case(tmp_path: Path, lower: bool) -> None:
     """`--do-lower-case` overrides the tokenizer; BERT strips accents together with it."""
     source = models.write_transformer(tmp_path / "source", "bert")

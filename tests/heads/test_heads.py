@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from fixtures import heads
 from fixtures.models import MPNET_VOCAB, VOCAB, rewrite
-from tests.architectures.test_published import JINA_V3, NEW, NOMIC, SNOWFLAKE, published
+from tests.architectures.test_remote_code import JINA_V3, NEW, NOMIC, SNOWFLAKE, published
 from tests.modules.test_cross_encoders import ATOL, PAIRS, TEXTS, score_difference
 from tests.modules.test_sparse import sparse_difference
 from tests.support.helpers import InProcessReference, build

@@ -67,6 +67,7 @@ def links(model: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_folders_of_links(links: Path, tmp_path: Path) -> None:
     refused(links, InputError, "--follow-links")
     conversion = convert(links, tmp_path / "out", follow_links=True)

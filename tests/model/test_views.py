@@ -157,6 +157,7 @@ def test_loaders_are_called_without_the_view(model: Path, loaders: list[str]) ->
             load(str(model), "SentenceTransformer", None, None)
 
 
+@pytest.mark.slow
 def test_the_attention_is_not_the_models_choice(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

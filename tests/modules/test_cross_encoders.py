@@ -156,6 +156,7 @@ def test_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         score(input_sequence=tf.constant(["a"]), pair_sequence=tf.constant([["a", "b"]]))
 
 
+@pytest.mark.slow
 def test_wrong_segments_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mistakes that only pairs show."""
     from tf_exporter.modules.transformer.layer import Transformer

@@ -111,6 +111,7 @@ def test_static_table(tmp_path: Path) -> None:
         embed(model, [VOCAB[-1]])
 
 
+@pytest.mark.slow
 def test_preprocessing(tmp_path: Path) -> None:
     """The encoder that gets these ids has no row for the token."""
     folder = added(tmp_path / "model")

@@ -39,7 +39,13 @@ SENTENCEPIECE = {
 }
 
 
-@pytest.mark.parametrize("tokenizer_class", SENTENCEPIECE)
+@pytest.mark.parametrize(
+    "tokenizer_class",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name != "XLMRobertaTokenizer"))
+        for name in SENTENCEPIECE
+    ],
+)
 def test_sentencepiece_file_alone(
     tokenizer_class: str, shared: Callable[[str], Path], tmp_path: Path
 ) -> None:

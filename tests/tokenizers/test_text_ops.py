@@ -19,14 +19,22 @@ from tf_exporter.verification.tokens import token_mismatches
 pytest.importorskip("tensorflow_text", reason="tensorflow-text is not installed")
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))]
+)
 def test_random_tokenizers(seed: int) -> None:
     hf_tokenizer = random_tokenizer(seed)
     tokenize, spec = tokenizer_function(hf_tokenizer, None, "tensorflow-text")
     assert list(token_mismatches(tokenize, hf_tokenizer, spec, random_texts(seed, 1500))) == []
 
 
-@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "bert-base-multilingual-cased"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "all-MiniLM-L6-v2",
+        pytest.param("bert-base-multilingual-cased", marks=pytest.mark.slow),
+    ],
+)
 def test_real_tokenizers(name: str) -> None:
     hf_tokenizer = real_tokenizer(name)
     if hf_tokenizer is None:

@@ -32,7 +32,7 @@ def mismatches(hf_tokenizer: Any, texts: list[str], max_length: int | None = Non
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 10))]
+    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 10))]
 )
 def test_random_tokenizers(seed: int) -> None:
     hf_tokenizer = random_tokenizer(seed)
@@ -43,8 +43,8 @@ def test_random_tokenizers(seed: int) -> None:
     assert list(token_mismatches(tokenize, hf_tokenizer, spec, texts)) == []
 
 
-ALWAYS = ("all-MiniLM-L6-v2", "roberta-base", "t5-small")
-"""A WordPiece, a BPE and a Unigram tokenizer; the slow tests have the others."""
+ALWAYS = ("all-MiniLM-L6-v2", "t5-small")
+"""A WordPiece and a Unigram tokenizer; the slow tests have the others."""
 
 
 @pytest.fixture(
@@ -172,7 +172,7 @@ def test_longest_word_is_counted_in_characters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "max_length", [2, *(pytest.param(length, marks=pytest.mark.slow) for length in (3, 4)), 7]
+    "max_length", [2, *(pytest.param(length, marks=pytest.mark.slow) for length in (3, 4, 7))]
 )
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_truncation_and_padding_sides(tmp_path: Path, max_length: int, side: str) -> None:

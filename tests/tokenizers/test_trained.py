@@ -23,12 +23,9 @@ from tf_exporter.verification.tokens import check_padded_tokens, token_mismatche
 FIRST = (
     "albert",
     "t5 never",
-    "rembert",
     "llama",
     "gpt2",
-    "cohere",
     "clip",
-    "fused unknown",
     "words and digits",
     "bert",
 )

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.jina_bert import CONFIG
 from fixtures.models import rewrite
-from tests.architectures.test_published import JINA_V3, NEW, NOMIC, NTK, SNOWFLAKE, published
+from tests.architectures.test_remote_code import JINA_V3, NEW, NOMIC, NTK, SNOWFLAKE, published
 from tests.support.refusals import refused
 from tf_exporter import InputError, UnsupportedError
 from tf_exporter.exports.check import check_supported
