@@ -27,7 +27,7 @@ EXPORTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "labels of pairs": (write, {"export_type": "classifier", "sentences": 2}),
     "tensorflow-text": (write, {"export_type": "classifier", "tokenizer_ops": "tensorflow-text"}),
 }
-SLOW = ("scores", "sparse", "labels of pairs", "tensorflow-text")
+SLOW = ("embeddings", "scores", "sparse", "labels of pairs", "tensorflow-text")
 
 
 class Request:

@@ -45,6 +45,7 @@ def test_links_to_devices(model: Path) -> None:
     refused(model, InputError, "generation_config.json", "--follow-links")
 
 
+@pytest.mark.slow
 def test_links_that_lead_nowhere(model: Path, tmp_path: Path) -> None:
     """Broken links do not count as files, here as in the reference."""
     for name in ("x.bin", "zzz", "y.safetensors", "1_Pooling/x.bin", "loop.json"):

@@ -103,7 +103,8 @@ def test_not_in_the_cache(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("part", [pytest.param("", marks=pytest.mark.slow), "2_Dense"])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["", "2_Dense"])
 def test_pickled_weights_where_there_are_no_others(tmp_path: Path, part: str) -> None:
     folder = models.write_model(tmp_path / "model", heads=[Pooling(32, "mean"), Dense(32, 8)])
     weights = folder / part / "model.safetensors"

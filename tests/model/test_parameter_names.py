@@ -29,6 +29,7 @@ def add_tensors(folder: Path, extra: list[str]) -> None:
     save_file({**tensors, **{name: torch.zeros(3) for name in extra}}, path)
 
 
+@pytest.mark.slow
 def test_what_the_reference_leaves_out_is_listed(model: Path, tmp_path: Path) -> None:
     add_tensors(model, LEFT_OUT)
     conversion = convert(model, tmp_path / "out")

@@ -41,7 +41,13 @@ def score_difference(folder: Path, signature: str = "serving_default") -> float:
     return max(float(np.abs(result - batch).max()), float(np.abs(result[:8] - alone).max()))
 
 
-@pytest.mark.parametrize("model_type", with_head("sequence-classification"))
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("bert", "qwen2")))
+        for name in with_head("sequence-classification")
+    ],
+)
 def test_architectures(tmp_path: Path, model_type: str) -> None:
     folder = heads.write_cross_encoder(tmp_path / "model", model_type, labels=3)
     assert score_difference(folder) <= ATOL

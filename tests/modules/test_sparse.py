@@ -42,7 +42,13 @@ def sparse_difference(folder: Path, name: str = "serving_default", batch_size: i
     return float(np.abs(result - expected).max())
 
 
-@pytest.mark.parametrize("model_type", with_head("fill-mask"))
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("bert", "modernbert")))
+        for name in with_head("fill-mask")
+    ],
+)
 def test_architectures(tmp_path: Path, model_type: str) -> None:
     assert sparse_difference(heads.write_sparse_encoder(tmp_path / "model", model_type)) <= ATOL
 

@@ -80,6 +80,7 @@ def test_files_of_model2vec(tmp_path: Path, plain: Path, dtype: torch.dtype) -> 
     refused(folder, WeightsError, "mapping")
 
 
+@pytest.mark.slow
 def test_conversion(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tf_exporter.exports.run.Reference", InProcessReference)
     folder = heads.write_static_model(tmp_path / "model", plain, [Normalize()])

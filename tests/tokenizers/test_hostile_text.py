@@ -145,6 +145,7 @@ PLACES: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_ignored_names(model: Path) -> None:
     """Names of ignored keys are listed on one line, escaped and shortened."""
     change_module(**{EVIL: 1})(model)
