@@ -253,7 +253,7 @@ def _pickled(source: ModelSource, name: str) -> dict[str, Callable[[], np.ndarra
             ):
                 raise WeightsError(
                     f"{name}: tensor {tensor} is {values.dtype}, {values.layout}, "
-                    "not dense floating point"
+                    f"not dense {', '.join((*_FLOATS, *_INTEGERS))}"
                 )
             if values.is_meta:
                 raise WeightsError(f"{name}: tensor {tensor} has no values")

@@ -12,8 +12,7 @@ from typing import Any
 
 from tf_exporter.artifact.serving import tf_serving, triton
 from tf_exporter.errors import UnsupportedError, UsageError
-
-SERVING = ("tf-serving", "triton", "triton-tensorflow")
+from tf_exporter.options import SERVING
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def layout(
     """The layout of an output folder: a SavedModel alone, or the layout of a server.
 
     Args:
-        serving: one of `SERVING`; None: the SavedModel alone.
+        serving: one of `options.SERVING`; None: the SavedModel alone.
         output_dir: the folder of a model's versions for "tf-serving", a model repository for
             Triton, otherwise the SavedModel's folder.
         model: a folder or the name of a model on the Hub, which names the model in a repository.
