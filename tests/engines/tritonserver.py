@@ -24,7 +24,7 @@ PACKAGE = Path(sys.prefix) / "tritonserver"
 """Where `make test-engines` unpacks the package, which requires an older numpy."""
 PACKAGES = PACKAGE / "packages"
 """numpy 1, for which this server's Python backend was built."""
-_SECONDS_TO_START = 120
+_SECONDS_TO_START = 300
 
 
 @dataclass(frozen=True)
