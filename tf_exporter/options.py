@@ -144,7 +144,7 @@ class Options:
     )
     verify: str = _option(
         "quick",
-        "quick takes up to two minutes; full tries every code point and longer texts",
+        "quick takes about two minutes for bert-base; full tries every code point and longer texts",
         choices=LEVELS,
     )
     atol: float = _option(

@@ -58,8 +58,6 @@ class Gemma3Config(EncoderConfig):
     @classmethod
     def read(cls, file: ConfigFile) -> Self:
         keys = read_fields(file, cls)
-        # The reference reads it, but does not use it in attention.
-        file.require("attn_logit_softcapping", (None,))
         file.require("partial_rotary_factor", (1.0, 1))
         check_activation(file, "hidden_activation", keys["hidden_activation"])
         heads, positions, size = (
@@ -118,7 +116,13 @@ GEMMA3 = Architecture(
     prefix="model",
     unused=(r"lm_head\..*", r"score\..*", r"(.*\.)?rotary_emb\..*inv_freq"),
     ignored=frozenset(
-        "final_logit_softcapping cache_implementation _sliding_window_pattern".split()
+        (
+            "final_logit_softcapping",
+            "cache_implementation",
+            "_sliding_window_pattern",
+            # The reference reads it, but does not use it in attention.
+            "attn_logit_softcapping",
+        )
     ),
     classifier=last_token(0),
     causal_lm=gemma3_causal_lm,
