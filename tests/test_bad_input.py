@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -251,6 +252,8 @@ OPTIONS: list[tuple[dict[str, Any], type[ConversionError], str]] = [
     ({"micro_batch_tokens": 0}, UsageError, "micro-batch-tokens"),
     ({"micro_batch_tokens": 2**31}, UsageError, "micro-batch-tokens"),
     ({"atol": 0}, UsageError, "atol"),
+    ({"atol": math.inf}, UsageError, "atol"),
+    ({"atol": math.nan}, UsageError, "atol"),
     ({"prompt_name": "nope"}, UsageError, "nope"),
     ({"revision": "main"}, UsageError, "revision"),
     ({"precision": "int8"}, UnsupportedError, "bfloat16"),
@@ -266,5 +269,5 @@ def test_options(
 
 
 def test_unknown_level(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--verify"):
+    with pytest.raises(UnsupportedError, match="--verify"):
         convert(model, tmp_path / "out", verify="slow")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 from fixtures.real import REAL_TOKENIZERS
 from fixtures.trained import RECIPES
 from tf_exporter.architectures.registry import VERIFIED
+from tools import tables
 from tools.tables import PAGES, PROJECT, TABLES, TRAINED, filled, result
 
 README = PROJECT / "README.md"
@@ -19,6 +22,15 @@ CONTRIBUTING = PROJECT / "CONTRIBUTING.md"
 def test_tables_are_up_to_date(page: str) -> None:
     text = (PAGES / page).read_text(encoding="utf-8")
     assert filled(text) == text, "run make tables"
+
+
+def test_a_version_without_figures_has_a_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = {"2.12": {"error": "no |wheel"}, "2.21": {"tensorflow": "2.21.1", "minilm": 2e-7}}
+    (tmp_path / "older_tensorflow.json").write_text(json.dumps(rows))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.older().splitlines()[2:] == ["| 2.12 | no \\|wheel |", "| 2.21.1 | 2.0e-07 |"]
 
 
 def test_every_table_is_in_a_page() -> None:

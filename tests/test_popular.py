@@ -1,4 +1,4 @@
-"""Small models with the modules of popular ones; the README's table lists the same."""
+"""Small models with the modules of popular ones; the table in docs/models.md lists the same."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,20 +110,21 @@ def _convert(model: str, output_dir: str | os.PathLike[str], options: Options) -
     from tf_exporter.exports.run import run
 
     with publication:
-        folder = publication.partial / place.saved_model
-        with (
-            googles.translated(source, options.do_lower_case, publication.partial)
-            if is_google
-            else nullcontext()
-        ):
-            artifact = run(source, folder, options)
-        with writing(folder):
+        folder, output = publication.partial / place.saved_model, publication.output
+        with ExitStack() as stand_ins:
+            if is_google:
+                with writing(output):
+                    stand_ins.enter_context(
+                        googles.translated(source, options.do_lower_case, publication.partial)
+                    )
+            artifact = run(source, folder, options, output)
+        with writing(output):
             write_text(folder, MANIFEST, as_json(artifact.manifest))
             write_text(folder, "README.md", artifact.card)
             place.write_files(publication.partial, artifact.manifest)
         publication.publish()
     lines = [*artifact.lines, *ignored_lines(artifact.manifest["ignored"])]
-    output, saved_model = publication.output, publication.output / place.saved_model
+    saved_model = output / place.saved_model
     return Conversion(
         output, saved_model, artifact.manifest, artifact.manifest["verification"], lines
     )

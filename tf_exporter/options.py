@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, NamedTuple, TypeAlias
@@ -160,12 +161,15 @@ class Options:
             UnsupportedError: a value is none of the choices of its option.
             UsageError: names the option and its allowed values.
         """
-        if self.verify not in LEVELS:
-            raise UsageError(f"--verify {self.verify}: one of {', '.join(LEVELS)} is needed")
         for name, default, option in described():
             self._check_value(name, getattr(self, name), default, option)
-        if not self.atol > 0:
-            raise UsageError(f"--atol {self.atol}: a positive number is needed")
+        if not 0 < self.atol < math.inf:
+            raise UsageError(f"--atol {self.atol}: a positive, finite number is needed")
+        if self.serving is not None and self.batch_size is not None:
+            raise UsageError(
+                f"--batch-size {self.batch_size}: not with --serving {self.serving}, as requests "
+                "have any number of texts"
+            )
         if self.verify == "full" and self.export_type not in _FULLY_VERIFIABLE:
             raise UsageError(
                 f"--verify full: only for --export-type {' or '.join(_FULLY_VERIFIABLE)}, "

@@ -26,19 +26,16 @@ def outcome(name: str) -> dict[str, Any]:
         kind = _kind(name)
         try:
             folder = write_public_folder(Path(place) / "model", name)
+        except ValueError:
+            # Weights cannot be made for a broken config; the folder is refused without them, too.
+            folder = FOLDERS / name
+        try:
             conversion = convert(folder, Path(place) / "out")
         except ConversionError as error:
             return {
                 "kind": kind,
                 "outcome": "refused",
                 "reason": str(error).replace(place, ".").replace("\n", "; "),
-            }
-        except ValueError as error:
-            # A folder that cannot be completed with weights was published broken.
-            return {
-                "kind": kind,
-                "outcome": "refused",
-                "reason": f"not a model ({type(error).__name__})",
             }
         return {
             "kind": kind,

@@ -44,6 +44,8 @@ def changed_folders() -> set[str] | None:
     folders: set[str] = set()
     for path in git("diff", "--name-only", tag, "HEAD").splitlines():
         parts = Path(path).parts
+        if parts[0] == "fixtures":
+            return None
         if parts[0] not in ("tf_exporter", "tests") or not path.endswith(".py"):
             continue
         if len(parts) < 3 or not (TESTS / parts[1]).is_dir():
@@ -60,6 +62,16 @@ def test_files(folders: set[str] | None) -> list[str]:
     files = sorted(path for path in files if "mark.slow" in path.read_text(encoding="utf-8"))
     random.Random(git("rev-parse", "HEAD")).shuffle(files)
     return [str(path.relative_to(PROJECT)) for path in files]
+
+
+def run(command: list[str], seconds: float | None) -> tuple[int, bool]:
+    """The exit code of a command, and whether the time limit ended it, by SIGINT."""
+    with subprocess.Popen(command, cwd=PROJECT) as process:
+        try:
+            return process.wait(seconds), False
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            return process.wait(), True
 
 
 def main() -> int:
@@ -83,13 +95,9 @@ def main() -> int:
         "-m",
         "slow and not engines",
     ]
-    with subprocess.Popen([*pytest, *files], cwd=PROJECT) as process:
-        try:
-            code = process.wait(None if minutes is None else minutes * 60)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            code = process.wait()
-    if code == _INTERRUPTED and minutes is not None:
+    code, ended = run([*pytest, *files], None if minutes is None else minutes * 60)
+    # pytest also returns this code after the first failure, as `-x` interrupts its workers.
+    if code == _INTERRUPTED and ended:
         print(f"ended after {minutes:g} minutes, with no failure")
         return 0
     return code

@@ -18,6 +18,7 @@ from fixtures.popular import popular_table
 from tf_exporter.architectures.activation_names import TRANSFORMERS_NAMES
 from tf_exporter.architectures.registry import VERIFIED, with_head
 from tf_exporter.architectures.translation import TRANSLATIONS
+from tf_exporter.artifact.markdown import plain
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES
 from tf_exporter.modules.configs import MODULE_KINDS
 from tf_exporter.modules.pooling.layer import POOLING_MODES
@@ -170,12 +171,13 @@ def sweep_models() -> str:
 def older() -> str:
     """The largest differences in older versions of TensorFlow."""
     rows = result("older_tensorflow")
-    models = [name for name in next(iter(rows.values())) if name != "tensorflow"]
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    models = [name for name in names if name not in ("tensorflow", "error")]
     lines = [f"| TensorFlow | {' | '.join(models)} |", "|---|" + "---|" * len(models)]
-    for row in rows.values():
-        values = [row[name] for name in models]
-        cells = [f"{value:.1e}" if isinstance(value, float) else value for value in values]
-        lines.append(f"| {row['tensorflow']} | {' | '.join(cells)} |")
+    for version, row in rows.items():
+        values = [row.get(name, row.get("error", "")) for name in models]
+        cells = [f"{value:.1e}" if isinstance(value, float) else plain(value) for value in values]
+        lines.append(f"| {row.get('tensorflow', version)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -62,6 +62,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (NEW, {"rope_scaling": {**NTK, "mixed_b": 0.5}}, "rope_scaling.mixed_b"),
     (NEW, {"rope_scaling": {"type": "ntk", "factor": 0.5}}, "rope_scaling.factor"),
     (NEW, {"num_attention_heads": 0, "rope_scaling": NTK}, "num_attention_heads"),
+    (NEW, {"num_attention_heads": 10**9, "hidden_size": 1, "rope_scaling": NTK}, "num_attention"),
     (NEW, {"rope_theta": -1.0}, "rope_theta"),
     (NEW, {"head_dim": 16}, "head_dim"),
     (SNOWFLAKE, {"auto_map": NEW["auto_map"]}, "auto_map"),

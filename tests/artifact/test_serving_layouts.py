@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,19 @@ def test_warmup(versions: Path) -> None:
     assert "allowed_batch_sizes" not in (versions / "1" / BATCHING).read_text()
 
 
-def test_next_version(good: Path, versions: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [112, 900, 1100])
+def test_warmup_of_many_signatures(count: int) -> None:
+    """At most 1,000 requests, which a server allows; `serving_default` has all of its own."""
+    names = [*(f"encode_{number}" for number in range(count - 1)), "serving_default"]
+    requests = warmup_requests({name: {"inputs": {"input_sequence": {}}} for name in names})
+    warmed = Counter(request.predict_log.request.model_spec.signature_name for request in requests)
+    assert len(requests) == 1000
+    assert warmed["serving_default"] == len(BATCH_SIZES) * len(WORDS)
+    assert len(warmed) == min(count, 1000 - len(BATCH_SIZES) * len(WORDS) + 1)
+    assert max(warmed.values()) - min(warmed.values()) <= len(BATCH_SIZES) * len(WORDS) - 1
+
+
+def test_next_version(good: Path, tmp_path: Path) -> None:
     for name in ("1", "7", "08", "a9", ".99.partial", "99999999999999999999"):
         (tmp_path / "m" / name).mkdir(parents=True)
     assert (
@@ -114,6 +127,10 @@ def test_refusals(
     for serving in ("tf-serving", "triton"):
         refused(versions / "1", "is a SavedModel itself", serving=serving)
         refused("", "no name|can be made", serving=serving)
+    for serving in ("tf-serving", "triton", "triton-tensorflow"):
+        refused(tmp_path, "not with --serving", serving=serving, batch_size=4)
+    too_long = tmp_path / ("x" * 300)
+    refused(too_long, "cannot be read", serving="triton")
     refused(tmp_path, "replaces nothing", serving="tf-serving", force=True)
     refused(repository, "already there", serving="triton")
     refused(tmp_path, "own ops only", serving="triton-tensorflow", tokenizer_ops="tensorflow-text")

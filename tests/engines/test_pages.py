@@ -108,6 +108,11 @@ def test_runs(block: Block, place: Path, request: pytest.FixtureRequest) -> None
             assert (place / path).exists()
 
 
+def test_what_is_made_is_asked_for() -> None:
+    for part in MADE:
+        assert any(part in block.code for block in BLOCKS if block.runs), part
+
+
 def write_texts(path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

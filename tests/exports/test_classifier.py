@@ -233,8 +233,12 @@ def test_only_torch_is_needed(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Verification needs transformers and torch, but not sentence-transformers."""
-    monkeypatch.setitem(packages.NEEDED, packages.TRANSFORMERS, ("a_package_nobody_has",))
+    missing = ("a_package_nobody_has",)
+    monkeypatch.setitem(packages.NEEDED, packages.SENTENCE_TRANSFORMERS, missing)
     conversion = convert(source, tmp_path / "out", export_type="classifier")
+    assert conversion.verification["embedding_texts"] > 100
+    monkeypatch.setitem(packages.NEEDED, packages.TRANSFORMERS, missing)
+    conversion = convert(source, tmp_path / "without", export_type="classifier")
     assert conversion.summary == [
         "Not verified: the logits: a-package-nobody-has is not installed."
     ]

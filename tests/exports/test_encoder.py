@@ -34,7 +34,7 @@ def inputs_of(model_type: str) -> list[dict[str, np.ndarray]]:
     config = models.CONFIGS[model_type]()
     types = 0 if model_type in ("distilbert", "mpnet") else 1
     types = 2 if model_type in ("bert", "albert", "electra", "ernie") else types
-    return sample_inputs(config.vocab_size, types, 40, None, None)
+    return sample_inputs(config.vocab_size, types, 40, None, None, 10**6)
 
 
 def hidden_states(model: Any, batch: dict[str, np.ndarray]) -> Any:
@@ -179,6 +179,20 @@ def test_dropout_rates(tmp_path: Path) -> None:
     rewrite(source / "config.json", attention_probs_dropout_prob=1.0)
     with pytest.raises(UnsupportedError, match=r"attention_probs_dropout_prob = 1\.0"):
         convert(source, tmp_path / "other", export_type="encoder", verify="off")
+
+
+def test_batches_fit_into_memory() -> None:
+    """Fewer batches of a large fixed shape; without a fixed number, one is padded in any case."""
+
+    def shapes(batch: int | None, length: int | None, most_tokens: int) -> list[tuple[int, ...]]:
+        batches = sample_inputs(100, 2, 512, batch, length, most_tokens)
+        return [batch["input_word_ids"].shape for batch in batches]
+
+    assert shapes(64, 512, 10**6) == [(64, 512)] * 4
+    assert shapes(64, 512, 70_000) == [(64, 512)] * 2
+    assert shapes(64, 512, 1000) == [(64, 512)]
+    assert [rows for rows, _ in shapes(None, None, 10)] == [1, 4]
+    assert [rows for rows, _ in shapes(None, None, 10**6)] == [1, 4, 1, 4]
 
 
 def test_positions_are_checked(trained: Any) -> None:

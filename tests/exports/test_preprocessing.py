@@ -57,12 +57,10 @@ _LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("SentencePiece"
 
 
 @pytest.fixture(scope="module", params=["WordPiece", *_LONG])
-def exported(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, minilm: Path
-) -> Exported:
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     place = tmp_path_factory.mktemp("preprocessing")
     if request.param == "WordPiece":
-        source = minilm
+        source = request.getfixturevalue("minilm")
     elif request.param == "two separators":
         source = models.write_transformer(place / "source", "mpnet")
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig
+from transformers import LlamaConfig, modeling_rope_utils
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from tf_exporter.errors import ConversionError, UnsupportedError
@@ -50,6 +50,10 @@ PARAMETERS: list[dict[str, Any]] = [
         "beta_slow": None,
     },
     {"rope_type": "yarn", "factor": 0.5, "original_max_position_embeddings": 3},
+    {"rope_type": "yarn", "factor": None, "original_max_position_embeddings": 300},
+    {"rope_type": "default", "factor": 2.0, "beta_fast": 3},
+    {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 64},
+    {"rope_type": "linear", "factor": 2.0, "mrope_section": [1, 2], "truncate": False},
     {**LLAMA3, "original_max_position_embeddings": 40},
     {
         **LLAMA3,
@@ -121,6 +125,64 @@ def test_outer_original_length_goes_first(parameters: dict[str, Any]) -> None:
         assert result.scaling == theirs.attention_scaling
 
 
+@pytest.mark.parametrize("theta", [{}, {"rope_theta": 7.0}])
+def test_the_older_key_goes_first(theta: dict[str, float]) -> None:
+    values = {
+        "rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 3.0},
+        "rope_scaling": {"type": "linear", "factor": 2.0},
+        **theta,
+    }
+    theirs = LlamaRotaryEmbedding(LlamaConfig(**SHARED, **copy.deepcopy(values)))
+    np.testing.assert_allclose(read(values).frequencies, theirs.inv_freq.numpy(), rtol=3e-7)
+
+
+KEYS: dict[str, Any] = {
+    "factor": 2.0,
+    "original_max_position_embeddings": 64,
+    "attention_factor": 1.5,
+    "beta_fast": 20,
+    "beta_slow": 2,
+    "mscale": 0.7,
+    "mscale_all_dim": 1.1,
+    "truncate": False,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "short_factor": [2.0] * 8,
+    "long_factor": [3.0] * 8,
+    "unknown": 1,
+}
+"""The parameters of all types."""
+
+
+@pytest.mark.parametrize("kind", ROPE_TYPES)
+def test_only_what_the_reference_does_not_know_is_ignored(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own lists of keys by type: a key that it knows is never ignored."""
+    known: set[str] = set()
+
+    def check(
+        kind: str,
+        received: set[str],
+        required: set[str],
+        optional_keys: set[str] | None = None,
+        ignore_keys: set[str] | None = None,
+    ) -> None:
+        known.update(required, optional_keys or ())
+
+    monkeypatch.setattr(
+        modeling_rope_utils.RotaryEmbeddingConfigMixin, "_check_received_keys", staticmethod(check)
+    )
+    parameters = {"rope_type": kind, "rope_theta": 500.0, "partial_rotary_factor": 1.0, **KEYS}
+    LlamaConfig(**SHARED, rope_parameters=copy.deepcopy(parameters))
+    assert "rope_type" in known
+    file = ConfigFile("config.json", {"rope_parameters": parameters})
+    read_flat_rope(file, 10_000.0, 1200, 16)
+    ignored = {key.rpartition(".")[2] for key in file.ignored["config.json"]}
+    assert "unknown" in ignored
+    assert not ignored & known
+
+
 THETAS = (1e4, 2e4, 5e4, 1e5, 1.6e5, 2.5e5, 5e5, 1e6, 5e6, 1e7)
 POPULAR = {(64, 1e4), (64, 1.6e5), (64, 2.5e5), (128, 1e6), (256, 1e4), (256, 1e6)}
 """Sizes and bases of ModernBERT, EuroBERT, Qwen3-Embedding and EmbeddingGemma."""
@@ -153,7 +215,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rope_scaling": {"type": "mrope", "mrope_section": [1]}}, "type"),
     ({"rope_scaling": {"type": "linear", "rope_type": "dynamic", "factor": 2.0}}, "type"),
     ({"rope_scaling": {"type": ["linear"], "factor": 2.0}}, "type"),
-    ({"rope_parameters": {"rope_type": "default", "factor": 2.0}}, "factor"),
     ({"rope_parameters": {"rope_type": "linear"}}, "factor"),
     ({"rope_parameters": {"rope_type": "linear", "factor": 0}}, "factor"),
     ({"rope_parameters": {"rope_type": "linear", "factor": 10**400}}, "factor"),
@@ -168,7 +229,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"rope_parameters": {"rope_type": "proportional", "partial_rotary_factor": 1.5}},
         "partial_rotary_factor",
     ),
-    ({"rope_parameters": {"rope_type": "yarn", "factor": None}}, "factor"),
+    ({"rope_parameters": {"rope_type": "yarn"}}, "factor"),
     ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 1}}, "yarn"),
     (
         {"rope_parameters": {**LLAMA3, "original_max_position_embeddings": 0}},
@@ -185,10 +246,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"rope_theta": None}, "rope_theta"),
     ({"rope_theta": 1e-46}, "default"),
     ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "full_attention"),
-    (
-        {"rope_parameters": {"rope_theta": 3.0}, "rope_scaling": {"type": "linear", "factor": 2.0}},
-        "rope_scaling",
-    ),
 ]
 
 

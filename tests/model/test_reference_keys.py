@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel, PreTrainedConfig
 
 from fixtures import models
@@ -39,6 +41,13 @@ def test_every_field_is_read(model_type: str) -> None:
     }:
         assert reads(name), name
     assert not [name for name in INVENTED if reads(name)]
+
+
+def test_its_files_are_there() -> None:
+    """A file that has moved would make its keys look as if nothing read them."""
+    root = Path(transformers.__file__).parent
+    for name in (*reference_keys._SHARED, *reference_keys._TOKENIZERS):
+        assert (root / name).is_file(), name
 
 
 WITHOUT_EFFECT = {

@@ -138,11 +138,12 @@ def test_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = heads.write_cross_encoder(tmp_path / "model", labels=3)
     rewrite(
         folder / "config.json",
-        id2label={"0": "no", "1": "maybe", "2": "yes"},
-        label2id={"no": 0, "maybe": 1, "yes": 2},
+        id2label={"0": "no", "1": "dim", "2": "yes"},
+        label2id={"no": 0, "dim": 1, "yes": 2},
     )
     conversion = convert(folder, tmp_path / "out")
-    assert conversion.manifest["labels"] == ["no", "maybe", "yes"]
+    assert conversion.manifest["labels"] == ["no", "dim", "yes"]
+    assert "[batch, 3], for no, dim, yes. Texts are" in (tmp_path / "out/README.md").read_text()
     assert "Scores: max abs difference" in conversion.summary[1]
     graph = tf.saved_model.load(str(tmp_path / "out"))
     score = graph.signatures["serving_default"]

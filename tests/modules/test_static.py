@@ -89,6 +89,8 @@ def test_conversion(tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
     assert conversion.verification["max_abs_difference"] <= ATOL
     graph = tf.saved_model.load(str(tmp_path / "out"))
     assert graph(tf.constant([""])).numpy().tolist() == [[0.0] * 16]
+    card = (tmp_path / "out/README.md").read_text()
+    assert "Embeddings: float32 [batch, 16]. Texts may have any length." in card
 
 
 def test_refusals(tmp_path: Path, plain: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +242,42 @@ def test_vocabulary_without_a_special_token(model: Path, token: str) -> None:
     vocab = [other if other != token else "x1" for other in models.VOCAB]
     (model / "vocab.txt").write_text("\n".join(vocab))
     refused(model, UnsupportedError)
+
+
+SPECIAL: dict[str, Any] = {
+    "tokenizer_file": "/elsewhere/tokenizer.json",
+    "model_max_length": "x",
+    "chat_template": "{{ 1 }}",
+}
+
+
+@pytest.mark.parametrize("key", SPECIAL)
+def test_special_tokens_map_has_tokens_only(model: Path, key: str) -> None:
+    """transformers would take any argument of a tokenizer from this file."""
+    (model / "special_tokens_map.json").write_text(json.dumps({key: SPECIAL[key]}))
+    refused(model, UnsupportedError, "special_tokens_map.json", key)
+
+
+def test_tokens_in_special_tokens_map(model: Path) -> None:
+    values = {"pad_token": "[PAD]", "image_token": "[MASK]", "a note": 1}
+    (model / "special_tokens_map.json").write_text(json.dumps(values))
+    source = ModelSource(model, "model")
+    load_tokenizer(source, "")
+    assert source.ignored["special_tokens_map.json"] == ["a note"]
+
+
+@pytest.mark.parametrize("length", ["abc", [1], -1, True, math.inf])
+@pytest.mark.parametrize("key", ["model_max_length", "max_len"])
+def test_lengths(model: Path, key: str, length: Any) -> None:
+    """transformers reads `max_len` where `model_max_length` is absent."""
+    rewrite(model / "tokenizer_config.json", **{"model_max_length": "absent", key: length})
+    refused(model, UnsupportedError, "tokenizer_config.json", key)
+
+
+def test_high_ids_in_a_vocabulary_file(model: Path) -> None:
+    """Refused before `tokenizers` allocates memory for all ids below."""
+    (model / "tokenizer.json").unlink()
+    (model / "vocab.json").write_text(json.dumps({"a": 0, "b": 2**32 - 1}))
+    (model / "merges.txt").write_text("#version: 0.2\n")
+    rewrite(model / "tokenizer_config.json", tokenizer_class="RobertaTokenizer")
+    refused(model, UnsupportedError, "vocab.json", "4294967295")

@@ -7,9 +7,9 @@ import re
 
 import pytest
 import tensorflow as tf
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers
 
-from tests.tokenizers.test_steps import CHARS, check_cut
+from tests.tokenizers.test_steps import CHARS, check_cut, check_normalized
 from tf_exporter.tokenizers.patterns.compiling import compile_pattern
 from tf_exporter.tokenizers.patterns.pieces import (
     ButLast,
@@ -53,7 +53,9 @@ def random_expression(random_: random.Random, depth: int = 0) -> str:
             if depth < 2 and random_.random() < 0.15:
                 opening = random_.choice(("(", "(?:"))
                 inner = random_expression(random_, depth + 1)
-                items.append(f"{opening}{inner}){random_.choice(('', '', '?'))}")
+                if random_.random() < 0.5:
+                    items.append(random_.choice(CLASSES) + random_.choice("?*+"))
+                items.append(f"{opening}{inner}){random_.choice(('', '', '?', '?+'))}")
             else:
                 items.append(random_.choice(CLASSES) + random_.choice(COUNTS))
         if random_.random() < 0.15:
@@ -93,6 +95,12 @@ def test_what_is_accepted_is_exact(seed: int) -> None:
         (r"(a)\1", r"\1 at position 3"),
         ("a*?b", "*? at position 1"),
         ("(ab)+", "a repeated group at position 0"),
+        ("(?:a)?+ab", "a possessive group at position 0"),
+        ("a?(?:a|bc)", "a group after a, which may have to give back what it matched at pos"),
+        (r"\s?(?:\s+|\p{L}+)", r"a group after \s, which may have to give back"),
+        (r"\w*(?:[ab]+|[12]+)", r"a group after \w, which may have to give back"),
+        (r"\d*(?:\d+)?", r"a group after \d, which may have to give back"),
+        (r"\xE4\xB8\xAD", r"\x at position 0"),
         ("a|(?=b)c", "a group (?=b at position 2"),
         ("(?<n>a)", "a group (?<n at position 0"),
         ("ab(?!c)", "a look ahead at position 2"),
@@ -135,6 +143,8 @@ def test_forms() -> None:
     assert compiled(r" ?\p{L}+|\p{N}+") == Either(
         (Chain((Class(" ", 0, 1), letters)), Chain((digits,)))
     )
+    assert compiled(r" ?(?:\p{L}+|\p{N}+)") == compiled(r" ?\p{L}+| ?\p{N}+")
+    assert compiled(r"\p{L}+(?: \d)?") == compiled(r"\p{L}+ \d|\p{L}+")
     assert compiled(r"\s+(?!\S)") == Either((Chain((ButLast(r"\s"),)),))
     # The compiled form is no longer than the shorter spelling.
     assert compiled("[0-9][0-9]") == compiled("[0-9]{2}")
@@ -162,12 +172,8 @@ def test_every_general_category(name: str) -> None:
     check_cut(pre_tokenizers.Split(Regex(rf"\P{{{name}}}"), "removed"), texts)
 
 
-def test_replace(tmp_path: object) -> None:
+def test_replace() -> None:
     """Patterns in normalizers, with classes of any category."""
-    from tokenizers import normalizers
-
-    from tests.tokenizers.test_steps import check_normalized
-
     texts = ["a€b +c ʰǅ\u0301", "١٢3 ½", tf.compat.as_text(b"\xe2\x82\xac\xe2\x82\xac")]
     for expression in (r"\p{Sc}+", r"\p{M}", r"\p{Nd}{2}", r"[\p{Lm}\p{Lt}]+", r"\p{Z}"):
         check_normalized(normalizers.Replace(Regex(expression), "x"), texts)

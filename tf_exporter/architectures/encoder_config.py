@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from tf_exporter.architectures.activation_names import TRANSFORMERS_NAMES
 from tf_exporter.errors import UnsupportedError
+from tf_exporter.layers.rope import LAYER_TYPES
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.untyped import Json
 
@@ -19,13 +20,14 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "is_decoder": (False,),
     "is_encoder_decoder": (False,),
     "add_cross_attention": (False,),
-    "cross_attention_hidden_size": (None,),
-    "pruned_heads": ({},),
     "quantization_config": (None,),
     "per_layer_config": (None,),
-    "tie_last_hidden_states": (None,),
 }
-"""Keys of any config that change the result, with their supported values."""
+"""Keys of any config that change the result, with their supported values.
+
+transformers 5 no longer reads `position_embedding_type`. It computes another result than the one a
+model with relative positions was trained for, without a word, so such a model is refused.
+"""
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "int": (int,),
@@ -193,9 +195,6 @@ def read_key_value_heads(file: ConfigFile, heads: int, default: int | None) -> i
         )
         file.refuse(error, "num_attention_heads")
     return shared
-
-
-LAYER_TYPES = ("full_attention", "sliding_attention")
 
 
 def read_layer_types(

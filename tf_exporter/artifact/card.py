@@ -12,7 +12,7 @@ from tf_exporter.verification.report import Verification
 from tf_exporter.verification.tolerances import Tolerance
 
 _MOST_LEFT_OUT = 5
-"""How many texts are named that the reference cannot encode."""
+"""How many texts that the reference cannot encode are named, and how many of its errors."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,15 @@ def left_out_lines(left_out: dict[str, str]) -> list[str]:
     """One line that names the texts the reference cannot encode, or none."""
     if not left_out:
         return []
-    more = len(left_out) - _MOST_LEFT_OUT
-    names = ", ".join(list(left_out)[:_MOST_LEFT_OUT]) + (f" and {more} more" if more > 0 else "")
-    return [
-        f"Left out, as the reference cannot encode them: {names} ({next(iter(left_out.values()))})."
-    ]
+    by_reason: dict[str, list[str]] = {}
+    for text, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(text)
+    parts = []
+    for reason, texts in list(by_reason.items())[:_MOST_LEFT_OUT]:
+        more = len(texts) - _MOST_LEFT_OUT
+        names = ", ".join(texts[:_MOST_LEFT_OUT]) + (f" and {more} more" if more > 0 else "")
+        parts.append(f"{names} ({reason})")
+    return [f"Left out, as the reference cannot encode them: {'; '.join(parts)}."]
 
 
 def limit_in_words(limit: float, difference: float) -> str:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tf_exporter._version import __version__
 from tf_exporter.artifact.saved_model import graph_ops, signature_tensors
 from tf_exporter.model.source import ModelSource
 from tf_exporter.options import Options
@@ -16,7 +17,7 @@ from tf_exporter.verification.report import Verification
 
 _MISSING_TOKENS = 100
 """The most tokens without an embedding that are listed."""
-_PACKAGES = ("tf-exporter", "tensorflow", "transformers", "tokenizers", "safetensors", "numpy")
+_PACKAGES = ("tensorflow", "transformers", "tokenizers", "safetensors", "numpy")
 
 
 def manifest(
@@ -44,6 +45,7 @@ def manifest(
         "sha256": dict(sorted(source.sha256.items())),
         "ignored": {file: sorted(keys) for file, keys in sorted(source.ignored.items())},
         "versions": {
+            "tf-exporter": __version__,
             **{package: version(package) for package in packages},
             **(report.reference_versions if report else {}),
         },

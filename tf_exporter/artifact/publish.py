@@ -114,8 +114,8 @@ class Publication:
 
     def publish(self) -> None:
         """Moves the finished artifact into place; an earlier one is deleted only after that."""
-        self._check_output()
         try:
+            self._check_output()
             if os.path.lexists(self.output):
                 os.rename(self.output, self._replaced)
             os.rename(self.partial, self.output)
@@ -149,15 +149,20 @@ def as_json(values: dict[str, Any]) -> str:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Raises a `UsageError` where the disk is full or cannot be written."""
+def writing(place: Path) -> Iterator[None]:
+    """Raises a `UsageError` that names `place` where the disk is full or cannot be written."""
     import tensorflow as tf
 
     try:
         yield
     except OSError as error:
         raise UsageError(
-            f"{folder.parent}: cannot be written ({error.strerror or one_line(error)})"
+            f"{place}: cannot be written ({error.strerror or one_line(error)})"
         ) from error
+    except tf.errors.ResourceExhaustedError as error:
+        # TensorFlow's file system says this of a full disk, its allocator of too little memory.
+        if "disk" not in str(error).lower() and "space" not in str(error).lower():
+            raise MemoryError(one_line(error)) from error
+        raise UsageError(f"{place}: cannot be written ({one_line(error)})") from error
     except tf.errors.OpError as error:
-        raise UsageError(f"{folder.parent}: cannot be written ({one_line(error)})") from error
+        raise UsageError(f"{place}: cannot be written ({one_line(error)})") from error

@@ -75,7 +75,8 @@ class ClassifierExport:
             if spec.single.added
             else {text for text, ids in zip(strings, hf_tokenizer(strings)["input_ids"]) if not ids}
         )
-        cost, memory = size_of(self._spec.transformer, level), room(self._source.weight_bytes())
+        cost = size_of(self._spec.transformer, level, has_full=False)
+        memory = room(self._source.weight_bytes())
         planned = plan_of_classifier(
             [text for text in strings if text not in empty], model, cost, memory
         )

@@ -42,8 +42,10 @@ class EmbeddingExport:
         self._tolerance = (of_scores if self._scores else of_embeddings)(
             options.precision, options.atol
         )
-        words = ("Scores", "pairs") if self._scores else ("Embeddings", "embeddings")
-        self.wording = Wording(*words, checked="embeddings", tolerance=self._tolerance)
+        outputs, rows = ("scores", "pairs") if self._scores else ("embeddings", "embeddings")
+        self.wording = Wording(
+            outputs.capitalize(), rows, checked=outputs, tolerance=self._tolerance
+        )
         self._description: Description | None = None
 
     @property
@@ -137,14 +139,13 @@ class EmbeddingExport:
         call, outputs, result = (
             f'{INPUT}=tf.constant([["This is a test"]])',
             "sentence embeddings",
-            "Embeddings: float32 [batch, dim]",
+            f"Embeddings: float32 [batch, {self._model.dim}]",
         )
         if self._scores:
             call += f', {PAIR}=tf.constant([["Is this one?"]])'
             outputs, labels = "scores of pairs", self._spec.labels
             several = f"Scores: float32 [batch, {len(labels)}], for {plain(', '.join(labels))}"
             result = several if len(labels) > 1 else "Scores: float32 [batch]"
-        result = result.replace("dim", str(self._model.dim))
         if self._spec.kind == SPARSE_ENCODER:
             result += (
                 ", mostly 0; the `sparse` signatures give `indices` and `weights` of the other "
@@ -158,5 +159,12 @@ class EmbeddingExport:
 graph = tf.saved_model.load("path/to/this/folder")
 graph.signatures["{DEFAULT}"]({call})["{self._model.output}"]""",
             table=prompt_table(values["signatures"]),
-            result=f"{result}. Texts are truncated to {values['max_seq_length']} tokens.",
+            result=f"{result}. {_limit(values['max_seq_length'])}",
         )
+
+
+def _limit(tokens: int | None) -> str:
+    """A sentence about the longest texts."""
+    if tokens is None:
+        return "Texts may have any length."
+    return f"Texts are truncated to {tokens} tokens."

@@ -31,6 +31,7 @@ from tf_exporter.modules.transformer.checkpoint import checkpoint
 from tf_exporter.modules.transformer.config import TransformerSpec
 from tf_exporter.names import ENCODER, ENCODER_WITH_MLM
 from tf_exporter.options import Options
+from tf_exporter.verification.costs import room, size_of
 from tf_exporter.verification.encoder import (
     LOGITS_DIFFERENCE,
     check_encoder,
@@ -41,6 +42,8 @@ from tf_exporter.verification.reference import Reference
 from tf_exporter.verification.report import Verification
 from tf_exporter.verification.tolerances import Tolerance
 
+_COPIES = 4
+"""How often the outputs are in memory: in the reference, on the way, in the check, and ours."""
 _USE = {
     ENCODER: """encoder = hub.KerasLayer("path/to/this/folder", trainable=True)
 outputs = encoder(encoder_inputs)
@@ -126,10 +129,18 @@ class EncoderExport:
         if reference is None:
             return Verification(options.verify)
         types = config.type_vocab_size if self._has_types else 0
+        features = (self._layers + 1) * config.hidden_size
+        features += config.vocab_size if self._has_head else 0
         batches = sample_inputs(
-            config.vocab_size, types, config.max_length, options.batch_size, options.sequence_length
+            config.vocab_size,
+            types,
+            config.max_length,
+            options.batch_size,
+            options.sequence_length,
+            room(self._source.weight_bytes()) // (_COPIES * 4 * features),
         )
-        reference.submit(jobs_of(batches, self._has_types, self._has_head))
+        cost = size_of(self._transformer, options.verify, has_full=False)
+        reference.submit(jobs_of(batches, self._has_types, self._has_head, cost))
         answers, versions = reference.answers()
         worst = check_encoder(saved, batches, answers, options.pooler, self._has_head, options.atol)
         rows = sum(len(next(iter(batch.values()))) for batch in batches)

@@ -9,8 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_exporter.artifact.publish import writing
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.model.source import ModelSource
+from tf_exporter.model.source import TOKENIZER_LIMIT, ModelSource
 from tf_exporter.model.untyped import TransformersTokenizer
 from tf_exporter.modules.transformer.config import TransformerSpec
 from tf_exporter.tokenizers.loading import SENTENCEPIECE_FILES, load_tokenizer, set_lower_case
@@ -76,7 +77,9 @@ def vocabulary_assets(
     }
     if isinstance(spec.model, WordPieceSpec):
         path = place / "vocab.txt"
-        path.write_text("".join(f"{token}\n" for token in _lines(hf_tokenizer)), encoding="utf-8")
+        vocabulary = "".join(f"{token}\n" for token in _lines(hf_tokenizer))
+        with writing(place):
+            path.write_text(vocabulary, encoding="utf-8")
         return {**assets, "vocab_file": tf.saved_model.Asset(str(path))}
     prefix = f"{transformer.folder}/" if transformer.folder else ""
     name = next((name for name in SENTENCEPIECE_FILES if source.exists(prefix + name)), None)
@@ -87,7 +90,9 @@ def vocabulary_assets(
         )
         return assets
     path = place / name
-    path.write_bytes(source.path(prefix + name).read_bytes())
+    content = source.read_bytes(prefix + name, TOKENIZER_LIMIT)
+    with writing(place):
+        path.write_bytes(content)
     return {**assets, "sp_model_file": tf.saved_model.Asset(str(path))}
 
 

@@ -45,8 +45,14 @@ class Artifact(NamedTuple):
     """The result of the verification in plain words."""
 
 
-def run(source: ModelSource, folder: Path, options: Options) -> Artifact:
+def run(source: ModelSource, folder: Path, options: Options, output: Path) -> Artifact:
     """Writes the SavedModel of a model to `folder`, and checks it there.
+
+    Args:
+        source: the model.
+        folder: a folder that is moved when it is complete.
+        options: the options of the conversion.
+        output: the folder that errors name where `folder` cannot be written.
 
     Raises:
         ConversionError: see `tf_exporter.errors`.
@@ -57,15 +63,15 @@ def run(source: ModelSource, folder: Path, options: Options) -> Artifact:
         logger.warning("not verified: %s", not_checked)
     needs_reference = options.verify != "off" and not not_checked and export.package is not None
     with _reference(source, export) if needs_reference else nullcontext() as reference:
-        _save(export, folder)
+        _save(export, folder, output)
         report = None
         if options.verify != "off":
             logger.info("verifying (%s)", options.verify)
-            notes = [
+            notes = dict.fromkeys(
                 note(transformer.model_type)
                 for transformer in export.transformers
                 if transformer.translated
-            ]
+            )
             report = export.check(folder, reference)
             report = replace(
                 report,
@@ -77,13 +83,13 @@ def run(source: ModelSource, folder: Path, options: Options) -> Artifact:
     return Artifact(values, card(values, export.card(values), lines), lines)
 
 
-def _save(export: Export, folder: Path) -> None:
+def _save(export: Export, folder: Path, output: Path) -> None:
     """Builds and saves the graph, then frees it: the check loads the saved one."""
     with scratch_folder() as place:
         logger.info("building the graph")
         built = export.build(place)
         logger.info("saving")
-        with writing(folder):
+        with writing(output):
             tf.saved_model.save(built.root, str(folder), signatures=built.signatures)
             place_variables(folder, built.on_cpu)
     del built

@@ -13,6 +13,8 @@ from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.untyped import Json
 
+LAYER_TYPES = ("full_attention", "sliding_attention")
+"""The attention of a layer: to all tokens, or to those in a window."""
 _MOST = 2**31
 """Upper bound of positions, lengths and factors."""
 _CIRCLE = np.float32(2 * math.pi)
@@ -75,7 +77,7 @@ def powers(theta: float, size: int, count: int | None = None) -> np.ndarray:
 
     The powers are exact and rounded once. Torch computes the same without vector instructions. With
     them, about one power in a hundred differs in the last place. At position 32,768, this makes
-    1e-5 radians with the bases of popular models, and 2e-3 with any (`tests/test_rotary.py`).
+    1e-5 radians with the bases of popular models, and 2e-3 with any other.
     """
     steps = 2 * np.arange(size // 2 if count is None else count)
     exponents = (steps.astype(np.float32) / np.float32(size)).astype(np.float64)
@@ -141,7 +143,10 @@ def _proportional(file: ConfigFile, theta: float, positions: int) -> dict[str, A
 
 def _yarn(file: ConfigFile, theta: float, positions: int) -> dict[str, Any]:
     """YaRN (B. Peng et al., 2023): low frequencies are divided, with a ramp to the high ones."""
-    factor, original = _number(file, "factor"), _original(file, positions)
+    original = _original(file, positions)
+    file.take("factor", (int, float, type(None)), required=True)
+    factor = _number(file, "factor", required=False)
+    factor = positions / original if factor is None else factor
     fast, slow = (
         _number(file, key, required=False, zero=True) for key in ("beta_fast", "beta_slow")
     )
@@ -277,14 +282,16 @@ def read_rope(file: ConfigFile, key: str, theta: float, positions: int) -> RopeP
     if kind != "proportional":
         # The reference fails for other values, or ignores them.
         file.require("partial_rotary_factor", (1.0, 1))
-    file.finish()
+    # The reference warns of keys that its type does not have, and goes on without them.
+    file.finish(reads=LAYER_TYPES.__contains__)
     return parameters
 
 
 def read_flat_rope(file: ConfigFile, theta: float, positions: int, size: int) -> Rope:
     """Reads the parameters of a config that has one set for all layers.
 
-    They are in `rope_parameters`, or in `rope_scaling` and `rope_theta` of older configs.
+    They are in `rope_parameters`, or in `rope_scaling` and `rope_theta` of older configs. If both
+    have parameters, the reference reads `rope_scaling` alone.
 
     Args:
         file: config.json.
@@ -307,11 +314,7 @@ def read_flat_rope(file: ConfigFile, theta: float, positions: int, size: int) ->
         # In the reference, the outer key takes precedence, for the types that have it.
         values["original_max_position_embeddings"] = original
     with file.refusing():
-        if old and new and old != new:
-            raise file.unsupported(
-                "rope_scaling", "the same as rope_parameters, or one of them alone"
-            )
-        inner = ConfigFile(file.file, values, "rope_parameters." if new else "rope_scaling.")
+        inner = file.part("rope_scaling" if old else "rope_parameters", values)
         parameters = read_rope(inner, "rope_theta", theta, positions)
         with file.refusing(*_SIZE_KEYS):
             return parameters.for_head_size(size)
@@ -335,17 +338,15 @@ def read_ropes_by_type(
         scaled: the layer types that `rope_scaling` of older configs applies to.
     """
     scaling = file.take("rope_scaling", (dict, type(None))) or {}
-    parameters = ConfigFile(
-        file.file, file.take("rope_parameters", (dict, type(None))) or {}, "rope_parameters."
+    parameters = file.part(
+        "rope_parameters", file.take("rope_parameters", (dict, type(None))) or {}
     )
     ropes = {}
     for name, (key, default) in thetas.items():
         # With this default, the reference ignores `type`, the older key; `read_rope` refuses it.
         values = parameters.take(name, (dict, type(None))) or {"rope_type": "default"}
         theta = file.take(key, (int, float), default)
-        type_file = ConfigFile(
-            file.file, {**values, **(scaling if name in scaled else {})}, f"rope_parameters.{name}."
-        )
+        type_file = parameters.part(name, {**values, **(scaling if name in scaled else {})})
         # The reference reads it next to the layer types, not here.
         type_file.require("truncate", (True,))
         ropes[name] = _REFUSED

@@ -75,7 +75,7 @@ def classes(configuration: str, modeling: str, *heads: str) -> tuple[str, ...]:
 
 
 def fix(file: ConfigFile, **values: Json) -> None:
-    """Removes keys that must have these values, as the published code has other defaults."""
+    """Requires keys with these values, and removes them: the published code has other defaults."""
     for key in values:
         file.take(
             key,
@@ -93,7 +93,7 @@ def need(file: ConfigFile, keys: str) -> None:
 
 
 def allow(file: ConfigFile, **values: Json) -> None:
-    """Removes keys that may only have these values."""
+    """Refuses other values of these keys, and removes the keys."""
     for key, value in values.items():
         file.require(key, (value, int(value)) if isinstance(value, float) else (value,))
         file.values.pop(key, None)
@@ -127,8 +127,10 @@ def set_rotary(file: ConfigFile, key: str, factor: float | None) -> None:
         hidden, heads = (
             file.take(name, int, required=True) for name in ("hidden_size", "num_attention_heads")
         )
-        if hidden < 1 or heads < 1:
-            raise UnsupportedError(file.file, "num_attention_heads", heads, "a positive number")
+        if not 1 <= heads <= hidden:
+            raise UnsupportedError(
+                file.file, "num_attention_heads", heads, "a positive number, at most hidden_size"
+            )
         native = {
             "rope_type": "linear",
             "factor": factor ** (2 * heads / hidden),

@@ -162,8 +162,13 @@ class ModelSource:
         return ConfigFile(name, self.read_object(name, limit), ignored=self.ignored)
 
     def weight_bytes(self) -> int:
-        """The size of all checkpoints of the model."""
-        paths = (path for path in self.folder.rglob("*") if path.suffix in (".safetensors", ".bin"))
+        """The size of all checkpoints of the model, translated ones included."""
+        stand_ins = (content for content in self.stand_ins.values() if isinstance(content, Path))
+        paths = (
+            path
+            for path in (*self.folder.rglob("*"), *stand_ins)
+            if path.suffix in (".safetensors", ".bin")
+        )
         return sum(path.stat().st_size for path in paths if path.is_file())
 
     def check_files(self) -> None:

@@ -13,7 +13,7 @@ EMBEDDINGS = ("sentence_embedding", "token_embeddings", "scores")
 """Features that a config can name as a module's output."""
 
 NOT_COLLECTED = 0
-"""The value of `all_layer_embeddings` where only the reference collects them."""
+"""The value of `all_layer_embeddings` after a head: only the reference collects them there."""
 
 ANY = (object, bool)
 """The types of a value that the reference does not check."""

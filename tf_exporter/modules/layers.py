@@ -44,7 +44,6 @@ WEIGHTED: dict[str, Callable[[Any, Weights], Module]] = {
     "LayerNorm": LayerNorm,
     "SparseAutoEncoder": SparseAutoEncoder,
     "WeightedLayerPooling": WeightedLayerPooling,
-    "WordWeights": WordWeights,
 }
 """Modules with weights, built from their config."""
 WEIGHTLESS: dict[str, Callable[[Any], Module]] = {
@@ -53,8 +52,9 @@ WEIGHTLESS: dict[str, Callable[[Any], Module]] = {
     "Normalize": Normalize,
     "Pooling": Pooling,
     "SpladePooling": SpladePooling,
+    "WordWeights": WordWeights,
 }
-"""Modules without weights, built from their config."""
+"""Modules whose files of weights, if any, the reference does not read; built from their config."""
 
 
 def build_module(

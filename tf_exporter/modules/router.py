@@ -107,9 +107,13 @@ def read_routes(source: ModelSource, folder: str) -> Routes:
         if (
             not isinstance(names, list)
             or not names
-            or any(module not in modules for module in names)
+            or not all(isinstance(module, str) and module in modules for module in names)
         ):
             raise InputError(f"{name}: structure.{route} is not a list of the modules in types")
+        if len(names) > MAX_MODULES:
+            raise UnsupportedError(
+                name, f"structure.{route}", f"{len(names)} modules", f"at most {MAX_MODULES}"
+            )
         routes[route] = tuple(names)
     if not routes:
         raise InputError(f"{name}: structure has no route")
@@ -120,10 +124,10 @@ def _read_tasks(file: ConfigFile, routes: list[str]) -> dict[str, str]:
     default = file.take("default_route", (str, type(None)))
     if default is not None and default not in routes:
         raise file.unsupported("default_route", routes)
-    if default is None and file.take("allow_empty_key", bool, True):
+    allow_empty_key = file.take("allow_empty_key", bool, True)
+    if default is None and allow_empty_key:
         default = routes[0]
     mappings = _read_mappings(file, routes)
-    file.take("allow_empty_key", bool)
     file.finish()
     tasks = {}
     for task in ("", *_TASKS, *routes):
@@ -158,7 +162,7 @@ def _read_mappings(file: ConfigFile, routes: list[str]) -> dict[tuple[Any, Any],
     for text, route in (file.take("route_mappings", (dict, type(None)), {}) or {}).items():
         try:
             key = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             key = None
         if (
             not (isinstance(key, tuple) and len(key) == 2 and all(map(_are_names, key)))

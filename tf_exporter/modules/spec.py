@@ -106,15 +106,11 @@ def read_model(source: ModelSource) -> ModelSpec:
     for modules in pipelines.values():
         _check_order(modules)
     first = next(iter(pipelines.values()))
-    if settings["kind"] == CROSS_ENCODER and any(
-        modules[0].transformer is None for modules in pipelines.values()
-    ):
-        raise UnsupportedError(
-            "modules.json",
-            "[0].type",
-            first[0].kind,
-            "Transformer, for a CrossEncoder",
-        )
+    for modules in pipelines.values():
+        if settings["kind"] == CROSS_ENCODER and modules[0].transformer is None:
+            raise UnsupportedError(
+                "modules.json", "[0].type", modules[0].kind, "Transformer, for a CrossEncoder"
+            )
     labels = _read_labels(first)
     if (
         settings["kind"] == CROSS_ENCODER

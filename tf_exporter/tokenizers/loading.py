@@ -31,7 +31,8 @@ SENTENCEPIECE_FILES = (
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES)
 """One of these is enough. The sentencepiece library reads the SentencePiece files."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
-_TOKENIZER_CONFIGS = (TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json")
+_SPECIAL_TOKENS = "special_tokens_map.json"
+_TOKENIZER_CONFIGS = (TOKENIZER_CONFIG, _SPECIAL_TOKENS, "added_tokens.json")
 _MOST_IDS = 2**24
 """Token ids have to be below this: `tokenizers` allocates memory for all ids up to the highest.
 
@@ -113,6 +114,9 @@ def load_tokenizer(
             config.require("auto_map", (None, {}))
             config.check()
     check_ids(prefix + "tokenizer.json", stored)
+    if not stored and source.exists(prefix + "vocab.json"):
+        vocab = source.read_object(prefix + "vocab.json", TOKENIZER_LIMIT)
+        check_ids(prefix + "vocab.json", {"model": {"vocab": vocab}})
     for name in _TOKENIZER_EXTRAS:
         source.path(prefix + name)
     from tokenizers import normalizers
@@ -290,6 +294,10 @@ def _check_tokenizer_config(
 ) -> None:
     """Refuses keys that name code, other files or a whole tokenizer."""
     _check_auto_map(config)
+    if name == _SPECIAL_TOKENS:
+        # transformers may take any argument of a tokenizer from this file.
+        tokens = frozenset(key for key in config.values if key.endswith(("_token", "_tokens")))
+        config.finish(tokens, reads_tokenizer_key)
     if name != TOKENIZER_CONFIG:
         return
     config.require("init_inputs", ([], ()))
@@ -299,13 +307,14 @@ def _check_tokenizer_config(
             source.exists(prefix + own) for own in (*files, "tokenizer.json")
         ):
             config.refuse(config.unsupported(key, f"{files[0]} in the model"))
-    length = config.values.get("model_max_length")
-    if length is not None and (
-        isinstance(length, bool)
-        or not isinstance(length, (int, float))
-        or not 1 <= length < math.inf
-    ):
-        config.refuse(config.unsupported("model_max_length", "a positive number"))
+    for key in ("model_max_length", "max_len"):
+        length = config.values.get(key)
+        if length is not None and (
+            isinstance(length, bool)
+            or not isinstance(length, (int, float))
+            or not 1 <= length < math.inf
+        ):
+            config.refuse(config.unsupported(key, "a positive number"))
     config.finish(_HARMLESS_KEYS, reads_tokenizer_key)
 
 

@@ -17,9 +17,11 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.untyped import TokenizersPart, TransformersTokenizer
-from tf_exporter.tokenizers.templates import Template, read_templates
+from tf_exporter.tokenizers.templates import LARGEST_INT, Template, read_templates
 
 FILE = "tokenizer.json"
+BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
+"""The tokens that stand for the bytes of unknown characters."""
 
 NORMALIZERS = tuple(
     """
@@ -35,7 +37,6 @@ PRE_TOKENIZERS = tuple(
 )
 MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
 _LONGEST_ADDED_TOKEN = 4096
-_LARGEST_INT = 2**31 - 1
 _LONGEST_PIECE = 256
 _MOST_STEPS = 64
 """The most steps of a normalizer or pre-tokenizer: each may have tables. Real ones have a dozen."""
@@ -143,8 +144,17 @@ class TokenizerSpec:
         return {by_id[id]: id for id in sorted(by_id)}
 
 
-def read_tokenizer(tokenizer: TransformersTokenizer, max_length: int | None) -> TokenizerSpec:
-    """The spec of a transformers tokenizer that keeps `max_length` tokens of a text (None: all).
+def read_tokenizer(
+    tokenizer: TransformersTokenizer,
+    max_length: int | None,
+    templates: tuple[Template, Template] | None = None,
+) -> TokenizerSpec:
+    """The spec of a transformers tokenizer.
+
+    Args:
+        tokenizer: the tokenizer.
+        max_length: the number of tokens to keep of a text; None: all.
+        templates: used in place of those of the post-processor, which is not read then.
 
     Raises:
         UnsupportedError: a part is not reproduced.
@@ -161,7 +171,7 @@ def read_tokenizer(tokenizer: TransformersTokenizer, max_length: int | None) -> 
         if len(token["content"]) > _LONGEST_ADDED_TOKEN:
             supported = f"at most {_LONGEST_ADDED_TOKEN} characters"
             raise UnsupportedError(FILE, "added_tokens.content", token["content"], supported)
-    single, pair = read_templates(FILE, parts["post_processor"])
+    single, pair = templates or read_templates(FILE, parts["post_processor"])
     if max_length is not None and max_length < single.added:
         supported = f"at least the {single.added} special tokens"
         raise UnsupportedError("sentence_bert_config.json", "max_seq_length", max_length, supported)
@@ -271,7 +281,7 @@ def _model(part: dict[str, Any], backend: Tokenizer) -> ModelSpec:
     read = {"WordPiece": _wordpiece, "WordLevel": _word_level, "Unigram": _unigram, "BPE": _bpe}
     config.take("vocab", (dict, list))
     vocab = backend.get_vocab(with_added_tokens=False)
-    if vocab and max(vocab.values()) >= _LARGEST_INT:
+    if vocab and max(vocab.values()) >= LARGEST_INT:
         raise UnsupportedError(FILE, "model.vocab", max(vocab.values()), "ids below 2³¹ − 1")
     if len(set(vocab.values())) < len(vocab) and kind != "Unigram":
         # Merges and lookups would give one of the tokens at random.
@@ -301,7 +311,7 @@ def _wordpiece(config: ConfigFile, vocab: dict[str, int]) -> WordPieceSpec:
         vocab,
         _known(config, "unk_token", vocab),
         config.take("continuing_subword_prefix", str),
-        min(config.take("max_input_chars_per_word", int), _LARGEST_INT),
+        min(config.take("max_input_chars_per_word", int), LARGEST_INT),
     )
 
 
@@ -332,7 +342,7 @@ def _unigram(config: ConfigFile, vocab: dict[str, int]) -> UnigramSpec:
 
 def _has_bytes(vocab: dict[str, int]) -> bool:
     """Whether the vocabulary has a token for every byte; one with some of them is refused."""
-    count = sum(f"<0x{byte:02X}>" in vocab for byte in range(256))
+    count = sum(token in vocab for token in BYTE_TOKENS)
     if count not in (0, 256):
         raise UnsupportedError(
             FILE, "model.byte_fallback", True, f"tokens for all 256 bytes, not for {count}"
@@ -365,14 +375,10 @@ def _bpe(config: ConfigFile, vocab: dict[str, int]) -> BPESpec:
                 FILE, "model.merges", right, f"second tokens that begin with {prefix!r}"
             )
     components = {token for merge in merges for token in merge}
-    special = {f"<0x{byte:02X}>" for byte in range(256)} if byte_fallback else {unk_token}
+    special = {*BYTE_TOKENS} if byte_fallback else {unk_token}
     if inside := special & components:
-        raise UnsupportedError(
-            FILE,
-            "model.merges",
-            min(map(str, inside)),
-            "no merges of byte tokens or the unknown token",
-        )
+        supported = "no merges of byte tokens or the unknown token"
+        raise UnsupportedError(FILE, "model.merges", min(map(str, inside)), supported)
     if (
         unk_token is not None
         and unk_token not in vocab

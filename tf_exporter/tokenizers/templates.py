@@ -44,7 +44,8 @@ class Template:
         return tuple(id for piece in self.pieces for id in piece.ids or ())
 
 
-_LARGEST_INT = 2**31 - 1
+LARGEST_INT = 2**31 - 1
+"""The largest int32, the type of token ids."""
 
 
 def _special(id: int, type_id: int) -> Piece:
@@ -104,7 +105,7 @@ def read_templates(
 
 def _checked(file: str, key: str, template: Template) -> Template:
     numbers = (*template.special_ids, *(piece.type_id for piece in template.pieces))
-    if max(numbers) > _LARGEST_INT:
+    if max(numbers) > LARGEST_INT:
         raise UnsupportedError(file, key, max(numbers), "ids below 2³¹")
     return template
 

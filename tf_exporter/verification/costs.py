@@ -46,6 +46,8 @@ class Cost:
     inner: int
     most: float = MOST_OPERATIONS["quick"]
     """Operations that the long texts of a verification may take together."""
+    most_in_full: float = MOST_OPERATIONS["full"]
+    """The same for `--verify full`; 0 if the export does not have that level."""
 
     def operations(self, tokens: int) -> float:
         """The number of multiplications and additions for one text."""
@@ -87,8 +89,11 @@ def cost_of(transformers: Sequence[TransformerSpec], level: str) -> Cost | None:
     return max(costs, key=lambda cost: cost.operations(SHORT), default=None)
 
 
-def size_of(transformer: TransformerSpec, level: str) -> Cost:
-    """The cost of one Transformer, for a verification of `level` "quick" or "full"."""
+def size_of(transformer: TransformerSpec, level: str, has_full: bool = True) -> Cost:
+    """The cost of one Transformer, for a verification of `level` "quick" or "full".
+
+    `has_full`: whether the export has the level "full".
+    """
     values = transformer.encoder_config.values
 
     def size(name: str, otherwise: int) -> int:
@@ -97,7 +102,15 @@ def size_of(transformer: TransformerSpec, level: str) -> Cost:
 
     hidden = size("hidden", 768)
     layers, heads, inner = size("layers", 12), size("heads", 12), size("inner", 4 * hidden)
-    return Cost(transformer.model_type, layers, hidden, heads, inner, MOST_OPERATIONS[level])
+    return Cost(
+        transformer.model_type,
+        layers,
+        hidden,
+        heads,
+        inner,
+        MOST_OPERATIONS[level],
+        MOST_OPERATIONS["full"] if has_full else 0.0,
+    )
 
 
 def room(weights: int) -> int:

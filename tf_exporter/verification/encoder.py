@@ -22,13 +22,17 @@ from tf_exporter.names import (
     TYPE_IDS,
     WORD_IDS,
 )
+from tf_exporter.verification.costs import Cost
 from tf_exporter.verification.outputs import Difference, compare
+from tf_exporter.verification.plans import allowed_seconds
 from tf_exporter.verification.reference import Answer, Arrays, IdsJob
 from tf_exporter.verification.tolerances import Tolerance
 
 LOGITS_DIFFERENCE = 1e-4
 """The largest difference of a token's logits, which are sums of many products."""
 _BATCHES = 4
+_ROWS = (1, 4)
+"""The numbers of texts in a batch, in turn, unless the model has a fixed number."""
 _LONGEST = 128
 _EQUAL = Tolerance(0.0)
 _MASKED = 5
@@ -36,7 +40,12 @@ _MASKED = 5
 
 
 def sample_inputs(
-    vocab_size: int, types: int, most: int | None, batch: int | None, length: int | None
+    vocab_size: int,
+    types: int,
+    most: int | None,
+    batch: int | None,
+    length: int | None,
+    most_tokens: int,
 ) -> list[Arrays]:
     """Batches of random token ids, some of them padded: input name → int32 [batch, length].
 
@@ -46,11 +55,14 @@ def sample_inputs(
         most: the longest input of the model; None: any length.
         batch: the fixed batch size, if any.
         length: the fixed length, if any.
+        most_tokens: the tokens of all batches; there may be more where few batches are possible.
     """
     random_ = np.random.default_rng(7)
     longest = min(most or _LONGEST, _LONGEST) if length is None else length
     batches = []
-    for number in range(_BATCHES):
+    least = len(_ROWS) if batch is None else 1
+    affordable = most_tokens // ((batch or max(_ROWS)) * longest)
+    for number in range(max(least, min(_BATCHES, affordable))):
         size = (
             longest
             if number == 0
@@ -58,23 +70,23 @@ def sample_inputs(
             if length is None
             else length
         )
-        shape = (batch or (1, 4)[number % 2], size)
+        shape = (batch or _ROWS[number % 2], size)
         present = random_.integers(1, size + 1, shape[0])
         present[0] = size
         mask = np.arange(size) < present[:, np.newaxis]
         second = random_.integers(1, size + 1, shape[0])[:, np.newaxis] <= np.arange(size)
         ids = random_.integers(0, vocab_size, shape)
-        kinds = second & mask if types > 1 else np.zeros(shape)
+        segments = second & mask if types > 1 else np.zeros(shape)
         batches.append(
             {
                 name: array.astype(np.int32)
-                for name, array in zip(ENCODER_INPUTS, (ids, mask, kinds))
+                for name, array in zip(ENCODER_INPUTS, (ids, mask, segments))
             }
         )
     return batches
 
 
-def jobs_of(batches: Sequence[Arrays], has_types: bool, has_head: bool) -> list[IdsJob]:
+def jobs_of(batches: Sequence[Arrays], has_types: bool, has_head: bool, cost: Cost) -> list[IdsJob]:
     """The jobs for transformers: the outputs of each batch and then, with a head, its logits."""
     names = {
         WORD_IDS: "input_ids",
@@ -85,7 +97,12 @@ def jobs_of(batches: Sequence[Arrays], has_types: bool, has_head: bool) -> list[
         {names[name]: array for name, array in batch.items() if name in names} for batch in batches
     ]
     loaders = ["AutoModel", *(["AutoModelForMaskedLM"] if has_head else [])]
-    return [IdsJob(loader, arrays) for loader in loaders for arrays in inputs]
+    jobs = []
+    for loader in loaders:
+        for arrays in inputs:
+            rows, length = arrays["input_ids"].shape
+            jobs.append(IdsJob(loader, arrays, allowed_seconds([length] * rows, cost)))
+    return jobs
 
 
 def check_encoder(

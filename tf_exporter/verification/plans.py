@@ -23,13 +23,13 @@ BATCH_TOKENS = 4096
 """The most tokens of a batch, padding included. A single text may have more."""
 _LONG = 1e11
 """A text of more operations is long: it is computed at most once, in a batch of its own."""
-_NEXT = 7
+_PARTNER_DISTANCE = 7
 """The distance from a text to its partner, for pairs of texts."""
 _SINGLES = 48
 """The number of texts that are also encoded one by one."""
-_OTHERS = 5
+_SIGNATURE_SHARE = 5
 """Every fifth text goes through the signatures other than `serving_default`."""
-_OTHERS_OF_LARGE = 12
+_SIGNATURE_TEXTS = 12
 """Texts of such a signature if not all texts are affordable: its first calls alone take seconds."""
 _SHORT_PART = 3
 """Short texts may take a third of the operations of long ones; all-MiniLM-L6-v2 needs no more."""
@@ -45,9 +45,9 @@ Counted = Callable[[list[str], "list[str] | None"], list[int]]
 """A function that counts the tokens of each text, or of each pair of texts."""
 
 
-def others(texts: list[Item]) -> list[Item]:
+def partners(texts: list[Item]) -> list[Item]:
     """A partner for each text, mostly of another length."""
-    return texts[_NEXT:] + texts[:_NEXT]
+    return texts[_PARTNER_DISTANCE:] + texts[:_PARTNER_DISTANCE]
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,13 @@ def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int)
         memory: the bytes that one text may take.
     """
     strings = [decoded(text) for text in texts]
-    pairs = others(strings) if model.kind == CROSS_ENCODER else None
+    pairs = partners(strings) if model.kind == CROSS_ENCODER else None
     sized, note = _affordable_texts(model, strings, pairs, cost, memory)
     short, long = short_rows(sized.tokens, cost), long_rows(sized.tokens, cost)
     all_short = len(sized.texts) - len(long)
     singles = spread(short, _SINGLES * len(short) // max(all_short, 1))
-    sample = spread(short, len(short) // _OTHERS if len(short) == all_short else _OTHERS_OF_LARGE)
+    affordable = len(short) == all_short
+    sample = spread(short, len(short) // _SIGNATURE_SHARE if affordable else _SIGNATURE_TEXTS)
     jobs = [
         _job(DEFAULT, sized.subset(sorted([*short, *long])), BATCH, model, cost),
         _job(DEFAULT, sized.subset(singles), 1, model, cost),
@@ -109,7 +110,7 @@ def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int)
 def plan_of_classifier(texts: list[str], model: Description, cost: Cost, memory: int) -> Plan:
     """The plan for a classifier: texts for `classify`, pairs for `classify_pair`; see `plan`."""
     jobs, notes, has_long = [], [], False
-    for name, pairs in zip(CLASSIFY, (None, others(texts))):
+    for name, pairs in zip(CLASSIFY, (None, partners(texts))):
         sized, note = _affordable_texts(model, texts, pairs, cost, memory)
         long = long_rows(sized.tokens, cost)
         jobs.append(
@@ -247,7 +248,7 @@ def _note(longest: int, limit: int, cost: Cost, memory: int) -> str:
     why = f"need about {needed / 1e9:,.1f} GB of memory"
     if needed <= memory:
         why = f"take about {minutes:,} minute{'s' if minutes > 1 else ''} each time on two cores"
-        if cost.most < cost.operations(limit) <= costs.MOST_OPERATIONS["full"]:
+        if cost.most < cost.operations(limit) <= cost.most_in_full:
             why += "; --verify full compares one"
     return (
         f"the longest text compared had {longest:,} of {limit:,} tokens: "

@@ -12,12 +12,12 @@ from tf_exporter.model.untyped import TransformersTokenizer
 from tf_exporter.names import ENCODER_INPUTS, MASK, WORD_IDS
 from tf_exporter.tokenizers.spec import TokenizerSpec
 from tf_exporter.tokenizers.templates import Template
-from tf_exporter.verification.plans import BATCH, others
+from tf_exporter.verification.plans import BATCH, partners
 from tf_exporter.verification.sample_texts import decoded, quick_texts
 from tf_exporter.verification.tokens import check_many_tokens
 
 _LENGTHS = (8, 128)
-"""Values of `seq_length` that are tested besides the default."""
+"""Values of `seq_length` that are tested besides the one that was asked for."""
 
 
 def check_all_tokens(
@@ -61,20 +61,19 @@ def check_preprocessing(
         for text in texts
     ]
     size = batch or BATCH
-    for length in (seq_length, *_LENGTHS):
+    for length in dict.fromkeys((seq_length, *_LENGTHS)):
         for start in range(0, len(texts), size):
             rows = texts[start : start + size]
             rows += [b""] * (size - len(rows) if batch else 0)
             own = [*ids[start : start + size], *[[]] * size][: len(rows)]
-            partners = others(own)
             tokens = model.tokenize(tf.constant(rows))
-            other = tf.gather(tokens, others([*range(len(rows))]))
+            other = tf.gather(tokens, partners([*range(len(rows))]))
             _same(
                 model(tf.constant(rows), seq_length=length),
                 [_packed(spec, [row], length) for row in own],
                 rows,
             )
-            pairs = [_packed(spec, list(pair), length) for pair in zip(own, partners)]
+            pairs = [_packed(spec, list(pair), length) for pair in zip(own, partners(own))]
             _same(model.bert_pack_inputs([tokens, other], seq_length=length), pairs, rows)
     return 2 * len(texts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,7 @@ from tf_exporter.names import CROSS_ENCODER, INPUT, PAIR
 from tf_exporter.progress import progress
 from tf_exporter.tokenizers.contract import ReferenceTokenizer
 from tf_exporter.tokenizers.spec import TokenizerSpec
-from tf_exporter.verification.plans import BATCH, others
+from tf_exporter.verification.plans import BATCH, partners
 from tf_exporter.verification.sample_texts import (
     CONTEXTS,
     code_point_texts,
@@ -48,11 +49,12 @@ def check_tokens(
         VerificationError: token ids or masks differ.
     """
     hf_tokenizer, spec = model.tokenizers[name]
-    if model.kind == CROSS_ENCODER:
-        return check_padded_tokens(tokenize, hf_tokenizer, spec, texts, others(texts))
-    compared = check_padded_tokens(tokenize, hf_tokenizer, spec, texts)
+    pairs = model.kind == CROSS_ENCODER
+    compared = check_padded_tokens(
+        tokenize, hf_tokenizer, spec, texts, partners(texts) if pairs else None
+    )
     if level == "full":
-        compared += check_many_tokens(tokenize, hf_tokenizer, spec, quiet)
+        compared += check_many_tokens(tokenize, hf_tokenizer, spec, quiet, pairs)
     return compared
 
 
@@ -102,15 +104,19 @@ def check_many_tokens(
     hf_tokenizer: ReferenceTokenizer,
     spec: TokenizerSpec,
     quiet: bool,
+    pairs: bool = False,
 ) -> int:
-    """Compares the ids of every code point and of many generated texts, as `check_tokens`."""
+    """Compares the ids of every code point and of many generated texts, as `check_tokens`.
+
+    `pairs`: whether `tokenize` takes pairs; each text then has a partner.
+    """
     contents = [token.content for token in spec.added_tokens]
     sources: list[list[str]] = [code_point_texts(context) for context in CONTEXTS]
     sources.append(generated_texts(2, _GENERATED, contents))
     total = sum(map(len, sources))
     with progress("token ids", total, quiet) as bar:
         for text, actual, expected in token_mismatches(
-            tokenize, hf_tokenizer, spec, itertools.chain.from_iterable(sources), bar.update
+            tokenize, hf_tokenizer, spec, itertools.chain.from_iterable(sources), bar.update, pairs
         ):
             raise VerificationError(
                 f"tokenize: ids of {shortened(text)} are {shortened(actual)}, "
@@ -125,8 +131,13 @@ def token_mismatches(
     spec: TokenizerSpec,
     texts: Iterable[str],
     update: Callable[[int], object] = lambda count: None,
+    pairs: bool = False,
 ) -> Iterator[tuple[str, list[int], list[int]]]:
-    """Yields (text, actual ids, expected ids) wherever the graph and `tokenizers` disagree."""
+    """Yields (text, actual ids, expected ids) wherever the graph and `tokenizers` disagree.
+
+    `update` gets the number of texts after each chunk. `pairs`: whether `tokenize` takes pairs;
+    each text then has a partner from its chunk, and the first text of a pair is yielded.
+    """
     backend = hf_tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
@@ -134,15 +145,19 @@ def token_mismatches(
         backend.enable_truncation(
             spec.max_length, strategy="longest_first", direction=spec.truncation_side
         )
+    added = (spec.pair if pairs else spec.single).added
     texts = iter(texts)
     while chunk := list(itertools.islice(texts, _CHUNK)):
-        result = tokenize(**{INPUT: tf.constant([text.encode() for text in chunk])})
+        columns = [chunk, partners(chunk)] if pairs else [chunk]
+        inputs = [tf.constant([text.encode() for text in column]) for column in columns]
+        result = tokenize(**dict(zip((INPUT, PAIR), inputs)))
         ids, present = result["input_ids"].numpy(), result["attention_mask"].numpy().astype(bool)
+        rows: list[Any] = [*zip(*columns)] if pairs else chunk
         for text, row, mask, encoding in zip(
             chunk,
             ids,
             present,
-            backend.encode_batch(chunk, add_special_tokens=spec.single.added > 0),
+            backend.encode_batch(rows, add_special_tokens=added > 0),
         ):
             actual = row[mask].tolist()
             if actual != encoding.ids:

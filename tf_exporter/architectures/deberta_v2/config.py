@@ -86,7 +86,6 @@ class DebertaV2Config(LayersConfig):
         return config
 
     def check(self, file: ConfigFile) -> None:
-        file.require("z_steps", (0,))
         size = check_heads(file, self.hidden_size, self.num_attention_heads)
         head_size = file.take("attention_head_size", int)
         if head_size is not None and head_size != size:

@@ -8,7 +8,6 @@ from typing_extensions import Self
 
 from tf_exporter.architectures.architecture import Architecture
 from tf_exporter.architectures.encoder_config import (
-    LAYER_TYPES,
     EncoderConfig,
     check_activation,
     check_heads,
@@ -23,7 +22,7 @@ from tf_exporter.architectures.head_configs import (
     label_count,
 )
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.layers.rope import Rope, read_ropes_by_type, shortest
+from tf_exporter.layers.rope import LAYER_TYPES, Rope, read_ropes_by_type, shortest
 from tf_exporter.model.config_file import ConfigFile
 
 _THETAS = {

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_exporter.artifact.serving import tf_serving, triton
-from tf_exporter.errors import UnsupportedError, UsageError
-from tf_exporter.options import SERVING
+from tf_exporter.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,18 @@ def layout(
         force: whether an earlier conversion may be replaced.
 
     Raises:
-        UsageError: the folder holds something else, or a package is missing.
-        UnsupportedError: the layout is unknown.
+        UsageError: the folder holds something else or cannot be read, or a package is missing.
     """
     if serving is None:
         return Layout(output_dir)
     base = Path(os.path.expanduser(output_dir))  # Path.expanduser raises for an unknown user
-    if serving not in SERVING:
-        raise UnsupportedError("arguments", "--serving", serving, SERVING)
     if not os.fspath(output_dir):
         raise UsageError("the output folder has no name")
-    if (base / "saved_model.pb").exists():
+    try:
+        is_saved_model = (base / "saved_model.pb").exists()
+    except OSError as error:
+        raise UsageError(f"{base}: cannot be read ({error.strerror})") from error
+    if is_saved_model:
         raise UsageError(f"{base}: is a SavedModel itself; --serving {serving} makes folders in it")
     if serving == "tf-serving":
         return Layout(tf_serving.next_version(base, force), "", tf_serving.write_files)

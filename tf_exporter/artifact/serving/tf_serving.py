@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tf_exporter.errors import UsageError
+from tf_exporter.names import DEFAULT
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 BATCHING = "batching_params.pbtxt"
 BATCH_SIZES = (1, 8, 32)
 WORDS = (1, 10, 100)
+_MOST_REQUESTS = 1000
+"""A server does not load a version that has more warm-up requests."""
 _MOST_VERSIONS = 2**63
 """The server reads a version as an int64."""
 
@@ -80,23 +83,27 @@ def warmup_requests(signatures: dict[str, Any]) -> list[Any]:
     """The `PredictionLog`s that warm up a server.
 
     Each signature gets single texts and batches, short and long. A server answers them before it
-    shows a version as available, and reads at most 1,000.
+    shows a version as available. If there are too many signatures for that, all get the first of
+    their requests, and as many as possible get the others.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+    # The default is the most used signature.
+    first = [name for name in signatures if name == DEFAULT]
+    rest = [name for name in signatures if name != DEFAULT]
+    shapes = [(size, words) for size in BATCH_SIZES for words in WORDS]
+    planned = [(name, shape) for names in (first, rest) for shape in shapes for name in names]
     requests = []
-    for signature, tensors in signatures.items():
-        for size in BATCH_SIZES:
-            for words in WORDS:
-                request = predict_pb2.PredictRequest()
-                request.model_spec.signature_name = signature
-                texts = tf.make_tensor_proto([" ".join(["warm"] * words)] * size, tf.string)
-                for name in tensors["inputs"]:
-                    request.inputs[name].CopyFrom(texts)
-                requests.append(
-                    prediction_log_pb2.PredictionLog(
-                        predict_log=prediction_log_pb2.PredictLog(request=request)
-                    )
-                )
+    for signature, (size, words) in planned[:_MOST_REQUESTS]:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.signature_name = signature
+        texts = tf.make_tensor_proto([" ".join(["warm"] * words)] * size, tf.string)
+        for name in signatures[signature]["inputs"]:
+            request.inputs[name].CopyFrom(texts)
+        requests.append(
+            prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=request)
+            )
+        )
     return requests

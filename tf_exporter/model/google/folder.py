@@ -67,6 +67,7 @@ def translated(source: ModelSource, do_lower_case: bool | None, parent: Path) ->
     Raises:
         InputError: a file is missing or is not what it claims to be.
         UnsupportedError: the config is not that of BERT.
+        OSError: the temporary files cannot be written.
     """
     config = _config(source)
     if not source.exists(_VOCABULARY):
@@ -81,9 +82,13 @@ def translated(source: ModelSource, do_lower_case: bool | None, parent: Path) ->
         )
     tensors = _tensors(source, config)
     with tempfile.TemporaryDirectory(dir=parent) as place:
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
-        save_file(tensors, Path(place) / _WEIGHTS, metadata={"format": "pt"})
+        try:
+            save_file(tensors, Path(place) / _WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(one_line(error)) from error
         source.stand_ins |= {
             _WEIGHTS: Path(place) / _WEIGHTS,
             "config.json": {**config, **_architecture(tensors)},

@@ -17,7 +17,7 @@ _CONFIGURATION, _ROPE = "configuration_utils.py", "modeling_rope_utils.py"
 _SHARED = (
     "cache_utils.py",
     _CONFIGURATION,
-    "heterogeneity/configuration_utils.py",
+    "integrations/heterogeneity/configuration_utils.py",
     "masking_utils.py",
     "modeling_layers.py",
     _ROPE,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import tensorflow as tf
 
 from tf_exporter.layers.basic import variable
@@ -39,10 +37,9 @@ class SparseStaticEmbedding(TextModule):
         super().__init__()
         tokenizer = load_tokenizer(source, folder)
         self.hf_tokenizer = WithoutSpecialTokens(tokenizer)
-        read = read_tokenizer(tokenizer, self.hf_tokenizer.max_length)
+        read = read_tokenizer(tokenizer, self.hf_tokenizer.max_length, BARE)
         weights = open_weights(source, folder)
         rows = len(tokenizer.get_vocab())
-        read = replace(read, single=BARE[0], pair=BARE[1])
         self.tokenizer_spec = with_rows(read, rows, weights.file, "length of weight", [read.pad_id])
         self.tokenizer = TokenizerGraph(
             self.tokenizer_spec, tokenizer.backend_tokenizer, options.tokenizer_ops

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import tensorflow as tf
 
@@ -48,8 +46,7 @@ class StaticEmbedding(TextModule, MatrixLayer):
         weights.finish()
         self.weight = variable(table, "embedding")
         self.hf_tokenizer = load_raw_tokenizer(source, folder)
-        read = read_tokenizer(self.hf_tokenizer, self.hf_tokenizer.max_length)
-        read = replace(read, single=BARE[0], pair=BARE[1])
+        read = read_tokenizer(self.hf_tokenizer, self.hf_tokenizer.max_length, BARE)
         self.tokenizer_spec = with_rows(
             read, len(table), weights.file, "rows of the table", [read.pad_id]
         )

@@ -73,8 +73,8 @@ class Transformer(TextModule):
         if self.tokenizer_spec.padding_side == "left" and self.config.counts_padding(pad_id):
             # As in the reference, an embedding would depend on the other texts in the batch.
             supported = f"right, as positions in {spec.model_type} count padding with id {pad_id}"
-            raise UnsupportedError("tokenizer_config.json", "padding_side", "left", supported)
-        self._check_padding(spec.encoder_config.file)
+            raise UnsupportedError(_tokenizer_config(spec), "padding_side", "left", supported)
+        self._check_padding(spec)
         pairs = spec.task in ("sequence-classification", "text-generation")
         template = self.tokenizer_spec.pair if pairs else self.tokenizer_spec.single
         self.tokenizer_spec, dimensions["input_ids"] = self._check_ids(
@@ -96,22 +96,18 @@ class Transformer(TextModule):
         if spec.task == "fill-mask":
             self.micro_batch_tokens = min(self.micro_batch_tokens, max_positions)
 
-    def _check_padding(self, file: str) -> None:
+    def _check_padding(self, spec: TransformerSpec) -> None:
         """Refuses padding that the head would take for a token."""
-        spec = self.tokenizer_spec
-        if self.head.takes_first and spec.padding_side == "left":
-            raise UnsupportedError(
-                "tokenizer_config.json",
-                "padding_side",
-                "left",
-                "right, as the first token is classified",
-            )
-        pad_id = self.head.pad_id
-        if pad_id is not None and pad_id != spec.pad_id and spec.padding_side == "right":
+        tokenizer, pad_id = self.tokenizer_spec, self.head.pad_id
+        if self.head.takes_first and tokenizer.padding_side == "left":
+            supported = "right, as the first token is classified"
+            raise UnsupportedError(_tokenizer_config(spec), "padding_side", "left", supported)
+        if pad_id is not None and pad_id != tokenizer.pad_id and tokenizer.padding_side == "right":
             supported = (
-                f"{spec.pad_id}, as in the tokenizer: the last token before padding is classified"
+                f"{tokenizer.pad_id}, as in the tokenizer: the last token before padding is "
+                "classified"
             )
-            raise UnsupportedError(file, "pad_token_id", pad_id, supported)
+            raise UnsupportedError(spec.encoder_config.file, "pad_token_id", pad_id, supported)
 
     def _max_length(
         self, config_file: str, spec: TransformerSpec, asked: int | None, model_max_length: int
@@ -133,14 +129,10 @@ class Transformer(TextModule):
         elif spec.max_seq_length is not None:
             file, key, length = config_file, "max_seq_length", spec.max_seq_length
         else:
-            prefix = f"{spec.folder}/" if spec.folder else ""
-            file, key, length = (
-                f"{prefix}tokenizer_config.json",
-                "model_max_length",
-                int(model_max_length),
-            )
+            file, key, length = _tokenizer_config(spec), "model_max_length", int(model_max_length)
             if positions is not None and positions < length:
                 length = positions
+        self._limit_key = file, key
         limit = length_limit(file, key, length)
         most = self.config.max_length
         if most is not None and (limit is None or limit > most):
@@ -184,9 +176,7 @@ class Transformer(TextModule):
             )
         if tokenizer.max_length is not None and tokenizer.max_length < template.added:
             supported = f"at least {template.added}, the number of special tokens"
-            raise UnsupportedError(
-                "sentence_bert_config.json", "max_seq_length", tokenizer.max_length, supported
-            )
+            raise UnsupportedError(*self._limit_key, tokenizer.max_length, supported)
         return tokenizer, 1 + max(ids - tokenizer.ids_without_rows)
 
     def __call__(self, features: Features) -> Features:
@@ -212,3 +202,8 @@ class Transformer(TextModule):
             layers = tf.stack([*(tf.reshape(x, shape) for x in states[:-1]), tokens])
             features = {**features, "all_layer_embeddings": layers}
         return {**features, self._output: self.head(tokens, mask, features["input_ids"])}
+
+
+def _tokenizer_config(spec: TransformerSpec) -> str:
+    """The tokenizer's config, relative to the model's folder."""
+    return f"{spec.folder}/tokenizer_config.json" if spec.folder else "tokenizer_config.json"

@@ -28,8 +28,8 @@ def read(file: ConfigFile, dimensions: Dimensions) -> WeightedLayerPoolingConfig
     given = dimensions.get("all_layer_embeddings")
     if given == NOT_COLLECTED:
         supported = (
-            "this module only after a BERT-like encoder without a head, "
-            "with output_hidden_states in config.json"
+            "this module only after an encoder without a head, with output_hidden_states in "
+            "config.json"
         )
         raise file.unsupported("num_hidden_layers", supported)
     if given is not None and layers != given - 1:

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.layers.basic import variable
-from tf_exporter.model.weights import Weights
 from tf_exporter.modules.base import Module
 from tf_exporter.modules.features import Features
 from tf_exporter.modules.word_weights.config import WordWeightsConfig
@@ -18,10 +17,7 @@ class WordWeights(Module):
     A mean after this module divides by the sum of the weights.
     """
 
-    unused = (r"emb_layer\.weight",)
-    """The reference builds this tensor from the config."""
-
-    def __init__(self, config: WordWeightsConfig, weights: Weights):
+    def __init__(self, config: WordWeightsConfig):
         super().__init__()
         self.weight = variable(np.array(config.weights, np.float32), "weight")
 

@@ -31,7 +31,7 @@ from tf_exporter.tokenizers.ops.ragged import (
 from tf_exporter.tokenizers.ops.tables import UNICODE_SIZE, CodePointTable, graph_constant
 from tf_exporter.tokenizers.ops.tries import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers.steps import Words, byte_chars
-from tf_exporter.tokenizers.spec import BPESpec
+from tf_exporter.tokenizers.spec import BYTE_TOKENS, BPESpec
 
 
 class BPE:
@@ -47,7 +47,7 @@ class BPE:
         self._byte_ids = None
         if spec.byte_fallback:
             self._byte_ids = graph_constant(
-                np.array([vocab[f"<0x{byte:02X}>"] for byte in range(256)], np.int32)
+                np.array([vocab[token] for token in BYTE_TOKENS], np.int32)
             )
         self._plain = not (spec.continuing_subword_prefix or spec.end_of_word_suffix)
         self._initial = self._initial_ids(spec)

@@ -28,8 +28,8 @@ from tf_exporter.tokenizers.ops.ragged import (
 from tf_exporter.tokenizers.ops.tables import graph_constant
 from tf_exporter.tokenizers.ops.tries import PairTable
 from tf_exporter.tokenizers.spec import BPESpec
+from tf_exporter.tokenizers.templates import LARGEST_INT
 
-_LARGEST_INT = 2**31 - 1
 _STRIDE = 64
 """Symbols between the starts of two windows; a window is twice as long."""
 _ROUNDS = 3
@@ -115,14 +115,14 @@ class Merges:
         place = select(going_on & (in_next >= 0), (window + 1) * width + in_next, 0)
         shared = going_on & (in_next >= 0) & (tf.gather(ends, place) == until)
         joint = tf.math.unsorted_segment_min(
-            select(shared, positions, _LARGEST_INT), window, count(owner)
+            select(shared, positions, LARGEST_INT), window, count(owner)
         )
-        joint = select(last, _LARGEST_INT - 1, joint)
+        joint = select(last, LARGEST_INT - 1, joint)
         before = select(nth == 0, -1, shift_right(joint, first=-1))
         # Without a shared token, which is rare, the segment is merged as a whole.
         failed = (
             tf.math.unsorted_segment_max(
-                tf.cast(joint == _LARGEST_INT, tf.int32), owner, count(start)
+                tf.cast(joint == LARGEST_INT, tf.int32), owner, count(start)
             )
             > 0
         )
@@ -194,7 +194,7 @@ class Merges:
         if self._at_once is not None:
             place = tf.range(count(ids))
             first = tf.gather(
-                tf.math.segment_min(select(take, place, _LARGEST_INT), segment), segment
+                tf.math.segment_min(select(take, place, LARGEST_INT), segment), segment
             )
             doubtful = take & (place > first) & ~tf.gather(self._at_once, rank)
             take = rarely(
@@ -217,7 +217,7 @@ class Merges:
         )
         lower = self._pairs(left, made, shift_right(segment, first=-1) == segment) < rank
         lower |= self._pairs(made, right, right_segment == segment) < rank
-        disturbing = select(take & lower, tf.range(count(ids)), _LARGEST_INT)
+        disturbing = select(take & lower, tf.range(count(ids)), LARGEST_INT)
         return take & (
             tf.range(count(ids)) <= tf.gather(tf.math.segment_min(disturbing, segment), segment)
         )

@@ -24,10 +24,10 @@ from tf_exporter.tokenizers.ops.ragged import (
 from tf_exporter.tokenizers.ops.tables import graph_constant
 from tf_exporter.tokenizers.pre_tokenizers.steps import Words, word_ends
 from tf_exporter.tokenizers.spec import BPESpec, ModelSpec, UnigramSpec, WordPieceSpec
+from tf_exporter.tokenizers.templates import LARGEST_INT
 
 TEXT_OPS = ("FastWordpieceTokenizeWithOffsets",)
 """The ops that a server needs the library of tensorflow-text for."""
-_LARGEST_INT = 2**31 - 1
 _REASONS: dict[type, str] = {
     UnigramSpec: "SentencepieceTokenizer adds scores in float32, the reference in float64, "
     "so near ties are decided differently",
@@ -67,7 +67,7 @@ class FastWordPiece:
             [names[id] for id in range(len(names))],
             suffix_indicator=prefix,
             # The model's limit counts characters; `__call__` applies it.
-            max_bytes_per_word=_LARGEST_INT,
+            max_bytes_per_word=LARGEST_INT,
             token_out_type=tf.int32,
             unknown_token=spec.unk_token,
             no_pretokenization=True,

@@ -32,13 +32,13 @@ from tf_exporter.tokenizers.ops.ragged import (
 from tf_exporter.tokenizers.ops.tables import graph_constant
 from tf_exporter.tokenizers.ops.tries import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers.steps import Words, word_ends
-from tf_exporter.tokenizers.spec import UnigramSpec
+from tf_exporter.tokenizers.spec import BYTE_TOKENS, UnigramSpec
+from tf_exporter.tokenizers.templates import LARGEST_INT
 
 _UNKNOWN_PENALTY = 10.0
 _SHORT, _LONG = 8, 32
 """Characters per round of the search: while most words go on, and once only long ones are left."""
 _SHORT_ROUNDS = 4
-_LARGEST_INT = 2**31 - 1
 _DENSE_STEPS = 8
 """Characters of a piece that are looked up before the first check for pieces that go on."""
 
@@ -55,7 +55,7 @@ class Unigram:
         self._byte_ids = None
         if spec.byte_fallback:
             self._byte_ids = graph_constant(
-                np.array([spec.vocab[f"<0x{byte:02X}>"] for byte in range(256)], np.int32)
+                np.array([spec.vocab[token] for token in BYTE_TOKENS], np.int32)
             )
         self._unk_id = spec.unk_id
         rejoined = _rejoined(spec)
@@ -150,7 +150,7 @@ class Unigram:
             return done + width, window, append_vector(ends, place), append_vector(best, scores)
 
         state = tf.constant(0), window, empty_vector_list(tf.int32), empty_vector_list(tf.float64)
-        for width, limit in ((_SHORT, _SHORT * _SHORT_ROUNDS), (_LONG, _LARGEST_INT)):
+        for width, limit in ((_SHORT, _SHORT * _SHORT_ROUNDS), (_LONG, LARGEST_INT)):
             state = tf.while_loop(
                 lambda done, *_, limit=limit: tf.reduce_any(length > done) & (done < limit),
                 lambda *state, width=width: one_round(width, *state),

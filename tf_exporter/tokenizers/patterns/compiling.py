@@ -72,13 +72,47 @@ class _Compiler:
 
     def alternatives(self, parsed: Sequence[Alternative]) -> list[Chain]:
         """The chains of the alternatives, in order; neighbouring alternatives may share one."""
-        remaining = _distributed(parsed)
+        remaining = self._distributed(parsed)
         chains: list[Chain] = []
         while remaining:
             count, chain = self._shared(remaining)
             chains.append(chain)
             remaining = remaining[count:]
         return chains
+
+    def _distributed(self, parsed: Sequence[Alternative]) -> list[Alternative]:
+        """The alternatives with groups expanded, except contractions: a(b|c)d becomes abd, acd."""
+        result: list[Alternative] = []
+        pending = list(parsed)
+        while pending:
+            if len(result) + len(pending) > _MOST_ALTERNATIVES:
+                raise PatternSyntaxError(f"more than {_MOST_ALTERNATIVES} alternatives", 0)
+            items, *pending = pending
+            position = next((index for index, item in enumerate(items) if _is_spread(item)), None)
+            if position is None:
+                result.append(items)
+                continue
+            group = items[position]
+            assert isinstance(group, Group)
+            parts = [*group.alternatives, *([()] if group.optional else [])]
+            expanded = [(*items[:position], *part, *items[position + 1 :]) for part in parts]
+            for index in range(position):
+                for rest in (alternative[index + 1 :] for alternative in expanded):
+                    self._check_prefix(items[index], rest, group)
+            pending = [*expanded, *pending]
+        return result
+
+    def _check_prefix(self, item: Item, rest: Alternative, group: Group) -> None:
+        """Refuses an item before a group if it may give back what it matched.
+
+        Oniguruma tries all parts of the group before that, but expanded alternatives one by one.
+        """
+        if not isinstance(item, Repeat) or item.possessive or item.least == item.most:
+            return
+        for items in self._distributed([rest]):
+            if not all(map(_never_fails, items)) and not self._begins_otherwise(item.name, items):
+                what = f"a group after {item.name}, which may have to give back what it matched"
+                raise PatternSyntaxError(what, group.position)
 
     def _shared(self, alternatives: list[Alternative]) -> tuple[int, Chain]:
         """The number of leading alternatives that share a chain, and the chain."""
@@ -212,7 +246,7 @@ class _Compiler:
             return _class(item)
         if isinstance(item, NotBefore):
             raise PatternSyntaxError("a look ahead", item.position)
-        # Other groups were expanded by `_distributed`.
+        # All other groups were expanded.
         if any(not _never_fails(other) for other in rest):
             raise PatternSyntaxError("an optional group that something follows", item.position)
         return Maybe(_contractions(item), Chain(())) if item.optional else _contractions(item)
@@ -313,28 +347,6 @@ def _contractions(group: Group) -> Contraction:
         what = "(?i:…) of other texts than 's|'t|'re|'ve|'m|'ll|'d" if group.folded else "a group"
         raise PatternSyntaxError(what, group.position)
     return Contraction(group.folded)
-
-
-def _distributed(parsed: Sequence[Alternative]) -> list[Alternative]:
-    """The alternatives with groups expanded, except contractions: a(b|c)d becomes abd and acd."""
-    result: list[Alternative] = []
-    pending = list(parsed)
-    while pending:
-        if len(result) + len(pending) > _MOST_ALTERNATIVES:
-            raise PatternSyntaxError(f"more than {_MOST_ALTERNATIVES} alternatives", 0)
-        items, *pending = pending
-        position = next((index for index, item in enumerate(items) if _is_spread(item)), None)
-        if position is None:
-            result.append(items)
-            continue
-        group = items[position]
-        assert isinstance(group, Group)
-        inner = [*group.alternatives, *([()] if group.optional else [])]
-        pending = [
-            *((*items[:position], *part, *items[position + 1 :]) for part in inner),
-            *pending,
-        ]
-    return result
 
 
 def _is_spread(item: Item) -> bool:

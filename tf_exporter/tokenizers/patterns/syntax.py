@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 MOST_REPEATS = 1000
 _ESCAPES = re.compile(
-    r"\\(?:[nrtfvaedDsSwWhH]|[^a-zA-Z0-9]|x\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})"
+    r"\\(?:[nrtfvaedDsSwWhH]|[^a-zA-Z0-9]|x\{[0-9A-Fa-f]{1,6}\}|x[0-7][0-9A-Fa-f]|u[0-9A-Fa-f]{4})"
 )
 _PROPERTY = re.compile(r"\\[pP]\{\^?[A-Za-z_ -]+\}")
 _COUNTS = re.compile(r"\{(\d*)(,?)(\d*)\}")
@@ -113,9 +113,9 @@ class _Parser:
         self.position += len(opening)
         alternatives = self.alternatives()
         self._close(start)
-        least, most, _ = self._counts()
-        if most != 1:
-            raise PatternSyntaxError("a repeated group", start)
+        least, most, possessive = self._counts()
+        if most != 1 or possessive:
+            raise PatternSyntaxError(f"a {'possessive' if possessive else 'repeated'} group", start)
         return Group(alternatives, least == 0, folded, start)
 
     def _close(self, start: int) -> None:

@@ -134,6 +134,21 @@ PLACES: dict[str, Callable[[Path], Any]] = {
         structure={"a": ["a"]},
         parameters={"route_mappings": {EVIL: "a"}},
     ),
+    "route's modules": lambda m: route(
+        m, types={"a": "sentence_transformers.models.Pooling"}, structure={"a": [[EVIL]]}
+    ),
+    "route of many modules": lambda m: route(
+        m, types={"a": "sentence_transformers.models.Pooling"}, structure={"a": ["a"] * 1_000_000}
+    ),
+    "route's unhashable mapping": lambda m: route(
+        m,
+        types={"a": "sentence_transformers.models.Pooling"},
+        structure={"a": ["a"]},
+        parameters={"route_mappings": {"{[]: 1}": "a"}},
+    ),
+    "argument among special tokens": lambda m: (m / "special_tokens_map.json").write_text(
+        json.dumps({"tokenizer_file": EVIL})
+    ),
     "shard": lambda m: (
         without(m, "model.safetensors") / "model.safetensors.index.json"
     ).write_text(json.dumps({"weight_map": {"a": EVIL}})),
