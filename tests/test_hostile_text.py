@@ -27,7 +27,6 @@ from tf_exporter.artifact.markdown import code, plain
 from tf_exporter.errors import joined, one_line, printable, shortened
 
 EVIL = "a\nconvert-hf-model: b\r\x1b[31mred\x9b0m\u202egnirts\u2028c\u200bd\x00" + "long" * 25_000
-BREAKS = {char for char in EVIL if not char.isprintable()}
 
 
 def test_what_is_printed() -> None:

@@ -11,11 +11,11 @@ import tensorflow as tf
 from fixtures import models
 from fixtures.jina_bert import embeddings as jina_bert_embeddings
 from fixtures.popular import POPULAR, Popular
-from tests.support.helpers import build, embed
+from tests.support.helpers import answer, build, embed
 from tests.support.refusals import refused
 from tf_exporter import UnsupportedError
 from tf_exporter.verification.reference import Job
-from tf_exporter.verification.reference_process import answer, load
+from tf_exporter.verification.reference_process import load
 
 pytestmark = pytest.mark.slow
 

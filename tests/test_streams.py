@@ -15,7 +15,6 @@ _COMMAND = """
 import os, sys
 from pathlib import Path
 from tf_exporter import InputError, cli
-from tf_exporter import convert as function
 import importlib
 module = importlib.import_module("tf_exporter.convert")
 

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         description="Convert a sentence-transformers model into one TensorFlow SavedModel that "
         "takes strings.",
         epilog="Exit codes: 0 done, 2 wrong usage or output folder, 3 model not supported, "
-        "4 verification failed, 5 unreadable or hostile input.",
+        "4 verification failed, 5 unreadable or hostile input, 130 interrupted.",
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a local folder, or the name of a model on the Hub"

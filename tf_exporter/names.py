@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SENTENCE_TRANSFORMER, SPARSE_ENCODER, CROSS_ENCODER = KINDS = (
     "SentenceTransformer",
     "SparseEncoder",
@@ -47,3 +49,8 @@ POOLED, DEFAULT_OUTPUT, SEQUENCE, LAYERS, MLM_LOGITS = (
     "mlm_logits",
 )
 """Outputs of an encoder."""
+
+
+def simple_name(text: str) -> str:
+    """`text` with characters replaced that signatures, servers or URLs do not accept."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)

@@ -21,7 +21,7 @@ import numpy as np
 from fixtures.minilm import minilm_folder
 from fixtures.popular import POPULAR
 from tests.support.helpers import reference
-from tests.engines.conftest import hostile_texts
+from tests.support.helpers import hostile_texts
 from tf_exporter import convert
 from tf_exporter.verification.sample_texts import decoded
 

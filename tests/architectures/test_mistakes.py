@@ -13,7 +13,7 @@ from fixtures import models
 from fixtures.jina_bert import embeddings as jina_bert_embeddings
 from fixtures.jina_bert import write_jina_bert
 from fixtures.models import Normalize, Pooling, rewrite
-from tests.support.helpers import build
+from tests.support.helpers import answer, build
 from tests.support.mistakes import MISTAKES
 from tf_exporter import VerificationError
 from tf_exporter.architectures.registry import ARCHITECTURES, VERIFIED
@@ -22,7 +22,7 @@ from tf_exporter.model.weights import open_weights
 from tf_exporter.verification.outputs import compare
 from tf_exporter.verification.plans import BATCH
 from tf_exporter.verification.reference import Job
-from tf_exporter.verification.reference_process import answer, load
+from tf_exporter.verification.reference_process import load
 from tf_exporter.verification.sample_texts import decoded, quick_texts
 from tf_exporter.verification.tolerances import of_embeddings
 

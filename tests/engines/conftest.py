@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,10 @@ import numpy as np
 import pytest
 
 from fixtures import models
-from tests.support.helpers import reference
+from tests.support.helpers import hostile_texts, reference
 from tf_exporter import convert
 from tf_exporter.verification.sample_texts import (
-    INVALID_UTF8,
-    SENTENCES,
     decoded,
-    generated_texts,
-    words,
 )
 
 PROMPTS = {"query": "query: ", "document": "passage: "}
@@ -34,14 +29,6 @@ class Served:
     texts: list[bytes]
     expected: dict[str, np.ndarray]
     """Signature → float32 [texts, dim]"""
-
-
-def hostile_texts() -> list[bytes]:
-    """At least 200 texts: many scripts, controls, NUL, empty, too long, and invalid UTF-8."""
-    random_ = random.Random(3)
-    texts = ["", " ", "\x00", "a\x00b", *SENTENCES, *generated_texts(3, 80, ["[MASK]", "[SEP]"])]
-    texts += [words(random_, random_.randint(1, 300)) for _ in range(80)]
-    return [text.encode() for text in texts] + list(INVALID_UTF8)
 
 
 @pytest.fixture(scope="session")

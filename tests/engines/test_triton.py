@@ -17,10 +17,11 @@ from fixtures.heads import write_saved_cross_encoder, write_sparse_encoder
 from tests.engines.conftest import Served
 from tests.engines.tritonserver import GARBAGE, Server, as_json, post, tritonserver
 from tests.exports.test_classifier import write as write_classifier
+from tests.support.helpers import answer
 from tf_exporter import convert
 from tf_exporter.names import CROSS_ENCODER, SPARSE_ENCODER
 from tf_exporter.verification.reference import Job
-from tf_exporter.verification.reference_process import answer, load
+from tf_exporter.verification.reference_process import load
 from tf_exporter.verification.sample_texts import decoded
 
 pytestmark = pytest.mark.engines

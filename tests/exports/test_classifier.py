@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput
 from fixtures import heads, models
 from fixtures.models import rewrite
 from tests.architectures.test_remote_code import NEW
-from tests.engines.conftest import hostile_texts
+from tests.support.helpers import hostile_texts
 from tests.support.tensorflow_2_12 import unknown_saved
 from tf_exporter import UnsupportedError, VerificationError, convert
 from tf_exporter.artifact.card import CardParts, card

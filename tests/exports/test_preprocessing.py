@@ -14,7 +14,7 @@ import tensorflow as tf
 from transformers import AlbertConfig, AlbertModel, AlbertTokenizer, AutoTokenizer, BertTokenizer
 
 from fixtures import heads, models
-from tests.engines.conftest import hostile_texts
+from tests.support.helpers import hostile_texts
 from tests.support.tensorflow_2_12 import unknown_saved
 from tf_exporter import UnsupportedError, UsageError, VerificationError, convert
 from tf_exporter.graph import preprocessing

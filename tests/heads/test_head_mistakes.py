@@ -11,7 +11,7 @@ import tensorflow as tf
 from fixtures import heads
 from fixtures.models import rewrite
 from tests.modules.test_cross_encoders import ATOL, PAIRS, TEXTS
-from tests.support.helpers import build
+from tests.support.helpers import answer, build
 from tf_exporter.errors import VerificationError
 from tf_exporter.heads.causal_lm import CausalLMHead
 from tf_exporter.heads.classification import LastTokenHead
@@ -20,7 +20,7 @@ from tf_exporter.layers.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.names import CROSS_ENCODER
 from tf_exporter.verification.outputs import compare
 from tf_exporter.verification.reference import Job
-from tf_exporter.verification.reference_process import answer, load
+from tf_exporter.verification.reference_process import load
 from tf_exporter.verification.tolerances import of_scores
 
 pytestmark = pytest.mark.slow
@@ -108,7 +108,7 @@ def test_wrong_classifiers_are_caught(
 
 @pytest.mark.parametrize(
     ("model_type", "mistake"),
-    [("gemma3_text", "_softcap"), ("qwen2", "decoder"), ("qwen3", "first")],
+    [("gemma3_text", "_softcap"), ("qwen2", "weight"), ("qwen3", "first")],
 )
 def test_wrong_causal_heads_are_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: str
@@ -122,6 +122,7 @@ def test_wrong_causal_heads_are_caught(
             if mistake == "first":
                 head.__class__ = _FirstPlaceHead
             else:
+                assert hasattr(head, mistake)
                 setattr(
                     head, mistake, None if mistake == "_softcap" else encoder.token_table.weight
                 )

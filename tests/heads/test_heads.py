@@ -20,14 +20,14 @@ from fixtures.models import MPNET_VOCAB, VOCAB, rewrite
 from tests.architectures.test_remote_code import JINA_V3, NEW, NOMIC, SNOWFLAKE, published
 from tests.modules.test_cross_encoders import ATOL, PAIRS, TEXTS, score_difference
 from tests.modules.test_sparse import sparse_difference
-from tests.support.helpers import InProcessReference, build
+from tests.support.helpers import InProcessReference, answer, build
 from tests.support.refusals import refused
 from tf_exporter import UnsupportedError, convert
 from tf_exporter.architectures.registry import with_head
 from tf_exporter.errors import InputError, WeightsError
 from tf_exporter.heads.classification import LastTokenHead
 from tf_exporter.verification.reference import Job
-from tf_exporter.verification.reference_process import answer, load
+from tf_exporter.verification.reference_process import load
 
 pytestmark = pytest.mark.slow
 
@@ -201,7 +201,7 @@ def test_refused_classifiers(tmp_path: Path) -> None:
 
     folder = heads.write_cross_encoder(tmp_path / "qwen", "qwen3")
     rewrite(folder / "config.json", pad_token_id=5)
-    refused(folder, UnsupportedError, "config.json", "pad_token_id", "0, the tokenizer's")
+    refused(folder, UnsupportedError, "config.json", "pad_token_id", "0, as in the tokenizer")
     rewrite(folder / "config.json", pad_token_id=None)
     refused(folder, UnsupportedError, "config.json", "pad_token_id", "None")
     rewrite(folder / "config.json", pad_token_id="absent")

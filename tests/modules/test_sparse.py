@@ -15,14 +15,14 @@ from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder, Spla
 
 from fixtures import heads, models
 from fixtures.models import rewrite
-from tests.support.helpers import InProcessReference, build
+from tests.support.helpers import InProcessReference, answer, build
 from tests.support.refusals import refused
 from tf_exporter import UnsupportedError, convert
 from tf_exporter.architectures.registry import with_head
 from tf_exporter.errors import WeightsError
 from tf_exporter.layers.sparse import UNUSED_INDEX, active
 from tf_exporter.verification.reference import Job
-from tf_exporter.verification.reference_process import answer, load
+from tf_exporter.verification.reference_process import load
 
 ATOL = 1e-5
 TEXTS = models.texts(1, 64)

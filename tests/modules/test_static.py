@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from fixtures import heads, models
 from fixtures.models import Dense, Normalize
-from tests.support.helpers import InProcessReference, build
+from tests.support.helpers import InProcessReference, answer, build
 from tests.support.refusals import refused
 from tf_exporter import InputError, UsageError, convert
 from tf_exporter.errors import WeightsError
 from tf_exporter.verification.reference import Job
-from tf_exporter.verification.reference_process import answer, load
+from tf_exporter.verification.reference_process import load
 
 ATOL = 1e-5
 TEXTS = [*models.texts(1, 64), "[CLS] hello [SEP]", "é", "world " * 700]

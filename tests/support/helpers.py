@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from collections.abc import Callable
 from dataclasses import fields
@@ -27,6 +28,8 @@ from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import Part, TokenizerSpec, read_tokenizer
 from tf_exporter.verification.reference import Answer, Job, Loading
 from tf_exporter.verification.reference_process import answers_to, load
+from tf_exporter.verification.sample_texts import INVALID_UTF8, SENTENCES, generated_texts, words
+from tf_exporter.verification.tokens import token_mismatches
 
 LEAKING = ("convbert", "mobilebert")
 """Architectures whose embeddings in the reference depend on the padding."""
@@ -163,3 +166,28 @@ def check_refusal(result: subprocess.CompletedProcess[str], code: int, word: str
     assert last.startswith("convert-hf-model: ")
     assert word in last
     assert "Traceback" not in result.stderr
+
+
+def hostile_texts() -> list[bytes]:
+    """At least 200 texts: many scripts, controls, NUL, empty, too long, and invalid UTF-8."""
+    random_ = random.Random(3)
+    texts = ["", " ", "\x00", "a\x00b", *SENTENCES, *generated_texts(3, 80, ["[MASK]", "[SEP]"])]
+    texts += [words(random_, random_.randint(1, 300)) for _ in range(80)]
+    return [text.encode() for text in texts] + list(INVALID_UTF8)
+
+
+def mismatches(hf_tokenizer: Any, texts: list[str], max_length: int | None = None) -> list[Any]:
+    tokenize, spec = tokenizer_function(hf_tokenizer, max_length)
+    return list(token_mismatches(tokenize, hf_tokenizer, spec, texts))
+
+
+def answer(model: Any, job: Job) -> np.ndarray:
+    """float32 embeddings [texts, dim] of the reference, or its scores.
+
+    Raises:
+        RuntimeError: the reference cannot encode a text.
+    """
+    result = answers_to(model, job)
+    if result.failed:
+        raise RuntimeError(f"not encoded: {result.failed}")
+    return result.values

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from fixtures import models
-from tests.support.helpers import build
+from tests.support.helpers import answer, build
 from tf_exporter.graph.signatures import Signature
 from tf_exporter.verification.reference import Job
-from tf_exporter.verification.reference_process import answer, load
+from tf_exporter.verification.reference_process import load
 
 ATOL = 1e-5
 TEXTS = [

@@ -16,7 +16,7 @@ from transformers import BertTokenizer, PreTrainedTokenizerFast
 from fixtures import real
 from fixtures.real import REAL_TOKENIZERS
 from fixtures.tokenizers import random_texts, random_tokenizer
-from tests.support.helpers import tokenizer_function
+from tests.support.helpers import mismatches, tokenizer_function
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.tokenizers import added_tokens
 from tf_exporter.tokenizers.ops import tries as double_arrays
@@ -24,11 +24,6 @@ from tf_exporter.tokenizers.unicode import code_points
 from tf_exporter.tokenizers.unicode.probing import distinct_code_points
 from tf_exporter.verification.sample_texts import generated_texts, quick_texts
 from tf_exporter.verification.tokens import check_padded_tokens, token_mismatches
-
-
-def mismatches(hf_tokenizer: Any, texts: list[str], max_length: int | None = None) -> list[Any]:
-    tokenize, spec = tokenizer_function(hf_tokenizer, max_length)
-    return list(token_mismatches(tokenize, hf_tokenizer, spec, texts))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
-from tests.support.helpers import tokenizer_function
+from tests.support.helpers import mismatches, tokenizer_function
 from tests.support.tensorflow_2_12 import unknown_in
 from tf_exporter.tokenizers.models import merges, unigram
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
@@ -101,11 +101,6 @@ def test_pairs(name: str, side: str) -> None:
 def fast(model: Any) -> Any:
     tokenizer = Tokenizer(model)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<unk>", unk_token="<unk>")
-
-
-def mismatches(hf_tokenizer: Any, texts: list[str]) -> list[Any]:
-    tokenize, spec = tokenizer_function(hf_tokenizer, None)
-    return list(token_mismatches(tokenize, hf_tokenizer, spec, texts))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 MOST_LAYERS = 1000
 WIDEST_HEAD = 2**16
+WIDEST_KERNEL = 63
+"""Upper bound of kernel sizes: each position of a kernel adds ops to every layer."""
 _MOST = dict.fromkeys(("num_hidden_layers", "n_layers", "num_layers"), MOST_LAYERS)
 """Upper bounds by key, so that reading a config is cheap whatever its numbers are."""
 

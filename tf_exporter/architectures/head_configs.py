@@ -1,4 +1,4 @@
-"""Configs of heads, read from config.json, for the task classes of transformers 5.23."""
+"""Configs of heads, read from config.json, for the task classes of transformers 5.24."""
 
 from __future__ import annotations
 

@@ -19,16 +19,19 @@ def check_supported(source: ModelSource, options: Options) -> None:
 
     Raises:
         InputError: a file is missing or is not what it claims to be.
-        UnsupportedError: all reasons to refuse the model.
+        UnsupportedError: the reasons to refuse the model, those of all modules together.
     """
+    refusals = Refusals()
     if options.export_type in (ENCODER, ENCODER_WITH_MLM, PREPROCESSING):
         encoder = read_encoder(source)
         if options.export_type != PREPROCESSING:
-            read_dropout(encoder)
             task = "fill-mask" if options.export_type == ENCODER_WITH_MLM else "feature-extraction"
-            replace(encoder, task=task).read()
+            with refusals.part():
+                read_dropout(encoder)
+            with refusals.part():
+                replace(encoder, task=task).read()
+            refusals.check()
         return
-    refusals = Refusals()
     model = (
         read_classifier(source).model if options.export_type == CLASSIFIER else read_model(source)
     )

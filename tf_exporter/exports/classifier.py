@@ -19,7 +19,7 @@ from tf_exporter.model.reference.packages import TRANSFORMERS
 from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.classifier import read_classifier
 from tf_exporter.modules.transformer.config import TransformerSpec
-from tf_exporter.names import LOGITS
+from tf_exporter.names import DEFAULT, LOGITS
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.contract import ReferenceTokenizer
 from tf_exporter.verification.costs import room, size_of
@@ -27,7 +27,7 @@ from tf_exporter.verification.outputs import check_outputs
 from tf_exporter.verification.plans import Plan, plan_of_classifier
 from tf_exporter.verification.reference import Answer, Arrays, IdsJob, Job, Reference
 from tf_exporter.verification.report import Verification
-from tf_exporter.verification.sample_texts import decoded, quick_texts
+from tf_exporter.verification.sample_texts import decoded, texts_for
 from tf_exporter.verification.tolerances import of_scores
 
 _LOADER = "AutoModelForSequenceClassification"
@@ -65,9 +65,7 @@ class ClassifierExport:
         model, level, spec = self._model, self._options.verify, self._model.tokenizer_spec
         if reference is None:
             return Verification(level)
-        texts = quick_texts(
-            spec.max_length, spec.single.added, [token.content for token in spec.added_tokens]
-        )
+        texts = texts_for(spec, spec.max_length)
         strings = [decoded(text) for text in texts]
         hf_tokenizer = next(iter(model.tokenizers.values()))[0]
         empty = (
@@ -143,7 +141,7 @@ class ClassifierExport:
             use=f"""import tensorflow as tf
 
 classifier = tf.saved_model.load("path/to/this/folder")
-classifier.signatures["serving_default"]({call})["class"]""",
+classifier.signatures["{DEFAULT}"]({call})["class"]""",
             table=tensor_table(values["tensors"]),
         )
 

@@ -25,7 +25,7 @@ from tf_exporter.verification.outputs import check_outputs
 from tf_exporter.verification.plans import plan
 from tf_exporter.verification.reference import Loading, Reference
 from tf_exporter.verification.report import Verification
-from tf_exporter.verification.sample_texts import quick_texts
+from tf_exporter.verification.sample_texts import texts_for
 from tf_exporter.verification.tokens import check_tokens
 from tf_exporter.verification.tolerances import of_embeddings, of_scores
 
@@ -65,9 +65,7 @@ class EmbeddingExport:
 
     def check(self, saved: Path, reference: Reference | None) -> Verification:
         model, options, spec = self._model, self._options, self._model.tokenizer_spec
-        texts = quick_texts(
-            spec.max_length, spec.single.added, [token.content for token in spec.added_tokens]
-        )
+        texts = texts_for(spec, spec.max_length)
         cost = cost_of(self._spec.transformers, options.verify)
         planned = None
         if reference is not None:

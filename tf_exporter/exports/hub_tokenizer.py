@@ -14,7 +14,8 @@ from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.source import TOKENIZER_LIMIT, ModelSource
 from tf_exporter.model.untyped import TransformersTokenizer
 from tf_exporter.modules.transformer.config import TransformerSpec
-from tf_exporter.tokenizers.loading import SENTENCEPIECE_FILES, load_tokenizer, set_lower_case
+from tf_exporter.tokenizers.configs import SENTENCEPIECE_FILES
+from tf_exporter.tokenizers.loading import load_tokenizer, set_lower_case
 from tf_exporter.tokenizers.missing_rows import with_rows
 from tf_exporter.tokenizers.spec import (
     FILE,

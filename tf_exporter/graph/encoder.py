@@ -18,6 +18,7 @@ from tf_exporter.heads.pooler import FirstToken, Pooler
 from tf_exporter.layers.training import DropoutRates, dropout
 from tf_exporter.model.untyped import Function
 from tf_exporter.names import (
+    DEFAULT,
     DEFAULT_OUTPUT,
     ENCODER_INPUTS,
     LAYERS,
@@ -133,7 +134,7 @@ def encoder(
     root = _Callable(parts, specs, parts.variables(head=False))
     for name, value in assets.items():
         setattr(root, name, value)
-    signatures = {"serving_default": _signature(root.__call__, specs)}
+    signatures = {DEFAULT: _signature(root.__call__, specs)}
     if parts.head is not None:
         specs = {**specs, POSITIONS: tf.TensorSpec([batch, None], tf.int32, POSITIONS)}
         root.mlm = _Callable(parts.with_logits, specs, parts.variables(head=True))

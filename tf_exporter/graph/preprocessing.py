@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.untyped import TransformersTokenizer
-from tf_exporter.names import ENCODER_INPUTS, SENTENCES
+from tf_exporter.names import DEFAULT, ENCODER_INPUTS, SENTENCES
 from tf_exporter.tokenizers.ops.ragged import Tokens
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.post_processors import Encodings, Padding
@@ -52,7 +52,7 @@ def preprocessing(
     signature = tf.function(
         lambda sentences: preprocess(sentences), input_signature=[texts], autograph=False
     )
-    return root, {"serving_default": signature}
+    return root, {DEFAULT: signature}
 
 
 def _tokenize(

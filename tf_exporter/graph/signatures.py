@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.modules.spec import ModelSpec
-from tf_exporter.names import CROSS_ENCODER, DEFAULT, SPARSE_ENCODER
+from tf_exporter.names import CROSS_ENCODER, DEFAULT, SPARSE_ENCODER, simple_name
 
 _MAX_PROMPTS = 500
 """Each prompt is a signature and costs about 0.25 s. A list of benchmark tasks has 200."""
@@ -60,7 +59,7 @@ def signatures(spec: ModelSpec, prompt_name: str | None) -> dict[str, Signature]
         if task not in spec.tasks:
             continue  # the reference has no route for it either
         prompt = known.get(key, default)
-        signature = verb + re.sub(r"[^A-Za-z0-9_.-]", "_", key)
+        signature = verb + simple_name(key)
         if signature in result:
             raise UnsupportedError(
                 "config_sentence_transformers.json", f"prompts.{key}", prompt, "distinct names"
@@ -84,8 +83,4 @@ def sparse_name(name: str) -> str:
 
 def tokenize_name(route: str, spec: ModelSpec) -> str:
     """The signature with the token ids of a route."""
-    return (
-        "tokenize"
-        if route == spec.tasks[""]
-        else "tokenize_" + re.sub(r"[^A-Za-z0-9_.-]", "_", route)
-    )
+    return "tokenize" if route == spec.tasks[""] else "tokenize_" + simple_name(route)

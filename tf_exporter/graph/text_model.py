@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
@@ -34,7 +33,9 @@ from tf_exporter.names import (
 )
 from tf_exporter.options import Options
 
-_FEATURE_CONFIGS = {
+_BuildKey = tuple[int, tuple[tuple[str, int | None], ...]]
+"""A module's spec, by its `id`, and the dimensions before the module."""
+_NEEDED_MODULES = {
     OUTPUT: "a module that makes a sentence_embedding, such as Pooling",
     SCORES: "a module that makes scores",
 }
@@ -59,13 +60,13 @@ class TextModel(tf.Module):
         self.tokenize_signatures = {
             tokenize_name(route, spec): route for route in _routes(self.signatures)
         }
-        built: dict[tuple[int, Any], tuple[Module, Dimensions]] = {}
+        built: dict[_BuildKey, tuple[Module, Dimensions]] = {}
         self.pipelines = {}
         for route in _routes(self.signatures):
             modules, dimensions = _build_all(source, spec.pipelines[route], options, built)
             if self.output not in dimensions:
                 kinds = [module.kind for module in spec.pipelines[route]]
-                raise UnsupportedError("modules.json", "type", kinds, _FEATURE_CONFIGS[self.output])
+                raise UnsupportedError("modules.json", "type", kinds, _NEEDED_MODULES[self.output])
             dim = dimensions[self.output]
             assert dim is not None  # all widths are known after a build
             fixed = options.batch_size, options.sequence_length
@@ -169,7 +170,7 @@ def _build_all(
     source: ModelSource,
     specs: tuple[ModuleSpec, ...],
     options: Options,
-    built: dict[tuple[int, Any], tuple[Module, Dimensions]],
+    built: dict[_BuildKey, tuple[Module, Dimensions]],
 ) -> tuple[list[Module], Dimensions]:
     """The modules of a route, and the dimensions after them.
 

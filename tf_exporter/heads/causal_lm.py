@@ -1,6 +1,6 @@
 """Causal language model heads: the logits of the token after a text, for LogitScore.
 
-They follow the `…ForCausalLM` classes of transformers 5.23 with `logits_to_keep=1`. Rows are padded
+They follow the `…ForCausalLM` classes of transformers 5.24 with `logits_to_keep=1`. Rows are padded
 on the left.
 """
 

@@ -1,6 +1,6 @@
 """Sequence classification heads, for cross-encoders.
 
-They follow the `…ForSequenceClassification` classes of transformers 5.23.
+They follow the `…ForSequenceClassification` classes of transformers 5.24.
 """
 
 from __future__ import annotations

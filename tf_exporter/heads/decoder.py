@@ -1,6 +1,6 @@
 """The decoder matrix, from hidden features to logits, and the head that is only this matrix.
 
-It follows `lm_head` of transformers 5.23.
+It follows `lm_head` of transformers 5.24.
 """
 
 from __future__ import annotations

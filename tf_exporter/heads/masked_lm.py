@@ -1,6 +1,6 @@
 """Masked language model heads: logits of the vocabulary at each position, for SPLADE.
 
-They follow the `…ForMaskedLM` classes of transformers 5.23. The last matrix is the word embeddings,
+They follow the `…ForMaskedLM` classes of transformers 5.24. The last matrix is the word embeddings,
 unless the checkpoint has another one: see `decoder.py`.
 """
 

@@ -17,7 +17,7 @@ _SEED = 1
 
 
 class Pooler(tf.Module):
-    """tanh(first token · W + b), as `transformers.models.bert.BertPooler` 5.23."""
+    """tanh(first token · W + b), as `transformers.models.bert.BertPooler` 5.24."""
 
     def __init__(self, dense: Linear):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Rotary positions (J. Su et al., 2021), scaled as in `transformers.modeling_rope_utils` 5.23."""
+"""Rotary positions (J. Su et al., 2021), scaled as in `transformers.modeling_rope_utils` 5.24."""
 
 from __future__ import annotations
 

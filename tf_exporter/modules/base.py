@@ -8,6 +8,9 @@ from tf_exporter.modules.features import Features
 from tf_exporter.tokenizers.contract import ReferenceTokenizer, TextTokenizer
 from tf_exporter.tokenizers.spec import TokenizerSpec
 
+MIN_MICRO_BATCH_TOKENS = 2**14
+"""The smallest `micro_batch_tokens` of a module that looks tokens up, as a token costs little."""
+
 
 class Module(tf.Module):
     """A module of a model."""

@@ -8,6 +8,7 @@ other match may overlap it. lstrip and rstrip extend a match over the white spac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,56 +24,45 @@ from tf_exporter.tokenizers.ops.ragged import (
     select,
     shift_right,
 )
-from tf_exporter.tokenizers.ops.tables import UNICODE_SIZE, CodePointTable, graph_constant
-from tf_exporter.tokenizers.ops.tries import Trie
+from tf_exporter.tokenizers.ops.tables import CodePointTable, graph_constant
+from tf_exporter.tokenizers.ops.tries import Trie, string_trie
 from tf_exporter.tokenizers.unicode.probing import probe_word_and_space
 
 _WORD, _SPACE = 1, 2
 
 
-class Pattern:
-    """The code points of an added token, its number among the added tokens, and its flags.
+class AddedTokenPattern(NamedTuple):
+    """An added token as it is matched in texts."""
 
-    `never`: matches are dropped, because the tokenizer splits special tokens.
-    """
-
-    def __init__(
-        self,
-        codes: tuple[int, ...],
-        number: int,
-        *,
-        single_word: bool,
-        lstrip: bool,
-        rstrip: bool,
-        never: bool,
-    ) -> None:
-        self.codes, self.number = codes, number
-        self.single_word, self.lstrip, self.rstrip, self.never = single_word, lstrip, rstrip, never
+    content: str
+    number: int
+    """Its place among the added tokens."""
+    single_word: bool
+    lstrip: bool
+    rstrip: bool
+    never: bool
+    """Whether matches are dropped, because the tokenizer splits special tokens."""
 
 
 class AddedTokenSplitter:
     """Replaces each match of a pattern by the one code of its added token."""
 
-    def __init__(self, patterns: Sequence[Pattern], added_token_count: int) -> None:
-        alphabet = sorted({code for pattern in patterns for code in pattern.codes})
-        symbols = {code: symbol for symbol, code in enumerate(alphabet, start=1)}
-        table = np.zeros(UNICODE_SIZE + added_token_count, np.int32)
-        table[alphabet] = np.arange(1, len(alphabet) + 1)
-        self._symbols = CodePointTable(table)
-        words = {
-            tuple(symbols[code] for code in pattern.codes): index
-            for index, pattern in enumerate(patterns)
-        }
-        self._trie = Trie(words)
-        first = np.full(len(alphabet) + 1, Trie.DEAD, np.int32)
+    def __init__(self, patterns: Sequence[AddedTokenPattern], added_token_count: int) -> None:
+        contents = {pattern.content: index for index, pattern in enumerate(patterns)}
+        self._symbols, self._trie = string_trie(contents, added_token_count)
+        first = np.full(len({*"".join(contents)}) + 1, Trie.DEAD, np.int32)
         starting = self._trie.first_states(Trie.ROOT)
         first[: len(starting)] = starting
         self._first = graph_constant(first)
         self._numbers = graph_constant(np.array([pattern.number for pattern in patterns], np.int32))
+        flags = {
+            "single_word": [pattern.single_word for pattern in patterns],
+            "lstrip": [pattern.lstrip for pattern in patterns],
+            "rstrip": [pattern.rstrip for pattern in patterns],
+            "never": [pattern.never for pattern in patterns],
+        }
         self._flags = {
-            name: graph_constant(np.array([getattr(pattern, name) for pattern in patterns]))
-            for name in ("single_word", "lstrip", "rstrip", "never")
-            if any(getattr(pattern, name) for pattern in patterns)
+            name: graph_constant(np.array(values)) for name, values in flags.items() if any(values)
         }
         if self._flags.keys() - {"never"}:
             word, space = probe_word_and_space()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from tf_exporter.errors import InputError, UnsupportedError, one_line
-from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.model.reference.keys import reads_tokenizer_key
 from tf_exporter.model.reference.view import transformers_folder
 from tf_exporter.model.source import TOKENIZER_LIMIT, ModelSource
 from tf_exporter.model.untyped import TokenizersPart, TransformersTokenizer
+from tf_exporter.tokenizers.configs import (
+    TOKENIZER_CONFIG,
+    TOKENIZER_CONFIGS,
+    TOKENIZER_FILES,
+    check_tokenizer_config,
+)
 from tf_exporter.tokenizers.contract import Backend
 
 UNLIMITED = 10**20
@@ -21,18 +24,6 @@ _LONGEST_TEXT = 2**31 - 1
 """The most tokens a text can have: a higher limit truncates nothing."""
 _MOST_TOKENS = 2**64
 """Limits from here to `UNLIMITED` fail in transformers: they do not fit into 64 bits."""
-SENTENCEPIECE_FILES = (
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "tokenizer.model",
-    "sentencepiece.model",
-)
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", *SENTENCEPIECE_FILES)
-"""One of these is enough. The sentencepiece library reads the SentencePiece files."""
-TOKENIZER_CONFIG = "tokenizer_config.json"
-_SPECIAL_TOKENS = "special_tokens_map.json"
-_TOKENIZER_CONFIGS = (TOKENIZER_CONFIG, _SPECIAL_TOKENS, "added_tokens.json")
 _MOST_IDS = 2**24
 """Token ids have to be below this: `tokenizers` allocates memory for all ids up to the highest.
 
@@ -45,31 +36,6 @@ _PROCESSOR_CONFIGS = (
 )
 _TOKENIZER_EXTRAS = ("chat_template.jinja", "additional_chat_templates", "tekken.json")
 """Other files that transformers opens if they exist; they must not be links out of the model."""
-_HARMLESS_KEYS = frozenset(
-    """
-    _commit_hash add_bos_token add_eos_token add_prefix_space added_tokens_decoder
-    additional_special_tokens backend bos_token bos_token_id chat_control_tokens
-    chat_template clean_up_tokenization_spaces
-    clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output cls_token
-    cls_token_id do_basic_tokenize do_lower_case eos_token eos_token_id errors extra_ids
-    extra_special_tokens files_loaded fix_mistral_regex from_slow full_tokenizer_file
-    is_local keep_accents legacy local_files_only mask_token mask_token_id max_len
-    max_length merges_file model_input_names model_max_length model_specific_special_tokens
-    name_or_path never_split pad_to_multiple_of pad_token pad_token_id pad_token_type_id
-    padding padding_side processor_class remove_space response_schema response_template
-    return_token_type_ids sep_token sep_token_id sp_model_kwargs
-    spaces_between_special_tokens special_tokens_map_file split_by_punct
-    split_special_tokens stride strip_accents tokenize_chinese_chars tokenizer_class
-    tokenizer_file transformers_version trim_offsets truncation truncation_side
-    truncation_strategy trust_remote_code unk_id unk_token unk_token_id
-    use_default_system_prompt use_fast verbose vocab_file vocab_type word_delimiter_token
-    """.split()
-)
-"""Keys of tokenizer_config.json that tokenizer classes read.
-
-Their effect is seen in the tokenizer that is built. Other keys that `AutoTokenizer` reads could
-replace the tokenizer, or name other files.
-"""
 
 
 def load_tokenizer(
@@ -91,11 +57,11 @@ def load_tokenizer(
         UnsupportedError: it needs code of its own, or its configs are not supported.
     """
     prefix = f"{folder}/" if folder else ""
-    if not any(source.exists(prefix + name) for name in _TOKENIZER_FILES):
+    if not any(source.exists(prefix + name) for name in TOKENIZER_FILES):
         raise InputError(
-            f"{prefix or './'}: no tokenizer; one of {', '.join(_TOKENIZER_FILES)} is needed"
+            f"{prefix or './'}: no tokenizer; one of {', '.join(TOKENIZER_FILES)} is needed"
         )
-    for name in (*_TOKENIZER_FILES, "merges.txt"):
+    for name in (*TOKENIZER_FILES, "merges.txt"):
         if source.exists(prefix + name):
             source.read_bytes(prefix + name, TOKENIZER_LIMIT)
     stored = (
@@ -104,9 +70,9 @@ def load_tokenizer(
         else {}
     )
     _check_class(source, prefix)
-    for name in _TOKENIZER_CONFIGS:
+    for name in TOKENIZER_CONFIGS:
         if source.exists(prefix + name):
-            _check_tokenizer_config(source, prefix, source.config(prefix + name), name)
+            check_tokenizer_config(source, prefix, source.config(prefix + name), name)
     for name in _PROCESSOR_CONFIGS:
         if source.exists(prefix + name):
             # transformers looks for a processor first, and fails if it needs the model's code.
@@ -287,44 +253,6 @@ def _untyped_kind(model: dict[str, Any]) -> str:
     if "merges" in model:
         return "BPE"
     return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
-
-
-def _check_tokenizer_config(
-    source: ModelSource, prefix: str, config: ConfigFile, name: str
-) -> None:
-    """Refuses keys that name code, other files or a whole tokenizer."""
-    _check_auto_map(config)
-    if name == _SPECIAL_TOKENS:
-        # transformers may take any argument of a tokenizer from this file.
-        tokens = frozenset(key for key in config.values if key.endswith(("_token", "_tokens")))
-        config.finish(tokens, reads_tokenizer_key)
-    if name != TOKENIZER_CONFIG:
-        return
-    config.require("init_inputs", ([], ()))
-    for key, files in (("vocab_file", _TOKENIZER_FILES), ("merges_file", ("merges.txt",))):
-        # Paths from where the tokenizer was saved; transformers uses the model's own files instead.
-        if config.values.get(key) is not None and not any(
-            source.exists(prefix + own) for own in (*files, "tokenizer.json")
-        ):
-            config.refuse(config.unsupported(key, f"{files[0]} in the model"))
-    for key in ("model_max_length", "max_len"):
-        length = config.values.get(key)
-        if length is not None and (
-            isinstance(length, bool)
-            or not isinstance(length, (int, float))
-            or not 1 <= length < math.inf
-        ):
-            config.refuse(config.unsupported(key, "a positive number"))
-    config.finish(_HARMLESS_KEYS, reads_tokenizer_key)
-
-
-def _check_auto_map(config: ConfigFile) -> None:
-    """Ignores the names of code in `auto_map`: transformers has its own class and does not run it.
-
-    If it has no class of its own, loading the tokenizer fails.
-    """
-    if config.take("auto_map", (dict, list, type(None))):
-        config.ignore("auto_map")
 
 
 def _normalizers(normalizer: TokenizersPart) -> list[TokenizersPart]:

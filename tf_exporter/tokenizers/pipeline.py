@@ -13,7 +13,7 @@ import tensorflow as tf
 from tokenizers import Tokenizer
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.tokenizers.added_tokens import AddedTokenSplitter, Pattern
+from tf_exporter.tokenizers.added_tokens import AddedTokenPattern, AddedTokenSplitter
 from tf_exporter.tokenizers.contract import TextTokenizer
 from tf_exporter.tokenizers.models.bpe import BPE
 from tf_exporter.tokenizers.models.tensorflow_text import FastWordPiece
@@ -112,14 +112,16 @@ class TokenizerGraph(TextTokenizer):
         return self._model(words)
 
 
-def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], list[Pattern]]:
+def _patterns(
+    spec: TokenizerSpec, backend: Tokenizer
+) -> tuple[list[AddedTokenPattern], list[AddedTokenPattern]]:
     """The added tokens to match in the raw text, and those to match in the normalized text.
 
     Tokens that are equal after normalization are refused. Their ids differ, and which one the
     reference matches is random each time it is loaded: it builds its search from a hash map.
     """
-    raw: dict[str, Pattern] = {}
-    normalized: dict[str, Pattern] = {}
+    raw: dict[str, AddedTokenPattern] = {}
+    normalized: dict[str, AddedTokenPattern] = {}
     for number, token in enumerate(spec.added_tokens):
         content = token.content
         if token.normalized and backend.normalizer is not None:
@@ -145,9 +147,11 @@ def _patterns(spec: TokenizerSpec, backend: Tokenizer) -> tuple[list[Pattern], l
     return list(raw.values()), list(normalized.values())
 
 
-def _pattern(content: str, number: int, token: AddedTokenSpec, spec: TokenizerSpec) -> Pattern:
-    return Pattern(
-        tuple(map(ord, content)),
+def _pattern(
+    content: str, number: int, token: AddedTokenSpec, spec: TokenizerSpec
+) -> AddedTokenPattern:
+    return AddedTokenPattern(
+        content,
         number,
         single_word=token.single_word,
         lstrip=token.lstrip,

@@ -13,7 +13,7 @@ from tf_exporter.names import ENCODER_INPUTS, MASK, WORD_IDS
 from tf_exporter.tokenizers.spec import TokenizerSpec
 from tf_exporter.tokenizers.templates import Template
 from tf_exporter.verification.plans import BATCH, partners
-from tf_exporter.verification.sample_texts import decoded, quick_texts
+from tf_exporter.verification.sample_texts import decoded, texts_for
 from tf_exporter.verification.tokens import check_many_tokens
 
 _LENGTHS = (8, 128)
@@ -53,9 +53,7 @@ def check_preprocessing(
         VerificationError: ids, masks or types differ.
     """
     model = tf.saved_model.load(str(folder))
-    texts = quick_texts(
-        seq_length, spec.single.added, [token.content for token in spec.added_tokens]
-    )
+    texts = texts_for(spec, seq_length)
     ids: list[list[int]] = [
         hf_tokenizer(decoded(text), add_special_tokens=False, verbose=False)["input_ids"]
         for text in texts

@@ -73,18 +73,6 @@ def load(
     return model
 
 
-def answer(model: TorchModel, job: Job) -> np.ndarray:
-    """float32 embeddings [texts, dim], or scores.
-
-    Raises:
-        RuntimeError: the reference cannot encode a text.
-    """
-    result = answers_to(model, job)
-    if result.failed:
-        raise RuntimeError(f"not encoded: {result.failed}")
-    return result.values
-
-
 def answers_to(model: TorchModel, job: Job) -> Answer:
     """The embeddings or scores of texts that the reference can encode, and errors for the others.
 
@@ -126,6 +114,8 @@ def _row_results(
 
 def _encoded(model: TorchModel, job: Job, rows: list[int]) -> np.ndarray:
     """float32 embeddings [rows, dim], or scores."""
+    from sentence_transformers import SparseEncoder
+
     texts = [job.texts[row] for row in rows]
     size = job.batch_size if job.batches is None else len(rows)
     options: dict[str, Any] = {"prompt": job.prompt, "batch_size": size, "show_progress_bar": False}
@@ -134,7 +124,7 @@ def _encoded(model: TorchModel, job: Job, rows: list[int]) -> np.ndarray:
         return np.asarray(model.predict([*zip(texts, pairs)], **options), np.float32)
     if job.task:
         options["task"] = job.task
-    if hasattr(model, "max_active_dims"):
+    if isinstance(model, SparseEncoder):
         return np.asarray(
             model.encode(texts, convert_to_sparse_tensor=False, **options).to_dense(), np.float32
         )

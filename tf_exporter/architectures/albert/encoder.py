@@ -1,4 +1,4 @@
-"""ALBERT (Z. Lan et al., 2019), as `transformers.models.albert` 5.23.
+"""ALBERT (Z. Lan et al., 2019), as `transformers.models.albert` 5.24.
 
 BERT with narrower embeddings and shared layers.
 """

@@ -1,4 +1,4 @@
-"""BERT (J. Devlin et al., 2018), as `transformers.models.bert` 5.23: the base of many encoders."""
+"""BERT (J. Devlin et al., 2018), as `transformers.models.bert` 5.24: the base of many encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ConvBERT (Z. Jiang et al., 2020), as `transformers.models.convbert` 5.23."""
+"""ConvBERT (Z. Jiang et al., 2020), as `transformers.models.convbert` 5.24."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from tf_exporter.architectures.architecture import Architecture
 from tf_exporter.architectures.bert.config import UNUSED, BertConfig
 from tf_exporter.architectures.electra.config import electra_masked_lm
+from tf_exporter.architectures.encoder_config import WIDEST_KERNEL
 from tf_exporter.architectures.head_configs import ClassificationConfig, classifier
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
-
-_WIDEST_KERNEL = 63
-"""Upper bound of kernel sizes: each position of a kernel adds ops to every layer."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class ConvBertConfig(BertConfig):
 
     embedding_size: int = 768
     head_ratio: int = 2
-    conv_kernel_size: int = field(default=9, metadata={"most": _WIDEST_KERNEL})
+    conv_kernel_size: int = field(default=9, metadata={"most": WIDEST_KERNEL})
     num_groups: int = 1
 
     @property

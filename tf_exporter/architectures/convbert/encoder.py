@@ -1,4 +1,4 @@
-"""ConvBERT (Z. Jiang et al., 2020), as `transformers.models.convbert` 5.23.
+"""ConvBERT (Z. Jiang et al., 2020), as `transformers.models.convbert` 5.24.
 
 Half of BERT's heads are convolutions. Their kernels are computed from the tokens.
 """

@@ -1,4 +1,4 @@
-"""DeBERTa-v2 and v3 (P. He et al., 2020), as `transformers.models.deberta_v2` 5.23."""
+"""DeBERTa-v2 and v3 (P. He et al., 2020), as `transformers.models.deberta_v2` 5.24."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing_extensions import Self
 
 from tf_exporter.architectures.architecture import Architecture
 from tf_exporter.architectures.bert.config import LayersConfig, bert_masked_lm
-from tf_exporter.architectures.encoder_config import check_activation, check_heads, read_fields
+from tf_exporter.architectures.encoder_config import (
+    WIDEST_KERNEL,
+    check_activation,
+    check_heads,
+    read_fields,
+)
 from tf_exporter.architectures.head_configs import (
     ClassificationConfig,
     MaskedLMConfig,
@@ -23,7 +28,6 @@ _KINDS = ("c2p", "p2c")
 """Terms of the scores: query · distance to the key, and key · distance to the query."""
 FARTHEST = 2**20
 """Upper bound of the distances in the table."""
-_WIDEST_KERNEL = 63
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class DebertaV2Config(LayersConfig):
     max_relative_positions: int = field(default=-1, metadata={"least": -1, "most": FARTHEST})
     position_buckets: int = field(default=-1, metadata={"least": -1})
     share_att_key: bool = False
-    conv_kernel_size: int = field(default=0, metadata={"least": 0, "most": _WIDEST_KERNEL})
+    conv_kernel_size: int = field(default=0, metadata={"least": 0, "most": WIDEST_KERNEL})
     conv_groups: int = 1
     conv_act: str = "tanh"
     kinds: tuple[str, ...]

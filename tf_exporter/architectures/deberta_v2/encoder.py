@@ -1,4 +1,4 @@
-"""DeBERTa-v2 and v3 (P. He et al., 2020), as `transformers.models.deberta_v2` 5.23.
+"""DeBERTa-v2 and v3 (P. He et al., 2020), as `transformers.models.deberta_v2` 5.24.
 
 BERT's layers, whose scores also have products of queries and keys with embeddings of distances.
 """

@@ -1,4 +1,4 @@
-"""DistilBERT (V. Sanh et al., 2019), as `transformers.models.distilbert` 5.23: no segments."""
+"""DistilBERT (V. Sanh et al., 2019), as `transformers.models.distilbert` 5.24: no segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ELECTRA (K. Clark et al., 2020), as `transformers.models.electra` 5.23."""
+"""ELECTRA (K. Clark et al., 2020), as `transformers.models.electra` 5.24."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ERNIE (Y. Sun et al., 2020), as `transformers.models.ernie` 5.23.
+"""ERNIE (Y. Sun et al., 2020), as `transformers.models.ernie` 5.24.
 
 BERT with an embedding of the task, which is always task 0.
 """

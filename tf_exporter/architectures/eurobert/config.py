@@ -1,4 +1,4 @@
-"""EuroBERT (N. Boizard et al., 2025), as `transformers.models.eurobert` 5.23.
+"""EuroBERT (N. Boizard et al., 2025), as `transformers.models.eurobert` 5.24.
 
 Llama's layers with bidirectional attention.
 """

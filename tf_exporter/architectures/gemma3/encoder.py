@@ -1,4 +1,4 @@
-"""Gemma 3's text encoder (Gemma team, 2025), as `transformers.models.gemma3` 5.23.
+"""Gemma 3's text encoder (Gemma team, 2025), as `transformers.models.gemma3` 5.24.
 
 Attention and feed-forward have a norm before and a norm after them.
 """

@@ -1,4 +1,4 @@
-"""GTE (X. Zhang et al., 2024), as `transformers.models.gte` 5.23."""
+"""GTE (X. Zhang et al., 2024), as `transformers.models.gte` 5.24."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JinaBERT (M. Günther et al., 2023), as published; transformers 5.23 has no class for it.
+"""JinaBERT (M. Günther et al., 2023), as published; transformers 5.24 has no class for it.
 
 BERT with ALiBi in place of position embeddings, and gated feed-forward. Its `model_type` is "bert".
 """

@@ -1,4 +1,4 @@
-"""Jina embeddings v3 (S. Sturua et al., 2024), as `transformers.models.jina_embeddings_v3` 5.23.
+"""Jina embeddings v3 (S. Sturua et al., 2024), as `transformers.models.jina_embeddings_v3` 5.24.
 
 XLM-RoBERTa with rotary positions.
 """

@@ -1,4 +1,4 @@
-"""Layers of Llama (H. Touvron et al., 2023), for Qwen2, Qwen3 and EuroBERT of transformers 5.23."""
+"""Layers of Llama (H. Touvron et al., 2023), for Qwen2, Qwen3 and EuroBERT of transformers 5.24."""
 
 from __future__ import annotations
 

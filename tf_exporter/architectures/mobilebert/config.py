@@ -1,4 +1,4 @@
-"""MobileBERT (Z. Sun et al., 2020), as `transformers.models.mobilebert` 5.23."""
+"""MobileBERT (Z. Sun et al., 2020), as `transformers.models.mobilebert` 5.24."""
 
 from __future__ import annotations
 

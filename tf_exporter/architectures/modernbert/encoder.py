@@ -1,4 +1,4 @@
-"""ModernBERT (B. Warner et al., 2024), as `transformers.models.modernbert` 5.23.
+"""ModernBERT (B. Warner et al., 2024), as `transformers.models.modernbert` 5.24.
 
 Rotary positions, and local attention in most layers.
 """

@@ -1,4 +1,4 @@
-"""MPNet (K. Song et al., 2020), as `transformers.models.mpnet` 5.23.
+"""MPNet (K. Song et al., 2020), as `transformers.models.mpnet` 5.24.
 
 BERT's layers with relative positions that all layers share.
 """

@@ -1,4 +1,4 @@
-"""NomicBERT (Z. Nussbaum et al., 2024), as `transformers.models.nomic_bert` 5.23.
+"""NomicBERT (Z. Nussbaum et al., 2024), as `transformers.models.nomic_bert` 5.24.
 
 BERT with rotary positions and gated feed-forward, without biases.
 """

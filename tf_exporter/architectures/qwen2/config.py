@@ -1,4 +1,4 @@
-"""Qwen2 (A. Yang et al., 2024), as `transformers.models.qwen2` 5.23.
+"""Qwen2 (A. Yang et al., 2024), as `transformers.models.qwen2` 5.24.
 
 Llama's layers with biases for queries, keys and values.
 """

@@ -1,4 +1,4 @@
-"""Qwen3 (A. Yang et al., 2025), as `transformers.models.qwen3` 5.23.
+"""Qwen3 (A. Yang et al., 2025), as `transformers.models.qwen3` 5.24.
 
 Llama's layers with norms of queries and keys.
 """

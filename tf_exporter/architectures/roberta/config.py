@@ -1,4 +1,4 @@
-"""RoBERTa (Y. Liu et al., 2019), XLM-RoBERTa and CamemBERT, as in transformers 5.23."""
+"""RoBERTa (Y. Liu et al., 2019), XLM-RoBERTa and CamemBERT, as in transformers 5.24."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """BERT with rotary positions: the base of NomicBERT, GTE and Jina embeddings v3.
 
-The models, as in transformers 5.23, differ in tensor names and biases.
+The models, as in transformers 5.24, differ in tensor names and biases.
 """
 
 from __future__ import annotations

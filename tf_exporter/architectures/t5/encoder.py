@@ -1,4 +1,4 @@
-"""T5 (C. Raffel et al., 2019), mT5 and umT5, as in transformers 5.23: encoders only."""
+"""T5 (C. Raffel et al., 2019), mT5 and umT5, as in transformers 5.24: encoders only."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 
 from tf_exporter.artifact.serving import tf_serving, triton
 from tf_exporter.errors import UsageError
+from tf_exporter.names import simple_name
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,4 @@ def layout(
 def model_name(model: str) -> str:
     """The last part of a folder or Hub name, in characters that servers and URLs accept."""
     name = os.path.basename(os.path.abspath(model) if os.path.exists(model) else model.rstrip("/"))
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-") or "model"
+    return simple_name(name).lstrip(".-") or "model"

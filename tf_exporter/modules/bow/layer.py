@@ -8,11 +8,11 @@ import tensorflow as tf
 from tf_exporter.errors import UsageError
 from tf_exporter.layers.basic import variable
 from tf_exporter.model.source import ModelSource
-from tf_exporter.modules.base import TextModule
+from tf_exporter.modules.base import MIN_MICRO_BATCH_TOKENS, TextModule
 from tf_exporter.modules.bow.config import BoWConfig
 from tf_exporter.modules.dimensions import Dimensions
 from tf_exporter.modules.features import Features
-from tf_exporter.modules.word_embeddings.layer import MIN_MICRO_BATCH_TOKENS, check_ops
+from tf_exporter.modules.word_embeddings.layer import check_ops
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.spec import WordsSpec
 from tf_exporter.tokenizers.whitespace import ListTokenizer, WordTokenizer, word_ids, words_spec

@@ -7,11 +7,10 @@ import tensorflow as tf
 from tf_exporter.layers.basic import variable
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.weights import open_weights
-from tf_exporter.modules.base import TextModule
+from tf_exporter.modules.base import MIN_MICRO_BATCH_TOKENS, TextModule
 from tf_exporter.modules.dimensions import Dimensions
 from tf_exporter.modules.features import Features
 from tf_exporter.modules.sparse_static_embedding.config import SparseStaticEmbeddingConfig
-from tf_exporter.modules.static_embedding.layer import MIN_MICRO_BATCH_TOKENS
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.loading import WithoutSpecialTokens, load_tokenizer
 from tf_exporter.tokenizers.missing_rows import with_rows

@@ -9,7 +9,7 @@ from tf_exporter.errors import UsageError, WeightsError
 from tf_exporter.layers.basic import MatrixLayer, rows, variable
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.weights import Weights, open_weights
-from tf_exporter.modules.base import TextModule
+from tf_exporter.modules.base import MIN_MICRO_BATCH_TOKENS, TextModule
 from tf_exporter.modules.dimensions import Dimensions
 from tf_exporter.modules.features import Features
 from tf_exporter.modules.static_embedding.config import StaticEmbeddingConfig
@@ -19,9 +19,6 @@ from tf_exporter.tokenizers.missing_rows import with_rows
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import read_tokenizer
 from tf_exporter.tokenizers.templates import BARE
-
-MIN_MICRO_BATCH_TOKENS = 2**14
-"""The smallest `micro_batch_tokens`, as a token costs little."""
 
 
 class StaticEmbedding(TextModule, MatrixLayer):

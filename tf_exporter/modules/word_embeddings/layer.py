@@ -11,7 +11,7 @@ from tf_exporter.errors import UnsupportedError
 from tf_exporter.layers.basic import MatrixLayer, rows, variable
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.weights import open_weights
-from tf_exporter.modules.base import TextModule
+from tf_exporter.modules.base import MIN_MICRO_BATCH_TOKENS, TextModule
 from tf_exporter.modules.dimensions import Dimensions
 from tf_exporter.modules.features import Features
 from tf_exporter.modules.word_embeddings.config import WHITE_SPACE, WordEmbeddingsConfig
@@ -27,9 +27,6 @@ from tf_exporter.tokenizers.whitespace import (
     word_ids,
     words_spec,
 )
-
-MIN_MICRO_BATCH_TOKENS = 2**14
-"""The smallest `micro_batch_tokens`, as a token costs little."""
 
 
 class WordEmbeddings(TextModule, MatrixLayer):
