@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -25,6 +27,9 @@ PACKAGE = Path(sys.prefix) / "tritonserver"
 PACKAGES = PACKAGE / "packages"
 """numpy 1, for which this server's Python backend was built."""
 _SECONDS_TO_START = 300
+_FIRST_PORT, _LAST_PORT = 20_000, 32_000
+"""Linux gives ports from 32,768 on to outgoing connections."""
+_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,26 @@ class Server:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports that no other process takes until the server opens them, after loading its models.
+
+    They are below those that the system gives to outgoing connections, and each worker of pytest
+    has its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    share = (_LAST_PORT - _FIRST_PORT) // _WORKERS
+    ports = [_FIRST_PORT + worker * share + place for place in range(share)]
+    random.shuffle(ports)
+    return list(itertools.islice(filter(_is_free, ports), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _python_backend(folder: Path) -> Path:
