@@ -93,8 +93,10 @@ def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int)
     short, long = short_rows(sized.tokens, cost), long_rows(sized.tokens, cost)
     all_short = len(sized.texts) - len(long)
     singles = spread(short, _SINGLES * len(short) // max(all_short, 1))
-    affordable = len(short) == all_short
-    sample = spread(short, len(short) // _SIGNATURE_SHARE if affordable else _SIGNATURE_TEXTS)
+    all_are_affordable = len(short) == all_short
+    sample = spread(
+        short, len(short) // _SIGNATURE_SHARE if all_are_affordable else _SIGNATURE_TEXTS
+    )
     jobs = [
         _job(DEFAULT, sized.subset(sorted([*short, *long])), BATCH, model, cost),
         _job(DEFAULT, sized.subset(singles), 1, model, cost),
