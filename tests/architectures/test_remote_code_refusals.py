@@ -44,6 +44,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
         "rope_parameters",
     ),
+    (NOMIC, {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+    (JINA_V3, {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
     (NOMIC, {"activation_function": "gelu"}, "activation_function"),
     (NOMIC, {"hidden_act": "gelu"}, "hidden_act"),
     (NOMIC, {"mlp_fc1_bias": True}, "mlp_fc1_bias"),

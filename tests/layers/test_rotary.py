@@ -134,6 +134,9 @@ def test_the_older_key_goes_first(theta: dict[str, float]) -> None:
     }
     theirs = LlamaRotaryEmbedding(LlamaConfig(**SHARED, **copy.deepcopy(values)))
     np.testing.assert_allclose(read(values).frequencies, theirs.inv_freq.numpy(), rtol=3e-7)
+    file = ConfigFile("config.json", values)
+    read_flat_rope(file, 10_000.0, 1200, 16)
+    assert file.ignored == {"config.json": ["rope_parameters"]}
 
 
 KEYS: dict[str, Any] = {

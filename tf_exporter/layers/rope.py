@@ -306,6 +306,8 @@ def read_flat_rope(file: ConfigFile, theta: float, positions: int, size: int) ->
     original = file.take("original_max_position_embeddings", int)
     file.require("partial_rotary_factor", (1.0, 1, None))
     values = dict(old or new)
+    if old and new and old != new:
+        file.ignore("rope_parameters")
     if original is not None and values.get("rope_type", values.get("type")) in (
         "llama3",
         "yarn",

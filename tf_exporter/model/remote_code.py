@@ -119,6 +119,8 @@ def set_rotary(file: ConfigFile, key: str, factor: float | None) -> None:
     In the published code, the frequencies of this scaling are
     (theta · factor)^(−2i/size) / factor^(2/size): transformers' linear scaling with another base.
     """
+    # transformers' class would read it before `rope_parameters`; the published code does not.
+    allow(file, rope_scaling=None)
     theta = float(file.take(key, (int, float), required=True))
     file.values.pop(key)
     if factor is None:
