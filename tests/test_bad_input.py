@@ -175,13 +175,15 @@ def test_not_supported(model: Path, name: str) -> None:
 @pytest.mark.parametrize("place", ["architectures", "template key", "template file"])
 def test_plain_folders_that_are_not_reproduced(model: Path, place: str) -> None:
     (model / "modules.json").unlink()
+    word = "chat_template"
     if place == "architectures":
         rewrite(model / "config.json", architectures="BertForCausalLM")
+        word = place
     elif place == "template key":
         rewrite(model / "tokenizer_config.json", chat_template="{{ messages }}")
     else:
         (model / "chat_template.jinja").write_text("{{ messages }}")
-    refused(model, UnsupportedError)
+    refused(model, UnsupportedError, word)
 
 
 def test_alias_says_something_else(tmp_path: Path) -> None:

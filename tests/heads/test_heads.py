@@ -10,10 +10,6 @@ import pytest
 import tensorflow as tf
 import torch
 from safetensors.torch import load_file, save_file
-from sentence_transformers import CrossEncoder
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.cross_encoder.modules import LogitScore
-from transformers import AutoModelForCausalLM
 
 from fixtures import heads
 from fixtures.models import MPNET_VOCAB, VOCAB, rewrite
@@ -264,20 +260,6 @@ def test_refused_causal_models(tmp_path: Path) -> None:
         module_output_name="absent",
     )
     refused(saved, UnsupportedError, "model_type", "bert", "text-generation for")
-
-
-def test_chat_templates_are_refused(tmp_path: Path) -> None:
-    """With a chat template the reference would turn each pair into a conversation."""
-    plain = heads.write_plain_head(tmp_path / "plain", "qwen3", AutoModelForCausalLM)
-    rewrite(
-        plain / "tokenizer_config.json",
-        chat_template="{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}",
-    )
-    modules = [Transformer(str(plain), transformer_task="text-generation"), LogitScore(100, 101)]
-    CrossEncoder(modules=modules, device="cpu").save(
-        str(tmp_path / "model"), create_model_card=False
-    )
-    refused(tmp_path / "model", UnsupportedError, "sentence_bert_config.json", "modality_config")
 
 
 PUBLISHED: list[tuple[dict[str, Any], str, str, dict[str, Any]]] = [

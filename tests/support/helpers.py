@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.spec import read_model
 from tf_exporter.names import DEFAULT
 from tf_exporter.options import Options
+from tf_exporter.tokenizers.chat.process import answer_to
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import Part, TokenizerSpec, read_tokenizer
 from tf_exporter.verification.reference import Answer, Job, Loading
@@ -43,7 +45,13 @@ def build(folder: Path, **options: Any) -> TextModel:
     source = ModelSource(folder, str(folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tf_exporter.modules.transformer.layer.TokenizerGraph", _shared_tokenizer)
+        # Templates are rendered in this process, which has loaded torch.
+        patch.setattr("tf_exporter.tokenizers.chat.rendering._answer", _rendered_here)
         return TextModel(source, read_model(source), Options(**options))
+
+
+def _rendered_here(file: str, template: str, request: dict[str, Any]) -> dict[str, Any]:
+    return answer_to(json.loads(json.dumps(request)))
 
 
 _tokenizers: dict[tuple[str, ...], TokenizerGraph | None] = {}

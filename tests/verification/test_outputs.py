@@ -42,6 +42,7 @@ def check(failed: dict[int, str]) -> int:
         batch_size=None,
         poolings=(),
         micro_batch_tokens=512,
+        tokens_around=2,
     )
     kept = [row for row in range(4) if row not in failed]
     plan = Plan([(DEFAULT, Job(TEXTS, "", 32))], None, False)

@@ -65,7 +65,7 @@ class ClassifierExport:
         model, level, spec = self._model, self._options.verify, self._model.tokenizer_spec
         if reference is None:
             return Verification(level)
-        texts = texts_for(spec, spec.max_length)
+        texts = texts_for(spec, spec.max_length, model.tokens_around)
         strings = [decoded(text) for text in texts]
         hf_tokenizer = next(iter(model.tokenizers.values()))[0]
         empty = (

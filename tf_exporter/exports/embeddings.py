@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class EmbeddingExport:
 
     def check(self, saved: Path, reference: Reference | None) -> Verification:
         model, options, spec = self._model, self._options, self._model.tokenizer_spec
-        texts = texts_for(spec, spec.max_length)
+        texts = texts_for(spec, spec.max_length, model.tokens_around)
         cost = cost_of(self._spec.transformers, options.verify)
         planned = None
         if reference is not None:
@@ -118,6 +119,10 @@ class EmbeddingExport:
             "max_active_dims": spec.max_active_dims,
             "prompts": spec.prompts,
             "output": model.output,
+            "rendered": {
+                name: [part if isinstance(part, str) else asdict(part) for part in frame.parts]
+                for name, frame in model.frames.items()
+            },
             "signatures": {**prompts, **dict.fromkeys(model.tokenizers)},
             "max_seq_length": model.tokenizer_spec.max_length,
             **missing_tokens(*(tokenizer for _, tokenizer in model.tokenizers.values())),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tf_exporter.graph.signatures import Signature
 from tf_exporter.names import INPUT, PAIR
+from tf_exporter.tokenizers.chat.frame import Frame
 from tf_exporter.tokenizers.contract import ReferenceTokenizer
 from tf_exporter.tokenizers.spec import TokenizerSpec
 
@@ -29,6 +30,10 @@ class Description:
     """The number of texts in each call; None: any."""
     poolings: tuple[tuple[str, ...], ...]
     micro_batch_tokens: int
+    tokens_around: int
+    """The number of tokens that `serving_default` has around a text, without a prompt."""
+    frames: dict[str, Frame] = field(default_factory=dict)
+    """Signature → the text that a chat template puts around its texts, if the model has one."""
     inputs: tuple[str, str] = (INPUT, PAIR)
     """The names of the inputs: a text, and the second text of a pair."""
     truncated_to: int | None = None

@@ -1,15 +1,10 @@
-"""The texts that signatures take: checks, flattening and prompts."""
+"""The texts that signatures take: checks and flattening."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 from tf_exporter.names import INPUT, PAIR
-
-
-def with_prompt(prompt: str, texts: tf.Tensor) -> tf.Tensor:
-    """The texts with the prompt before each."""
-    return tf.strings.join([tf.constant(prompt.encode("utf-8")), texts]) if prompt else texts
 
 
 def flatten(texts: tf.Tensor, name: str) -> tf.Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.modules.spec import ModelSpec
 from tf_exporter.names import CROSS_ENCODER, DEFAULT, SPARSE_ENCODER, simple_name
+from tf_exporter.tokenizers.chat.settings import Use
 
 _MAX_PROMPTS = 500
 """Each prompt is a signature and costs about 0.25 s. A list of benchmark tasks has 200."""
@@ -21,6 +22,11 @@ class Signature:
     """The `task` of `encode` in the reference; "": none."""
     route: str
     """The route of this task."""
+
+    @property
+    def use(self) -> Use:
+        """The prompt and the task."""
+        return Use(self.prompt, self.task)
 
 
 def signatures(spec: ModelSpec, prompt_name: str | None) -> dict[str, Signature]:

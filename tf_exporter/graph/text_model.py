@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.graph.description import Description
-from tf_exporter.graph.inputs import flatten, paired, with_prompt
+from tf_exporter.graph.inputs import flatten, paired
 from tf_exporter.graph.pipeline import Pipeline
 from tf_exporter.graph.placement import keep_on_cpu
 from tf_exporter.graph.precision import reduce_precision
@@ -32,6 +32,7 @@ from tf_exporter.names import (
     SPARSE_ENCODER,
 )
 from tf_exporter.options import Options
+from tf_exporter.tokenizers.chat.settings import Use
 
 _BuildKey = tuple[int, tuple[tuple[str, int | None], ...]]
 """A module's spec, by its `id`, and the dimensions before the module."""
@@ -78,11 +79,21 @@ class TextModel(tf.Module):
             self.pipelines[route] = Pipeline(
                 modules, self.output, min(dim, truncate_dim or dim), fixed
             )
+        self._prepare()
         reduce_precision(self, options.precision)
         self.on_cpu = keep_on_cpu(self) if options.embeddings_on_cpu else set()
         """Names of the variables that are loaded into the host's memory."""
         self.dim = self.pipelines[self.signatures[DEFAULT].route].dim
         self._activation = _score_activation(spec, self.dim)
+
+    def _prepare(self) -> None:
+        """Prepares the first module of each route for the signatures, a shared one once."""
+        uses: dict[TextModule, list[Use]] = {}
+        for signature in self.signatures.values():
+            first = self.pipelines[signature.route].first
+            uses.setdefault(first, [Use()]).append(signature.use)
+        for first, own in uses.items():
+            first.prepare(list(dict.fromkeys(own)), pairs=self.kind == CROSS_ENCODER)
 
     def describe(self) -> Description:
         """The description of the model, without its weights."""
@@ -110,6 +121,12 @@ class TextModel(tf.Module):
                 tuple(module.modes) for module in dict.fromkeys(used) if isinstance(module, Pooling)
             ),
             micro_batch_tokens=self.first.micro_batch_tokens,
+            tokens_around=self.first.tokens_around,
+            frames={
+                name: frame
+                for name, signature in self.signatures.items()
+                if (frame := self.pipelines[signature.route].first.frames().get(signature.use))
+            },
             truncated_to=min(
                 (first.truncated_to for first in firsts if first.truncated_to), default=None
             ),
@@ -127,19 +144,15 @@ class TextModel(tf.Module):
 
         The texts get no prompt.
         """
-        tokenizer = self.pipelines[self.tokenize_signatures[name]].first.tokenizer
-        encodings = (
-            tokenizer(flatten(texts, INPUT))
-            if pairs is None
-            else tokenizer.pairs(*paired(texts, pairs))
-        )
-        padded = tokenizer.padding(encodings)
+        first = self.pipelines[self.tokenize_signatures[name]].first
+        inputs = (flatten(texts, INPUT),) if pairs is None else paired(texts, pairs)
+        padded = first.tokenizer.padding(first.encodings(Use(), *inputs))
         return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
 
     def encode(self, texts: tf.Tensor, signature: Signature) -> tf.Tensor:
         """Bytes [batch] or [batch, 1] → float32 [batch, dim], with the signature's prompt."""
         pipeline = self.pipelines[signature.route]
-        encodings = pipeline.first.tokenizer(with_prompt(signature.prompt, flatten(texts, INPUT)))
+        encodings = pipeline.first.encodings(signature.use, flatten(texts, INPUT))
         embeddings = pipeline(encodings, pipeline.prompt_length(signature.prompt))
         if self.kind == SPARSE_ENCODER and self.max_active_dims is not None:
             embeddings = sparse.keep_largest(embeddings, tf.abs(embeddings), self.max_active_dims)
@@ -148,11 +161,10 @@ class TextModel(tf.Module):
     def predict(self, texts: tf.Tensor, pairs: tf.Tensor, signature: Signature) -> tf.Tensor:
         """Bytes [batch] or [batch, 1], twice → float32 [batch, labels]; [batch] for one label.
 
-        The prompt is put before the first text of each pair.
+        The prompt goes before the first text of each pair, or is a template's system message.
         """
         pipeline = self.pipelines[signature.route]
-        texts, pairs = paired(texts, pairs)
-        encodings = pipeline.first.tokenizer.pairs(with_prompt(signature.prompt, texts), pairs)
+        encodings = pipeline.first.encodings(signature.use, *paired(texts, pairs))
         scores = self._activation(pipeline(encodings, None))
         return tf.squeeze(scores, 1) if self.dim == 1 else scores
 

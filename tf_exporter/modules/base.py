@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tf_exporter.modules.features import Features
+from tf_exporter.tokenizers.chat.frame import Frame
+from tf_exporter.tokenizers.chat.settings import Use
 from tf_exporter.tokenizers.contract import ReferenceTokenizer, TextTokenizer
+from tf_exporter.tokenizers.post_processors import Encodings
 from tf_exporter.tokenizers.spec import TokenizerSpec
 
 MIN_MICRO_BATCH_TOKENS = 2**14
@@ -45,6 +50,37 @@ class TextModule(Module):
     truncated_to: int | None = None
     """The length that texts are truncated to because the reference fails for longer ones."""
 
+    def prepare(self, uses: Sequence[Use], pairs: bool) -> None:
+        """Prepares the module for the signatures of a model, before any other call.
+
+        Args:
+            uses: their prompts and tasks.
+            pairs: whether they take pairs of texts.
+
+        Raises:
+            UnsupportedError: the model's chat template is not reproduced for one of them.
+        """
+
+    def encodings(self, use: Use, *texts: tf.Tensor) -> Encodings:
+        """Bytes [batch], for pairs twice → the token ids of each text or pair with its prompt."""
+        first, *second = texts
+        first = with_prompt(use.prompt, first)
+        return self.tokenizer.pairs(first, *second) if second else self.tokenizer(first)
+
+    def frames(self) -> dict[Use, Frame]:
+        """The text that a chat template puts around texts, for each use; empty without one."""
+        return {}
+
+    @property
+    def tokens_around(self) -> int:
+        """The number of tokens around a text without a prompt."""
+        return self.tokenizer_spec.single.added
+
     def for_long_texts(self, features: Features) -> Features:
         """The same result, with less working memory for long texts."""
         return self(features)
+
+
+def with_prompt(prompt: str, texts: tf.Tensor) -> tf.Tensor:
+    """The texts with the prompt before each."""
+    return tf.strings.join([tf.constant(prompt.encode("utf-8")), texts]) if prompt else texts

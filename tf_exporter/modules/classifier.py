@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.source import ModelSource
@@ -45,6 +45,10 @@ def read_classifier(source: ModelSource) -> ClassifierSpec:
             values.get("architectures"),
             "a …ForSequenceClassification model",
         )
+    # transformers itself does not put texts into a chat template.
+    plain = replace(transformer, chat=None)
+    first, *rest = spec.pipelines[""]
+    spec = replace(spec, pipelines={"": (replace(first, transformer=plain), *rest)})
     file = transformer.encoder_config
     problem = file.take("problem_type", (str, type(None))) or SINGLE_LABEL
     if problem not in PROBLEMS:
@@ -54,4 +58,4 @@ def read_classifier(source: ModelSource) -> ClassifierSpec:
             "two labels or more; for the score of one label, use --export-type sentence-embedding"
         )
         raise UnsupportedError(file.file, "id2label", list(spec.labels), supported)
-    return ClassifierSpec(spec, transformer, spec.labels, problem)
+    return ClassifierSpec(spec, plain, spec.labels, problem)

@@ -28,6 +28,7 @@ from tf_exporter.modules.transformer.config import (
     read_transformer,
 )
 from tf_exporter.names import CROSS_ENCODER, KINDS, SENTENCE_TRANSFORMER, SPARSE_ENCODER
+from tf_exporter.tokenizers.chat.settings import ChatSettings
 
 _CONFIG_NAMES = {
     "CNN": "cnn_config.json",
@@ -189,7 +190,8 @@ def _read_plain(source: ModelSource) -> ModelSpec:
     transformer = read_transformer(
         source, "", file, "sequence-classification" if classifies else "feature-extraction"
     )
-    _check_plain(source)
+    # The reference uses a chat template if there is one.
+    transformer = replace(transformer, chat=ChatSettings(required=False))
     module = ModuleSpec("Transformer", "", file, transformer)
     if classifies:
         activation = _plain_activation(transformer.encoder_config)
@@ -229,16 +231,6 @@ def _read_plain(source: ModelSource) -> ModelSpec:
         None,
         (),
     )
-
-
-def _check_plain(source: ModelSource) -> None:
-    """Refuses a chat template, into which the reference would put the texts."""
-    for name in ("chat_template.jinja", "additional_chat_templates", "chat_template.json"):
-        if source.path(name).exists():
-            raise UnsupportedError(name, "chat template", name, "none without modules.json")
-    name = "tokenizer_config.json"
-    if source.exists(name) and (template := source.read_object(name).get("chat_template")):
-        raise UnsupportedError(name, "chat_template", template, "none without modules.json")
 
 
 def _plain_activation(config: ConfigFile) -> str | None:

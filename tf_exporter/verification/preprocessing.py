@@ -53,7 +53,7 @@ def check_preprocessing(
         VerificationError: ids, masks or types differ.
     """
     model = tf.saved_model.load(str(folder))
-    texts = texts_for(spec, seq_length)
+    texts = texts_for(spec, seq_length, spec.single.added)
     ids: list[list[int]] = [
         hf_tokenizer(decoded(text), add_special_tokens=False, verbose=False)["input_ids"]
         for text in texts

@@ -69,7 +69,8 @@ def load(
         model.max_seq_length = max_seq_length
         # The user's limit also overrides that of a module, as it does in the graph.
         for module in model.modules():
-            getattr(module, "processing_kwargs", {}).get("text", {}).pop("max_length", None)
+            for part in ("text", "chat_template"):
+                getattr(module, "processing_kwargs", {}).get(part, {}).pop("max_length", None)
     return model
 
 

@@ -83,10 +83,9 @@ def decoded(text: bytes) -> str:
     return text.decode("utf-8", errors="replace")
 
 
-def texts_for(spec: TokenizerSpec, max_length: int | None) -> list[bytes]:
-    """The `quick_texts` for a tokenizer that keeps `max_length` tokens of a text."""
-    tokens = [token.content for token in spec.added_tokens]
-    return quick_texts(max_length, spec.single.added, tokens)
+def texts_for(spec: TokenizerSpec, max_length: int | None, added: int) -> list[bytes]:
+    """The `quick_texts` for a tokenizer that keeps `max_length` tokens, `added` of them around."""
+    return quick_texts(max_length, added, [token.content for token in spec.added_tokens])
 
 
 def quick_texts(max_length: int | None, added: int, tokens: Sequence[str]) -> list[bytes]:

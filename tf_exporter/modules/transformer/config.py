@@ -12,6 +12,8 @@ from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.keys import reads_config_key
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.untyped import Json
+from tf_exporter.modules.transformer.modalities import chat_of, read_modalities, read_processing
+from tf_exporter.tokenizers.chat.settings import ChatSettings
 
 TRANSFORMER_CONFIGS = tuple(
     f"sentence_{name}_config.json"
@@ -60,7 +62,11 @@ class TransformerSpec:
     max_seq_length: int | None
     """The configured limit; None: the tokenizer's, at most the encoder's positions."""
     text_max_length: int | None
-    """`processing_kwargs.text.max_length`, which takes precedence over all other limits."""
+    """The limit in `processing_kwargs`, which takes precedence over all other limits."""
+    text_max_length_key: str
+    """Its key in the module's config, for messages."""
+    chat: ChatSettings | None
+    """How texts become messages for a chat template; None: they are taken as they are."""
     tokenizer_kwargs: dict[str, Any]
     """Arguments of `AutoTokenizer.from_pretrained` in the module's config."""
     translated: bool
@@ -100,9 +106,7 @@ def read_transformer(
     if task not in _TASKS:
         raise file.unsupported("transformer_task", _TASKS)
     model_output, output = _TASKS[task]
-    file.require(
-        "modality_config", ({"text": {"method": "forward", "method_output_name": model_output}},)
-    )
+    format = read_modalities(file, model_output)
     file.require("module_output_name", (output,))
     for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
         file.require(key, (None,))
@@ -125,7 +129,7 @@ def read_transformer(
             file, "processor_kwargs.model_max_length", tokenizer_kwargs["model_max_length"]
         )
     do_lower_case = file.take("do_lower_case", (bool, type(None)), False) or False
-    text_max_length = _read_text_max_length(file)
+    processing = read_processing(file, isinstance(format, str))
     refusals = Refusals()
     with refusals.part():
         # The reference overwrites `backend`, and `cache_dir` is only the place of a cache.
@@ -149,7 +153,9 @@ def read_transformer(
         output=output,
         do_lower_case=do_lower_case,
         max_seq_length=max_seq_length,
-        text_max_length=text_max_length,
+        text_max_length=processing.max_length,
+        text_max_length_key=processing.max_length_key,
+        chat=chat_of(format, processing),
         tokenizer_kwargs={
             key: value for key, value in tokenizer_kwargs.items() if key in _TOKENIZER_KWARGS
         },
@@ -202,11 +208,3 @@ def read_length(file: ConfigFile, key: str, value: Json) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise UnsupportedError(file.file, key, value, "a positive number")
     return value
-
-
-def _read_text_max_length(file: ConfigFile) -> int | None:
-    kwargs = file.take("processing_kwargs", (dict, type(None)), {}) or {}
-    text = kwargs.get("text", {})
-    if kwargs.keys() - {"text"} or not isinstance(text, dict) or text.keys() - {"max_length"}:
-        raise UnsupportedError(file.file, "processing_kwargs", kwargs, "text.max_length")
-    return read_length(file, "processing_kwargs.text.max_length", text.get("max_length"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tf_exporter.architectures.registry import ARCHITECTURES
@@ -12,14 +14,19 @@ from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.base import TextModule
 from tf_exporter.modules.dimensions import NOT_COLLECTED, Dimensions
 from tf_exporter.modules.features import Features
+from tf_exporter.modules.transformer.chat import Chat, chat_settings
 from tf_exporter.modules.transformer.checkpoint import checkpoint
 from tf_exporter.modules.transformer.config import TransformerSpec
 from tf_exporter.options import Options
+from tf_exporter.tokenizers.chat.frame import Frame
+from tf_exporter.tokenizers.chat.settings import Use
+from tf_exporter.tokenizers.contract import ReferenceTokenizer
 from tf_exporter.tokenizers.loading import UNLIMITED, length_limit, load_tokenizer
 from tf_exporter.tokenizers.missing_rows import with_rows
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
+from tf_exporter.tokenizers.post_processors import Encodings
 from tf_exporter.tokenizers.spec import TokenizerSpec, read_tokenizer
-from tf_exporter.tokenizers.templates import Template
+from tf_exporter.tokenizers.templates import BARE, Template
 
 _MAX_LOGITS = 2**23
 """The most logits over a whole vocabulary in a micro-batch."""
@@ -68,7 +75,10 @@ class Transformer(TextModule):
             else min(own or UNLIMITED, options.sequence_length)
         )
         self.takes_long = self.max_length is None or self.max_length > LONG
-        self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length)
+        chat = chat_settings(spec, hf_tokenizer)
+        self.counts_prompt = chat is None
+        # Rendered prompts have all their special tokens.
+        self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length, BARE if chat else None)
         pad_id = self.tokenizer_spec.pad_id
         if self.tokenizer_spec.padding_side == "left" and self.config.counts_padding(pad_id):
             # As in the reference, an embedding would depend on the other texts in the batch.
@@ -80,10 +90,11 @@ class Transformer(TextModule):
         self.tokenizer_spec, dimensions["input_ids"] = self._check_ids(
             self.tokenizer_spec, template, spec
         )
-        self.hf_tokenizer = hf_tokenizer
+        self.hf_tokenizer: ReferenceTokenizer = hf_tokenizer
         self.tokenizer = TokenizerGraph(
             self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops
         )
+        self._chat = Chat(spec.folder, chat, hf_tokenizer, self.tokenizer_spec) if chat else None
         self._output = spec.output
         dimensions[spec.output] = self.head.width
         if self._gives_all_layers:
@@ -95,6 +106,21 @@ class Transformer(TextModule):
         self.max_rows = max_positions if spec.task == "text-generation" else None
         if spec.task == "fill-mask":
             self.micro_batch_tokens = min(self.micro_batch_tokens, max_positions)
+
+    def prepare(self, uses: Sequence[Use], pairs: bool) -> None:
+        if self._chat is not None:
+            self._chat.prepare(uses, pairs, self.tokenizer)
+            self.hf_tokenizer = self._chat.reference
+
+    def encodings(self, use: Use, *texts: tf.Tensor) -> Encodings:
+        return super().encodings(use, *texts) if self._chat is None else self._chat(use, *texts)
+
+    def frames(self) -> dict[Use, Frame]:
+        return {} if self._chat is None else self._chat.frames
+
+    @property
+    def tokens_around(self) -> int:
+        return super().tokens_around if self._chat is None else self._chat.tokens_around
 
     def _check_padding(self, spec: TransformerSpec) -> None:
         """Refuses padding that the head would take for a token."""
@@ -123,7 +149,7 @@ class Transformer(TextModule):
         elif spec.text_max_length is not None:
             file, key, length = (
                 config_file,
-                "processing_kwargs.text.max_length",
+                spec.text_max_length_key,
                 spec.text_max_length,
             )
         elif spec.max_seq_length is not None:

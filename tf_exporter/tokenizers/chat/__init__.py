@@ -1,0 +1,1 @@
+"""Chat templates: texts that are rendered as messages before they are tokenized."""
