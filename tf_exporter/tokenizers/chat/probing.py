@@ -106,7 +106,7 @@ def hostile_rows(texts: Sequence[str], count: int) -> list[tuple[str, ...]]:
 def _rendered(render: Render, texts: Sequence[str]) -> str:
     try:
         return render(texts)
-    except MemoryError:
+    except (MemoryError, NotAFrameError):
         raise
     except Exception as error:  # whatever the template raises
         raise NotAFrameError(f"it fails with {one_line(error, 200)!r}") from error

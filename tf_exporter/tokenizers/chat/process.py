@@ -77,7 +77,7 @@ class Template:
 
 
 def _no_clock(format: str) -> str:
-    raise NotAFrameError("it reads the clock")
+    raise NotAFrameError("it reads the clock (strftime_now)")
 
 
 def frames_of(
