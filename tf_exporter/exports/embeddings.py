@@ -132,11 +132,14 @@ class EmbeddingExport:
         }
 
     def remarks(self) -> list[str]:
-        truncated_to = self._model.truncated_to
-        if not truncated_to:
-            return []
-        reason = "sentence-transformers fails for longer ones"
-        return [f"Texts are truncated to {truncated_to} tokens: {reason}."]
+        lines = []
+        if self._model.frames:
+            where = "`rendered` in the manifest shows what is around them"
+            lines.append(f"Texts are put into the model's chat template: {where}.")
+        if truncated_to := self._model.truncated_to:
+            reason = "sentence-transformers fails for longer ones"
+            lines.append(f"Texts are truncated to {truncated_to} tokens: {reason}.")
+        return lines
 
     def card(self, values: dict[str, Any]) -> CardParts:
         call, outputs, result = (
