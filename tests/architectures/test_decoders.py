@@ -30,7 +30,13 @@ HEADS = {
         "EuroBertForSequenceClassification",
         "EuroBertForTokenClassification",
     ),
+    "gemma": ("GemmaForCausalLM", "GemmaForSequenceClassification"),
+    "gemma2": ("Gemma2ForCausalLM", "Gemma2ForSequenceClassification"),
     "gemma3_text": ("Gemma3ForCausalLM", "Gemma3TextForSequenceClassification"),
+    "llama": ("LlamaForCausalLM", "LlamaForSequenceClassification"),
+    "ministral3": ("Ministral3ForCausalLM", "Ministral3ForSequenceClassification"),
+    "mistral": ("MistralForCausalLM", "MistralForSequenceClassification"),
+    "phi3": ("Phi3ForCausalLM", "Phi3ForSequenceClassification"),
     "qwen2": ("Qwen2ForCausalLM", "Qwen2ForSequenceClassification", "Qwen2ForTokenClassification"),
     "qwen3": ("Qwen3ForCausalLM", "Qwen3ForSequenceClassification", "Qwen3ForTokenClassification"),
 }

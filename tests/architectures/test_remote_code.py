@@ -20,7 +20,7 @@ from tests.support.helpers import build, embed, reference
 from tf_exporter import convert
 from tf_exporter.architectures.jina_bert.encoder import slopes
 from tf_exporter.architectures.translation import translated
-from tf_exporter.layers.rope import read_flat_rope
+from tf_exporter.layers.rope_keys import read_flat_rope
 from tf_exporter.layers.rotary import Rotary
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.view import transformers_folder

@@ -295,9 +295,9 @@ def norm_order(encoder: Any, patch: Patch) -> bool:
         return layer.output_norm(layer.ffn(x) + x)
 
     def pre(
-        layer: Any, x: tf.Tensor, bias: Any, batch: Any, length: Any, angles: Any = None
+        layer: Any, x: tf.Tensor, bias: Any, batch: Any, length: Any, *positions: Any
     ) -> tf.Tensor:
-        x = x + layer.attention(x, bias, batch, length, angles)
+        x = x + layer.attention(x, bias, batch, length, *positions)
         return x + layer.ffn(layer.ffn_norm(x))
 
     patch.setattr(attention.PostNormLayer, "__call__", post)

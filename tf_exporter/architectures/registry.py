@@ -13,14 +13,20 @@ from tf_exporter.architectures.distilbert.config import DISTILBERT
 from tf_exporter.architectures.electra.config import ELECTRA
 from tf_exporter.architectures.ernie.config import ERNIE
 from tf_exporter.architectures.eurobert.config import EUROBERT
+from tf_exporter.architectures.gemma.config import GEMMA
+from tf_exporter.architectures.gemma2.config import GEMMA2
 from tf_exporter.architectures.gemma3.config import GEMMA3
 from tf_exporter.architectures.gte.config import GTE
 from tf_exporter.architectures.jina_bert.config import JINA_BERT
 from tf_exporter.architectures.jina_embeddings_v3.config import JINA_EMBEDDINGS_V3
+from tf_exporter.architectures.llama.config import LLAMA
+from tf_exporter.architectures.ministral3.config import MINISTRAL3
+from tf_exporter.architectures.mistral.config import MISTRAL
 from tf_exporter.architectures.mobilebert.config import MOBILEBERT
 from tf_exporter.architectures.modernbert.config import MODERNBERT
 from tf_exporter.architectures.mpnet.config import MPNET
 from tf_exporter.architectures.nomic_bert.config import NOMIC_BERT
+from tf_exporter.architectures.phi3.config import PHI3
 from tf_exporter.architectures.qwen2.config import QWEN2
 from tf_exporter.architectures.qwen3.config import QWEN3
 from tf_exporter.architectures.roberta.config import ROBERTA, XLM_ROBERTA
@@ -36,15 +42,21 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "electra": ELECTRA,
     "ernie": ERNIE,
     "eurobert": EUROBERT,
+    "gemma": GEMMA,
+    "gemma2": GEMMA2,
     "gemma3_text": GEMMA3,
     "gte": GTE,
     "jina_bert": JINA_BERT,
     "jina_embeddings_v3": JINA_EMBEDDINGS_V3,
+    "llama": LLAMA,
+    "ministral3": MINISTRAL3,
+    "mistral": MISTRAL,
     "mobilebert": MOBILEBERT,
     "modernbert": MODERNBERT,
     "mpnet": MPNET,
     "mt5": MT5,
     "nomic_bert": NOMIC_BERT,
+    "phi3": PHI3,
     "qwen2": QWEN2,
     "qwen3": QWEN3,
     "roberta": ROBERTA,

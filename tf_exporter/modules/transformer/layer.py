@@ -69,6 +69,9 @@ class Transformer(TextModule):
         )
         self.takes_long = self.max_length is None or self.max_length > LONG
         self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length)
+        if self.tokenizer_spec.padding_side == "left" and self.config.leaks_beyond is not None:
+            length = self.max_length or UNLIMITED
+            self.pads_leak = self.pads_leak or length > self.config.leaks_beyond
         pad_id = self.tokenizer_spec.pad_id
         if self.tokenizer_spec.padding_side == "left" and self.config.counts_padding(pad_id):
             # As in the reference, an embedding would depend on the other texts in the batch.
