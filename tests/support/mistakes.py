@@ -233,8 +233,9 @@ def rope_interleaved(encoder: Any, patch: Patch) -> bool:
 
     def rotated(x: tf.Tensor, angles: Any) -> tf.Tensor:
         cosines, sines = angles
+        x, rest = x[..., : cosines.shape[-1]], x[..., cosines.shape[-1] :]
         other = tf.reshape(tf.stack([-x[..., 1::2], x[..., ::2]], -1), tf.shape(x))
-        return x * cosines + other * sines
+        return tf.concat([x * cosines + other * sines, rest], -1)
 
     return bool(_rotaries(encoder)) and _patched(patch, "rotated", rotated)
 

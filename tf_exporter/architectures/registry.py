@@ -11,6 +11,7 @@ from tf_exporter.architectures.convbert.config import CONVBERT
 from tf_exporter.architectures.deberta_v2.config import DEBERTA_V2
 from tf_exporter.architectures.distilbert.config import DISTILBERT
 from tf_exporter.architectures.electra.config import ELECTRA
+from tf_exporter.architectures.embedding_gemma2.config import EMBEDDING_GEMMA2
 from tf_exporter.architectures.ernie.config import ERNIE
 from tf_exporter.architectures.eurobert.config import EUROBERT
 from tf_exporter.architectures.gemma.config import GEMMA
@@ -40,6 +41,7 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "deberta-v2": DEBERTA_V2,
     "distilbert": DISTILBERT,
     "electra": ELECTRA,
+    "embedding_gemma2_text": EMBEDDING_GEMMA2,
     "ernie": ERNIE,
     "eurobert": EUROBERT,
     "gemma": GEMMA,

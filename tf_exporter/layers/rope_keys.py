@@ -164,6 +164,36 @@ def read_ropes_by_type(
     return ropes
 
 
+def read_required_ropes(
+    file: ConfigFile, thetas: dict[str, float], positions: int, sizes: dict[str, int]
+) -> dict[str, Rope]:
+    """Reads the parameters of a config whose `rope_parameters`, if any, has each layer type.
+
+    Args:
+        file: config.json.
+        thetas: the base of each layer type in a config without parameters.
+        positions: the config's max_position_embeddings.
+        sizes: the size of a head for each layer type that a layer has.
+    """
+    listed = file.take("rope_parameters", (dict, type(None)))
+    if listed is None:
+        listed = {name: {"rope_theta": theta} for name, theta in thetas.items()}
+    parameters = file.part("rope_parameters", listed)
+    ropes = dict.fromkeys(sizes, _REFUSED)
+    for name, size in sizes.items():
+        with file.refusing():
+            type_file = parameters.part(name, parameters.take(name, dict, required=True))
+            type_file.take("rope_theta", (int, float), required=True)
+            # The reference reads it next to the layer types, not here.
+            type_file.require("truncate", (True,))
+            rope = read_rope(type_file, "rope_theta", thetas[name], positions)
+            with file.refusing(*_SIZE_KEYS):
+                ropes[name] = rope.for_head_size(size)
+    with file.refusing():
+        parameters.finish(frozenset(thetas))
+    return ropes
+
+
 def shortest(ropes: Iterable[Rope]) -> int | None:
     """The smallest `max_length`, in tokens; None: none of them has one."""
     return min((rope.max_length for rope in ropes if rope.max_length is not None), default=None)
