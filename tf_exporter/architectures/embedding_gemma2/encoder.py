@@ -42,9 +42,10 @@ class Gate(tf.Module):
 class GatedLayer(tf.Module):
     """Gemma 3's layer, a gate, and a factor."""
 
-    def __init__(self, layer: Gemma3Layer, gate: Gate, factor: tf.Variable):
+    def __init__(self, kind: str, layer: Gemma3Layer, gate: Gate, factor: tf.Variable):
+        """`kind`: the layer type, which determines the size of heads."""
         super().__init__()
-        self.layer, self.gate, self.factor = layer, gate, factor
+        self.kind, self.layer, self.gate, self.factor = kind, layer, gate, factor
 
     def __call__(
         self,
@@ -123,9 +124,8 @@ class EmbeddingGemma2(BaseEncoder):
             ffn,
         )
         gate = Gate(weights, f"{prefix}.ple_block", config)
-        return GatedLayer(
-            layer, gate, variable(weights.take(f"{prefix}.layer_scalar", (1,)), "layer_scalar")
-        )
+        factor = variable(weights.take(f"{prefix}.layer_scalar", (1,)), "layer_scalar")
+        return GatedLayer(kind, layer, gate, factor)
 
     @property
     def token_table(self) -> Embedding:
@@ -146,7 +146,9 @@ class EmbeddingGemma2(BaseEncoder):
         angles = {name: rotary(length) for name, rotary in self._rotary.items()}
         states = [x]
         for name, layer, layer_input in zip(self._types, self.layers, inputs):
-            states.append(layer(states[-1], layer_input, biases[name], batch, length, angles[name]))
+            states.append(
+                layer(states[-1], layer_input, biases[name], batch, length, angles[layer.kind])
+            )
         return [*states[:-1], self.projection(self.norm(states[-1]))]
 
     def _inputs(self, x: tf.Tensor) -> list[tf.Tensor]:
