@@ -67,6 +67,8 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "xlm-roberta": XLM_ROBERTA,
 }
 
+TEXT_PARTS = {"embedding_gemma2": "embedding_gemma2_text"}
+"""Models that also take images and sounds, with the architecture of their text part."""
 
 VERIFIED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.verified)
 """The architectures that transformers has a class for, so that conversions can be verified."""

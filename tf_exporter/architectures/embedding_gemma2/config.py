@@ -67,11 +67,12 @@ class EmbeddingGemma2Config(EncoderConfig):
         check_activation(file, "hidden_activation", keys["hidden_activation"])
         # True would make the reference causal, but only in batches without padding.
         file.require("is_causal", (False,))
-        # The last hidden state has another width than the others.
-        file.require("output_hidden_states", (False,))
         width: int = file.take("hidden_size", int, 512)
         if width < 1:
             file.refuse(file.unsupported("hidden_size", "a number of at least 1"))
+        if width != keys["embedding_dim"]:
+            # The last hidden state has another width than the others, which no module can join.
+            file.require("output_hidden_states", (False,))
         types = _read_layer_types(file, keys["num_hidden_layers"])
         heads = _read_heads(file, types, keys["num_attention_heads"])
         return cls(
