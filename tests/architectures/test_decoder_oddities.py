@@ -17,8 +17,11 @@ from fixtures.models import Pooling, rewrite
 from tests.support.helpers import build, difference, embed, reference
 from tests.test_parity import ATOL, TEXTS
 from tf_exporter.errors import InputError, UnsupportedError
+from tf_exporter.exports.check import check_supported
 from tf_exporter.layers.grouped_attention import query_factors
 from tf_exporter.layers.rope import Temperature
+from tf_exporter.model.source import ModelSource
+from tf_exporter.options import Options
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +122,28 @@ def test_types_of_phi_3(tmp_path: Path, kind: str) -> None:
     for outer in ({}, {"original_max_position_embeddings": 40}):
         rewrite(folder / "config.json", rope_parameters=rope, **outer)
         assert difference(folder, TEXTS) <= ATOL
+
+
+def test_keys_of_published_phi_3(tmp_path: Path) -> None:
+    """Newer configs name code, and have keys for it: they are ignored where they change nothing."""
+    folder = models.write_model(tmp_path / "model", "phi3")
+    notes = {
+        "attention_bias": False,
+        "mlp_bias": False,
+        "lm_head_bias": False,
+        "full_attn_mod": 1,
+        "interpolate_factor": 1,
+    }
+    code = {"AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}
+    rewrite(folder / "config.json", auto_map=code, **notes)
+    assert difference(folder, TEXTS) <= ATOL
+    source = ModelSource(folder, "model")
+    check_supported(source, Options())
+    assert source.ignored["config.json"] == ["auto_map", *notes]
+    for key in notes:
+        rewrite(folder / "config.json", **{**notes, key: 2})
+        with pytest.raises(UnsupportedError, match=key):
+            build(folder)
 
 
 def test_embeddings_of_another_width(tmp_path: Path) -> None:

@@ -208,7 +208,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str, dict[str, Any]]] = [
     (JINA_V3, {"rotary_emb_base": 4, "layer_norm_eps": 0.1, "lora_adaptations": []},
      "jina_embeddings_v3", {"rope_theta": 4, "layer_norm_eps": 0.1}),
     (BIDIREC, {}, "llama", NATIVE_BIDIREC),
-    (BIDIREC, {"is_causal": False, "rope_scaling": None, "architectures": None},
+    (BIDIREC, {"is_causal": False, "rope_scaling": None, "architectures": None}
+     | {"use_bidirectional_attention": True},
      "llama", {**NATIVE_BIDIREC, "rope_scaling": None}),
 ]  # fmt: skip
 

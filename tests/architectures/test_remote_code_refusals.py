@@ -80,6 +80,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "architectures",
     ),
     (BIDIREC, {"is_causal": True}, "is_causal"),
+    (BIDIREC, {"use_bidirectional_attention": False}, "use_bidirectional_attention"),
     (BIDIREC, {"something_new": 1}, "something_new"),
     (NEW, {"auto_map": {"AutoConfig": "Alibaba-NLP/new-impl--other.NewConfig"}}, "auto_map"),
     (NEW, {"position_embedding_type": "absolute"}, "position_embedding_type"),

@@ -70,9 +70,8 @@ class EmbeddingGemma2Config(EncoderConfig):
         width: int = file.take("hidden_size", int, 512)
         if width < 1:
             file.refuse(file.unsupported("hidden_size", "a number of at least 1"))
-        if width != keys["embedding_dim"]:
-            # The last hidden state has another width than the others, which no module can join.
-            file.require("output_hidden_states", (False,))
+        # The last hidden state is a projection: modules that join all states cannot have meant it.
+        file.require("output_hidden_states", (False,))
         types = _read_layer_types(file, keys["num_hidden_layers"])
         heads = _read_heads(file, types, keys["num_attention_heads"])
         return cls(

@@ -22,7 +22,9 @@ def _translate(file: ConfigFile) -> None:
     _CODE.check(file)
     file.require("architectures", (None, [f"{_NAME}Model"]))
     file.require("is_causal", (False,))
-    drop(file, "pooling temperature")
+    # A note for another engine, which agrees with the code.
+    file.require("use_bidirectional_attention", (True,))
+    drop(file, "pooling temperature use_bidirectional_attention")
     file.values.update(model_type="llama", is_causal=False)
 
 

@@ -26,6 +26,14 @@ _LENGTH = 4096
 _SHARE = "partial_rotary_factor"
 _TYPES = {"default": "default", "longrope": "longrope", "yarn": "longrope", "su": "longrope"}
 """Types of rotary positions, and what the reference makes of them."""
+_NOTES = {
+    "attention_bias": False,
+    "mlp_bias": False,
+    "lm_head_bias": False,
+    "full_attn_mod": 1,
+    "interpolate_factor": 1,
+}
+"""Keys of published configs, which only the models' own code may read, without effect there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,9 @@ class Phi3Config(LlamaLayersConfig):
 
     @classmethod
     def _read_masks(cls, file: ConfigFile, layers: int) -> Masks:
+        for key, value in _NOTES.items():
+            if key in file and file.values[key] == value:
+                file.ignore(key)
         return read_one_window(file, layers, None)
 
     @classmethod
