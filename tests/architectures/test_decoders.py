@@ -263,5 +263,6 @@ def test_phi_3_with_its_own_tokenizer(tmp_path: Path) -> None:
     for path in (SHARED / "tokenizers/phi-3-mini").iterdir():
         shutil.copyfile(path, folder / path.name)
     rewrite(folder / "tokenizer_config.json", model_max_length=48)
-    texts = [*TEXTS, "<|user|>\nHello<|end|>", "  two  spaces ", "Ünïcödé 世界 👩‍👧"]
+    # The reference cannot encode an empty text with it: there is no token to add.
+    texts = [*filter(None, TEXTS), "<|user|>\nHello<|end|>", "  two  spaces ", "Ünïcödé 世界 👩‍👧"]
     assert difference(folder, texts) <= ATOL
