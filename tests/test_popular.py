@@ -14,6 +14,9 @@ from fixtures.popular import POPULAR, Popular
 from tests.support.helpers import answer, build, embed
 from tests.support.refusals import refused
 from tf_exporter import UnsupportedError
+from tf_exporter.model.reference.view import transformers_folder
+from tf_exporter.model.source import ModelSource
+from tf_exporter.modules.spec import read_model
 from tf_exporter.verification.reference import Job
 from tf_exporter.verification.reference_process import load
 
@@ -40,7 +43,11 @@ def test_popular_model(popular: Popular, tmp_path: Path) -> None:
         expected = jina_bert_embeddings(folder, TEXTS, max_length=32).numpy()
         assert np.abs(embed(build(folder), TEXTS) - expected).max() <= ATOL
         return
-    model, theirs = build(folder), load(str(folder), popular.kind, None, None)
+    source = ModelSource(folder, str(folder))
+    read_model(source)
+    with transformers_folder(source) as place:
+        theirs = load(str(place), popular.kind, None, None)
+    model = build(folder)
     for name, signature in model.signatures.items():
         pairs = PAIRS if popular.kind == "CrossEncoder" else None
         batch_size = 1 if model.pipelines[signature.route].pads_leak else 32

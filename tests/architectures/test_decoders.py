@@ -16,6 +16,7 @@ from transformers import AutoConfig
 
 from fixtures import models
 from fixtures.models import Normalize, Pooling, rewrite
+from fixtures.real import SHARED, real_tokenizer
 from tests.support.helpers import build, difference, embed, reference
 from tests.test_parity import ATOL, TEXTS
 from tf_exporter.errors import UnsupportedError
@@ -30,7 +31,13 @@ HEADS = {
         "EuroBertForSequenceClassification",
         "EuroBertForTokenClassification",
     ),
+    "gemma": ("GemmaForCausalLM", "GemmaForSequenceClassification"),
+    "gemma2": ("Gemma2ForCausalLM", "Gemma2ForSequenceClassification"),
     "gemma3_text": ("Gemma3ForCausalLM", "Gemma3TextForSequenceClassification"),
+    "llama": ("LlamaForCausalLM", "LlamaForSequenceClassification"),
+    "ministral3": ("Ministral3ForCausalLM", "Ministral3ForSequenceClassification"),
+    "mistral": ("MistralForCausalLM", "MistralForSequenceClassification"),
+    "phi3": ("Phi3ForCausalLM", "Phi3ForSequenceClassification"),
     "qwen2": ("Qwen2ForCausalLM", "Qwen2ForSequenceClassification", "Qwen2ForTokenClassification"),
     "qwen3": ("Qwen3ForCausalLM", "Qwen3ForSequenceClassification", "Qwen3ForTokenClassification"),
 }
@@ -245,3 +252,17 @@ def test_rows_of_padding_alone(tmp_path: Path) -> None:
         assert (
             np.abs(result - reference(folder).encode(["", "hello world", " ", "the"])).max() <= ATOL
         )
+
+
+def test_phi_3_with_its_own_tokenizer(tmp_path: Path) -> None:
+    if real_tokenizer("phi-3-mini") is None:
+        pytest.skip("shared/data/tokenizers/phi-3-mini is not there")
+    folder = models.write_model(tmp_path / "model", "phi3", vocab_size=32064, pad_token_id=32000)
+    for path in folder.glob("*token*"):
+        path.unlink()
+    for path in (SHARED / "tokenizers/phi-3-mini").iterdir():
+        shutil.copyfile(path, folder / path.name)
+    rewrite(folder / "tokenizer_config.json", model_max_length=48)
+    # The reference cannot encode an empty text with it: there is no token to add.
+    texts = [*filter(None, TEXTS), "<|user|>\nHello<|end|>", "  two  spaces ", "Ünïcödé 世界 👩‍👧"]
+    assert difference(folder, texts) <= ATOL

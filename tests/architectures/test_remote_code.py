@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fixtures import models
+from fixtures.architectures.llama import LLAMA3
 from fixtures.jina_bert import embeddings as jina_bert_embeddings
 from fixtures.jina_bert import slope, write_jina_bert
 from fixtures.models import rewrite
@@ -20,7 +21,7 @@ from tests.support.helpers import build, embed, reference
 from tf_exporter import convert
 from tf_exporter.architectures.jina_bert.encoder import slopes
 from tf_exporter.architectures.translation import translated
-from tf_exporter.layers.rope import read_flat_rope
+from tf_exporter.layers.rope_keys import read_flat_rope
 from tf_exporter.layers.rotary import Rotary
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.view import transformers_folder
@@ -135,6 +136,46 @@ JINA_V3: dict[str, Any] = {
     "lora_rank": 4,
 }
 NTK = {"type": "ntk", "factor": 4.0}
+BIDIREC: dict[str, Any] = {
+    "model_type": "llama_bidirec",
+    "architectures": ["LlamaBidirectionalModel"],
+    "auto_map": {
+        "AutoConfig": "llama_bidirectional_model.LlamaBidirectionalConfig",
+        "AutoModel": "llama_bidirectional_model.LlamaBidirectionalModel",
+    },
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "head_dim": 6,
+    "hidden_act": "silu",
+    "hidden_size": 32,
+    "initializer_range": 0.02,
+    "intermediate_size": 48,
+    "max_position_embeddings": 48,
+    "mlp_bias": False,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "pooling": "avg",
+    "pretraining_tp": 1,
+    "rms_norm_eps": 1e-5,
+    "rope_scaling": LLAMA3,
+    "rope_theta": 500.0,
+    "temperature": 0.02,
+    "tie_word_embeddings": False,
+    "use_cache": True,
+    "vocab_size": len(models.VOCAB),
+}
+NATIVE_BIDIREC: dict[str, Any] = {
+    "is_causal": False,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500.0,
+    "rope_scaling": LLAMA3,
+}
 
 CASES: list[tuple[dict[str, Any], dict[str, Any], str, dict[str, Any]]] = [
     (NOMIC, {}, "nomic_bert", {}),
@@ -166,6 +207,10 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str, dict[str, Any]]] = [
     (JINA_V3, {}, "jina_embeddings_v3", {"rope_theta": 30.0}),
     (JINA_V3, {"rotary_emb_base": 4, "layer_norm_eps": 0.1, "lora_adaptations": []},
      "jina_embeddings_v3", {"rope_theta": 4, "layer_norm_eps": 0.1}),
+    (BIDIREC, {}, "llama", NATIVE_BIDIREC),
+    (BIDIREC, {"is_causal": False, "rope_scaling": None, "architectures": None}
+     | {"use_bidirectional_attention": True},
+     "llama", {**NATIVE_BIDIREC, "rope_scaling": None}),
 ]  # fmt: skip
 
 

@@ -10,7 +10,15 @@ import pytest
 
 from fixtures.jina_bert import CONFIG
 from fixtures.models import rewrite
-from tests.architectures.test_remote_code import JINA_V3, NEW, NOMIC, NTK, SNOWFLAKE, published
+from tests.architectures.test_remote_code import (
+    BIDIREC,
+    JINA_V3,
+    NEW,
+    NOMIC,
+    NTK,
+    SNOWFLAKE,
+    published,
+)
 from tests.support.refusals import refused
 from tf_exporter import InputError, UnsupportedError
 from tf_exporter.exports.check import check_supported
@@ -55,6 +63,25 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (NOMIC, {"n_inner": None}, "intermediate_size"),
     (NOMIC, {"pad_vocab_size_multiple": 0}, "pad_vocab_size_multiple"),
     (NOMIC, {"something_new": 1}, "something_new"),
+    (BIDIREC, {"auto_map": {"AutoModel": "modeling_llama.LlamaBidirectionalModel"}}, "auto_map"),
+    (
+        BIDIREC,
+        {
+            "auto_map": {
+                "AutoModelForSequenceClassification": "llama_bidirectional_model."
+                "LlamaBidirectionalForSequenceClassification"
+            }
+        },
+        "auto_map",
+    ),
+    (
+        BIDIREC,
+        {"architectures": ["LlamaBidirectionalForSequenceClassification"]},
+        "architectures",
+    ),
+    (BIDIREC, {"is_causal": True}, "is_causal"),
+    (BIDIREC, {"use_bidirectional_attention": False}, "use_bidirectional_attention"),
+    (BIDIREC, {"something_new": 1}, "something_new"),
     (NEW, {"auto_map": {"AutoConfig": "Alibaba-NLP/new-impl--other.NewConfig"}}, "auto_map"),
     (NEW, {"position_embedding_type": "absolute"}, "position_embedding_type"),
     (NEW, {"layer_norm_type": "rms_norm"}, "layer_norm_type"),

@@ -91,13 +91,19 @@ def _last_place(original: Any) -> Any:
         ("gemma3_text", _with("pad_id", -1)),
         ("qwen2", _last_place),
         ("qwen3", _with("pad_id", -1)),
+        ("gemma", _last_place),
+        ("gemma2", _with("pad_id", -1)),
+        ("llama", _with("pad_id", -1)),
+        ("ministral3", _last_place),
+        ("mistral", _last_place),
+        ("phi3", _last_place),
     ],
 )
 def test_wrong_classifiers_are_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: Any
 ) -> None:
     folder = heads.write_cross_encoder(tmp_path / "model", model_type)
-    if model_type in ("gemma3_text", "qwen3"):
+    if model_type in ("gemma2", "gemma3_text", "llama", "qwen3"):
         rewrite(folder / "config.json", pad_token_id=3)
         rewrite(folder / "tokenizer_config.json", padding_side="left", pad_token="[SEP]")
     check(folder)
@@ -108,12 +114,24 @@ def test_wrong_classifiers_are_caught(
 
 @pytest.mark.parametrize(
     ("model_type", "mistake"),
-    [("gemma3_text", "_softcap"), ("qwen2", "weight"), ("qwen3", "first")],
+    [
+        ("gemma", "first"),
+        ("gemma2", "_softcap"),
+        ("gemma3_text", "_softcap"),
+        ("llama", "weight"),
+        ("ministral3", "first"),
+        ("mistral", "weight"),
+        ("phi3", "weight"),
+        ("qwen2", "weight"),
+        ("qwen3", "first"),
+    ],
 )
 def test_wrong_causal_heads_are_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_type: str, mistake: str
 ) -> None:
-    cap: dict[str, Any] = {"final_logit_softcapping": 0.5} if model_type == "gemma3_text" else {}
+    cap: dict[str, Any] = (
+        {"final_logit_softcapping": 0.5} if model_type in ("gemma2", "gemma3_text") else {}
+    )
     folder = heads.write_logit_score(tmp_path / "model", model_type, **cap)
 
     def patched(original: Any) -> Any:

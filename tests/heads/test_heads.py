@@ -28,7 +28,17 @@ from tf_exporter.verification.reference_process import load
 pytestmark = pytest.mark.slow
 
 
-LAST_TOKEN = ("gemma3_text", "qwen2", "qwen3")
+LAST_TOKEN = (
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "llama",
+    "ministral3",
+    "mistral",
+    "phi3",
+    "qwen2",
+    "qwen3",
+)
 
 
 def change(folder: Path, remove: tuple[str, ...] = (), **tensors: Any) -> None:
@@ -53,6 +63,7 @@ def change(folder: Path, remove: tuple[str, ...] = (), **tensors: Any) -> None:
         ("nomic_bert", {"hidden_act": "gelu"}),
         ("jina_embeddings_v3", {"hidden_act": "relu"}),
         ("gemma3_text", {"final_logit_softcapping": 0.5}),
+        ("gemma2", {"final_logit_softcapping": 0.5}),
     ],
     ids=str,
 )
@@ -112,7 +123,7 @@ def test_left_padding(tmp_path: Path, model_type: str) -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("model_type", ["gemma3_text", "qwen3"])
+@pytest.mark.parametrize("model_type", ["gemma2", "gemma3_text", "llama", "qwen3"])
 def test_last_token_is_recognized_by_its_id(tmp_path: Path, model_type: str, side: str) -> None:
     """[SEP] ends every pair and is the padding token, so the token before it is classified."""
     folder = heads.write_cross_encoder(tmp_path / "model", model_type, pad_token_id=3)
@@ -140,6 +151,15 @@ def test_last_of_nothing_but_padding() -> None:
         ("gemma3_text", {}),
         ("gemma3_text", {"final_logit_softcapping": 0.7, "tie_word_embeddings": False}),
         ("gemma3_text", {"final_logit_softcapping": 2.0, "use_bidirectional_attention": False}),
+        ("gemma", {}),
+        ("gemma", {"tie_word_embeddings": False}),
+        ("gemma2", {}),
+        ("gemma2", {"final_logit_softcapping": 0.7, "tie_word_embeddings": False}),
+        ("gemma2", {"final_logit_softcapping": None}),
+        ("llama", {"tie_word_embeddings": True}),
+        ("ministral3", {}),
+        ("mistral", {}),
+        ("phi3", {}),
     ],
     ids=str,
 )

@@ -129,6 +129,27 @@ def test_distances() -> None:
         )
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("softcap", [0.5, 50.0, 80.0])
+@pytest.mark.parametrize("times", [1.0, 20.0])
+def test_soft_capped(softcap: float, times: float) -> None:
+    """Bounds below and above the size up to which no maximum is subtracted; large scores."""
+    present = mask(33, "right")
+    for causal, window in ((False, None), (True, None), (True, 3), (False, 40)):
+        whole, blocks = (biases_by_type(present, causal, window, long) for long in (False, True))
+        for name, bias in blocks.items():
+            if name not in whole:
+                continue
+            assert isinstance(bias, LongBias)
+            query, key, value = (draw(seed, 3, HEADS, 33, SIZE) for seed in range(3))
+            scores = tf.matmul(query * times, key, transpose_b=True) * 0.5
+            capped = tf.tanh(scores / softcap) * softcap + whole[name]
+            expected = tf.matmul(tf.nn.softmax(capped), value)
+            result = attend_in_blocks(query * times, key, value, bias, 0.5, softcap)
+            of_tokens = tf.cast(present, tf.float32)[:, tf.newaxis, :, tf.newaxis]
+            assert float(tf.reduce_max(tf.abs(result - expected) * of_tokens)) <= ATOL, name
+
+
 MISTAKES: dict[str, tuple[Any, str, Any]] = {
     "window one less": (
         LongBias,
@@ -294,6 +315,8 @@ def test_long_texts(model_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("gemma3_text", {"use_bidirectional_attention": True}),
         ("qwen2", {"sliding_window": 1200}),
         ("qwen3", {"use_sliding_window": False}),
+        ("gemma2", {"sliding_window": 600}),
+        ("phi3", {"sliding_window": 700}),
         ("deberta-v2", {"position_biased_input": False, "pos_att_type": ["p2c"]}),
         ("t5", {}),
     ],

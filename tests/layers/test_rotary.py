@@ -14,7 +14,8 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from tf_exporter.errors import ConversionError, UnsupportedError
 from tf_exporter.layers import rope
-from tf_exporter.layers.rope import ROPE_TYPES, Rope, powers, read_flat_rope
+from tf_exporter.layers.rope import ROPE_TYPES, Rope, powers
+from tf_exporter.layers.rope_keys import read_flat_rope
 from tf_exporter.layers.rotary import Rotary
 from tf_exporter.model.config_file import ConfigFile
 

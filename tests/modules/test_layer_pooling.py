@@ -30,10 +30,12 @@ def test_weighted_layer_pooling(tmp_path: Path) -> None:
     assert word_difference(folder) <= ATOL
 
 
-@pytest.mark.parametrize("model_type", VERIFIED)
+@pytest.mark.parametrize(
+    "model_type", [name for name in VERIFIED if name != "embedding_gemma2_text"]
+)
 @pytest.mark.parametrize("start", [0, 2])
 def test_weighted_layers(tmp_path: Path, model_type: str, start: int) -> None:
-    """An encoder that outputs all its layers."""
+    """An encoder that outputs all its layers; EmbeddingGemma 2 is refused then."""
     layers = CONFIGS[model_type]().num_hidden_layers
     heads = [WeightedLayerPooling(32, layers, start), Pooling(32, ["cls", "mean", "max"])]
     folder = models.write_model(

@@ -142,6 +142,55 @@ def scaling(encoder: Any, patch: Patch) -> bool:
     return bool(parts)
 
 
+def no_softcap(encoder: Any, patch: Patch) -> bool:
+    """Scores without their bound."""
+    parts = _with(encoder, "_softcap")
+    for part in parts:
+        part._softcap = None
+    return bool(parts)
+
+
+def no_temperature(encoder: Any, patch: Patch) -> bool:
+    """Queries without the factors of their positions."""
+    if getattr(encoder, "_temperature", None) is None:
+        return False
+    encoder._temperature = None
+    return True
+
+
+def no_value_norm(encoder: Any, patch: Patch) -> bool:
+    """Values that are not normed."""
+    parts = _with(encoder, "_value_eps")
+    for part in parts:
+        part._value_eps = None
+    return bool(parts)
+
+
+def embedding_scale(encoder: Any, patch: Patch) -> bool:
+    """Word embeddings that are 10% larger."""
+    if getattr(encoder, "_scale", None) is None:
+        return False
+    encoder._scale *= 1.1
+    return True
+
+
+def layer_factors(encoder: Any, patch: Patch) -> bool:
+    """Layers without their factor."""
+    parts = _with(encoder, "factor")
+    for part in parts:
+        part.factor.assign(tf.ones_like(part.factor))
+    return bool(parts)
+
+
+def layer_inputs(encoder: Any, patch: Patch) -> bool:
+    """Each layer has the input of the layer before it."""
+    if not hasattr(encoder, "layer_inputs"):
+        return False
+    weight = encoder.layer_inputs.weight
+    weight.assign(tf.roll(weight, weight.shape[1] // len(encoder.layers), axis=1))
+    return True
+
+
 def _no_bias(parts: list[Any]) -> bool:
     biased = [part for part in parts if part.bias is not None]
     for part in biased:
@@ -233,8 +282,9 @@ def rope_interleaved(encoder: Any, patch: Patch) -> bool:
 
     def rotated(x: tf.Tensor, angles: Any) -> tf.Tensor:
         cosines, sines = angles
+        x, rest = x[..., : cosines.shape[-1]], x[..., cosines.shape[-1] :]
         other = tf.reshape(tf.stack([-x[..., 1::2], x[..., ::2]], -1), tf.shape(x))
-        return x * cosines + other * sines
+        return tf.concat([x * cosines + other * sines, rest], -1)
 
     return bool(_rotaries(encoder)) and _patched(patch, "rotated", rotated)
 
@@ -295,9 +345,9 @@ def norm_order(encoder: Any, patch: Patch) -> bool:
         return layer.output_norm(layer.ffn(x) + x)
 
     def pre(
-        layer: Any, x: tf.Tensor, bias: Any, batch: Any, length: Any, angles: Any = None
+        layer: Any, x: tf.Tensor, bias: Any, batch: Any, length: Any, *positions: Any
     ) -> tf.Tensor:
-        x = x + layer.attention(x, bias, batch, length, angles)
+        x = x + layer.attention(x, bias, batch, length, *positions)
         return x + layer.ffn(layer.ffn_norm(x))
 
     patch.setattr(attention.PostNormLayer, "__call__", post)
@@ -332,7 +382,8 @@ MISTAKES: dict[str, Callable[[Any, Patch], bool]] = {
     function.__name__: function
     for function in (
         epsilon, no_gain, no_norm_bias, activation, transposed, heads, head_split,
-        query_without_key, scaling, no_output_bias, no_feed_forward_bias, gate, layers_reversed,
+        query_without_key, scaling, no_softcap, no_temperature, no_value_norm, embedding_scale,
+        layer_factors, layer_inputs, no_output_bias, no_feed_forward_bias, gate, layers_reversed,
         layer_missing, positions, segments, distances, rope_theta, rope_interleaved, no_mask,
         soft_mask, window, causality, layer_types, norm_order, last_norm, first_norm,
     )

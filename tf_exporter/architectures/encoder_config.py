@@ -118,6 +118,14 @@ class EncoderConfig:
         return None
 
     @property
+    def leaks_beyond(self) -> int | None:
+        """The length in tokens from which padding on the left changes the reference's answers.
+
+        None: it never does, or `Architecture.pads_leak` says that it always does.
+        """
+        return None
+
+    @property
     def fails_beyond(self) -> bool:
         """Whether the reference fails for texts with more than `max_length` tokens."""
         return False
@@ -187,9 +195,15 @@ def check_name(file: ConfigFile, key: str, name: str, supported: Iterable[str]) 
         file.refuse(UnsupportedError(file.file, key, name, supported))
 
 
-def read_key_value_heads(file: ConfigFile, heads: int, default: int | None) -> int:
-    """The number of key and value heads; `heads` if it is null, or absent without a default."""
-    shared: int | None = file.take("num_key_value_heads", (int, type(None)), default)
+def read_key_value_heads(
+    file: ConfigFile, heads: int, default: int | None, nullable: bool = True
+) -> int:
+    """The number of key and value heads; `heads` if it is null, or absent without a default.
+
+    `nullable`: whether the reference accepts null.
+    """
+    kinds = (int, type(None)) if nullable else (int,)
+    shared: int | None = file.take("num_key_value_heads", kinds, default)
     shared = heads if shared is None else shared
     if shared < 1 or heads % shared:
         error = UnsupportedError(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tf_exporter.architectures.encoder_config import FIXED, IGNORED, EncoderConfig
 from tf_exporter.architectures.head_configs import HeadConfig
-from tf_exporter.architectures.registry import ARCHITECTURES, VERIFIED, with_head
+from tf_exporter.architectures.registry import ARCHITECTURES, TEXT_PARTS, VERIFIED, with_head
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.keys import NOTES, reads_config_key
@@ -39,6 +39,10 @@ def read_architecture(
         InputError: a key is missing.
         UnsupportedError: something in the file is not supported; it has all reasons.
     """
+    if model_type in TEXT_PARTS:
+        # The reference loads it only together with the processors of images and sounds.
+        supported = f"{TEXT_PARTS[model_type]}, the text part saved by itself"
+        raise UnsupportedError(file.file, "model_type", model_type, supported)
     if model_type not in ARCHITECTURES:
         raise UnsupportedError(file.file, "model_type", model_type, VERIFIED)
     architecture = ARCHITECTURES[model_type]

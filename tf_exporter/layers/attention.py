@@ -162,9 +162,15 @@ class PreNormLayer(tf.Module):
         batch: tf.Tensor,
         length: tf.Tensor,
         angles: Angles | None = None,
+        factors: tf.Tensor | None = None,
     ) -> tf.Tensor:
+        """Float32 [batch · length, features] → the same; `factors` as in `GroupedAttention`."""
         normed = x if self.attention_norm is None else self.attention_norm(x)
-        x = x + self.attention(normed, bias, batch, length, angles)
+        if isinstance(self.attention, GroupedAttention):
+            mixed = self.attention(normed, bias, batch, length, angles, factors)
+        else:
+            mixed = self.attention(normed, bias, batch, length, angles)
+        x = x + mixed
         return x + fed_forward(self.ffn, self.ffn_norm(x), bias)
 
 

@@ -126,8 +126,18 @@ class _Block:
         return self._keys[:, tf.newaxis] - self._queries[tf.newaxis, :] + self._length - 1
 
 
+def soft_capped(scores: tf.Tensor, softcap: float | None) -> tf.Tensor:
+    """Scores of any shape between −softcap and softcap: tanh(score / softcap) · softcap."""
+    return scores if softcap is None else tf.tanh(scores / softcap) * softcap
+
+
 def attend_in_blocks(
-    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, bias: LongBias, scale: float
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    bias: LongBias,
+    scale: float,
+    softcap: float | None = None,
 ) -> tf.Tensor:
     """softmax(query · keyᵀ · scale + bias) · value, float32 [batch, heads, length, size].
 
@@ -137,6 +147,7 @@ def attend_in_blocks(
         value: the same shape as `key`.
         bias: the bias of the scores.
         scale: the factor of the scores.
+        softcap: the bound of the scores before the bias is added, as in `soft_capped`; None: none.
     """
     batch, _, length, _ = tf.unstack(tf.shape(query))
     heads, groups, size = query.shape[1], key.shape[1], query.shape[3]
@@ -147,6 +158,8 @@ def attend_in_blocks(
     key, value = (tf.reshape(x, [batch * groups, length, x.shape[3]]) for x in (key, value))
     assert bias.relative is None or (shared == 1 and bias.window is None)
     bounded = _bounded(query, key)
+    if softcap is not None and softcap <= _BOUNDED:
+        bounded = tf.ones_like(bounded)
     everything = bias.window is None and not bias.causal
     together = bias.window is not None and bias.window <= _NARROW
     rows = _rows(bias, length, shared * (batch * groups if together else 1))
@@ -176,7 +189,7 @@ def attend_in_blocks(
         keys, values = (
             x[units] if everything else x[units, block.begin : block.stop] for x in (key, value)
         )
-        scores = tf.matmul(keys, queries, transpose_b=True)
+        scores = soft_capped(tf.matmul(keys, queries, transpose_b=True), softcap)
         if bias.relative is not None:
             scores += bias.relative(unit % groups, queries[0], keys[0], block.distance())
         by_head = [*view, block.stop - block.begin, shared, block.end - block.first]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,9 @@ from tf_exporter.model.untyped import Json
 
 LAYER_TYPES = ("full_attention", "sliding_attention")
 """The attention of a layer: to all tokens, or to those in a window."""
-_MOST = 2**31
+MOST = 2**31
 """Upper bound of positions, lengths and factors."""
 _CIRCLE = np.float32(2 * math.pi)
-_SIZE_KEYS = ("head_dim", "hidden_size", "num_attention_heads")
-"""Keys that determine the size of a head."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +25,19 @@ class Rope:
     """The rotary positions of heads of one size."""
 
     frequencies: tuple[float, ...]
-    """Radians per position: head size / 2 float32 numbers."""
+    """Radians per position: float32 numbers, one for two rotated features of a head."""
     scaling: float = 1.0
     """Factor of cosines and sines."""
     max_length: int | None = None
     """The longest text in tokens whose frequencies do not depend on other texts; None: any."""
 
 
-_REFUSED = Rope(())
-"""A placeholder for rotary positions that were refused."""
+class Temperature(NamedTuple):
+    """A factor of queries that grows with position: 1 + beta · ln(1 + ⌊position / length⌋)."""
+
+    beta: float
+    length: int
+    """The number of positions, in tokens, with the same factor."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _number(file: ConfigFile, key: str, *, required: bool = True, zero: bool = F
     """A positive number; None: it is not required, and absent or null."""
     kinds = (int, float) if required else (int, float, type(None))
     value = file.take(key, kinds, required=required)
-    if value is not None and not (0 < value < _MOST or (zero and value == 0)):
+    if value is not None and not (0 < value < MOST or (zero and value == 0)):
         raise file.unsupported(key, "a positive number")
     return value
 
@@ -195,7 +197,7 @@ def _longrope(file: ConfigFile, theta: float, positions: int) -> dict[str, Any]:
     )
     short, long = (file.take(key, list, required=True) for key in ("short_factor", "long_factor"))
     for key, values in (("short_factor", short), ("long_factor", long)):
-        if not all(type(value) in (int, float) and 0 < value < _MOST for value in values) or len(
+        if not all(type(value) in (int, float) and 0 < value < MOST for value in values) or len(
             short
         ) != len(long):
             raise file.unsupported(
@@ -234,7 +236,7 @@ def _llama3(file: ConfigFile, theta: float, positions: int) -> dict[str, Any]:
 
 def _original(file: ConfigFile, positions: int) -> int:
     original: int = file.take("original_max_position_embeddings", int, positions)
-    if not 2 <= original < _MOST:
+    if not 2 <= original < MOST:
         raise file.unsupported("original_max_position_embeddings", "a number of at least 2")
     return original
 
@@ -249,118 +251,3 @@ ROPE_TYPES: dict[str, Callable[[ConfigFile, float, int], dict[str, Any]]] = {
     "yarn": _yarn,
 }
 """Readers by type: parameters, base, max_position_embeddings → fields of `RopeParameters`."""
-
-
-def read_rope(file: ConfigFile, key: str, theta: float, positions: int) -> RopeParameters:
-    """Reads one set of parameters.
-
-    Args:
-        file: the parameters.
-        key: the key of `theta` in the config, for messages.
-        theta: the base if the parameters have none.
-        positions: the config's max_position_embeddings.
-
-    Raises:
-        UnsupportedError: a type or a parameter is not supported.
-    """
-    if not 1 <= positions < _MOST:
-        raise UnsupportedError(
-            file.file, "max_position_embeddings", positions, "a number of at least 1"
-        )
-    kind = file.take("rope_type", str, file.take("type", str, "default"))
-    file.require("type", (kind,))
-    if kind not in ROPE_TYPES:
-        raise file.unsupported("rope_type" if "rope_type" in file else "type", ROPE_TYPES)
-    theta = file.take("rope_theta", (int, float), theta)
-    if not 0 < theta < float(np.finfo(np.float32).max):
-        raise UnsupportedError(
-            file.file, f"{key} or {file.prefix}rope_theta", theta, "a positive number"
-        )
-    parameters = RopeParameters(
-        file.file, f"{file.prefix}{kind}", **ROPE_TYPES[kind](file, float(theta), positions)
-    )
-    if kind != "proportional":
-        # The reference fails for other values, or ignores them.
-        file.require("partial_rotary_factor", (1.0, 1))
-    # The reference warns of keys that its type does not have, and goes on without them.
-    file.finish(reads=LAYER_TYPES.__contains__)
-    return parameters
-
-
-def read_flat_rope(file: ConfigFile, theta: float, positions: int, size: int) -> Rope:
-    """Reads the parameters of a config that has one set for all layers.
-
-    They are in `rope_parameters`, or in `rope_scaling` and `rope_theta` of older configs. If both
-    have parameters, the reference reads `rope_scaling` alone.
-
-    Args:
-        file: config.json.
-        theta: the base if the config has none.
-        positions: the config's max_position_embeddings.
-        size: the size of a head.
-    """
-    new, old = (
-        file.take(key, (dict, type(None))) or {} for key in ("rope_parameters", "rope_scaling")
-    )
-    theta = file.take("rope_theta", (int, float), theta)
-    original = file.take("original_max_position_embeddings", int)
-    file.require("partial_rotary_factor", (1.0, 1, None))
-    values = dict(old or new)
-    if old and new and old != new:
-        file.ignore("rope_parameters")
-    if original is not None and values.get("rope_type", values.get("type")) in (
-        "llama3",
-        "yarn",
-        "longrope",
-    ):
-        # In the reference, the outer key takes precedence, for the types that have it.
-        values["original_max_position_embeddings"] = original
-    with file.refusing():
-        inner = file.part("rope_scaling" if old else "rope_parameters", values)
-        parameters = read_rope(inner, "rope_theta", theta, positions)
-        with file.refusing(*_SIZE_KEYS):
-            return parameters.for_head_size(size)
-    return _REFUSED
-
-
-def read_ropes_by_type(
-    file: ConfigFile,
-    thetas: dict[str, tuple[str, float]],
-    positions: int,
-    size: int,
-    scaled: tuple[str, ...],
-) -> dict[str, Rope]:
-    """Reads the parameters of a config that has a set for each layer type.
-
-    Args:
-        file: config.json.
-        thetas: for each layer type, the key of the base in older configs, and its default.
-        positions: the config's max_position_embeddings.
-        size: the size of a head.
-        scaled: the layer types that `rope_scaling` of older configs applies to.
-    """
-    scaling = file.take("rope_scaling", (dict, type(None))) or {}
-    parameters = file.part(
-        "rope_parameters", file.take("rope_parameters", (dict, type(None))) or {}
-    )
-    ropes = {}
-    for name, (key, default) in thetas.items():
-        # With this default, the reference ignores `type`, the older key; `read_rope` refuses it.
-        values = parameters.take(name, (dict, type(None))) or {"rope_type": "default"}
-        theta = file.take(key, (int, float), default)
-        type_file = parameters.part(name, {**values, **(scaling if name in scaled else {})})
-        # The reference reads it next to the layer types, not here.
-        type_file.require("truncate", (True,))
-        ropes[name] = _REFUSED
-        with file.refusing():
-            rope = read_rope(type_file, key, theta, positions)
-            with file.refusing(*_SIZE_KEYS):
-                ropes[name] = rope.for_head_size(size)
-    with file.refusing():
-        parameters.finish()
-    return ropes
-
-
-def shortest(ropes: Iterable[Rope]) -> int | None:
-    """The smallest `max_length`, in tokens; None: none of them has one."""
-    return min((rope.max_length for rope in ropes if rope.max_length is not None), default=None)

@@ -8,11 +8,11 @@ import tensorflow as tf
 from tf_exporter.layers.rope import Rope
 
 Angles = tuple[tf.Tensor, tf.Tensor]
-"""Cosines and sines, float32 [length, size] each."""
+"""Cosines and sines, float32 [length, rotated] each, where `rotated` features of a head rotate."""
 
 
 class Rotary:
-    """The angles of rotary positions, which rotate the two halves of a head against each other."""
+    """The angles of rotary positions, which rotate two halves of features against each other."""
 
     def __init__(self, rope: Rope):
         self._frequencies = np.array(rope.frequencies, np.float32)
@@ -31,7 +31,13 @@ class Rotary:
 
 
 def rotated(x: tf.Tensor, angles: Angles) -> tf.Tensor:
-    """`x` rotated by its positions, float32 [..., length, size]."""
+    """`x` rotated by its positions, float32 [..., length, size].
+
+    If there are angles for fewer features than `size`, the last features stay as they are.
+    """
     cosines, sines = angles
+    width = cosines.shape[-1]
+    if width < x.shape[-1]:
+        return tf.concat([rotated(x[..., :width], angles), x[..., width:]], -1)
     first, second = tf.split(x, 2, axis=-1)
     return x * cosines + tf.concat([-second, first], -1) * sines

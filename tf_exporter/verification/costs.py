@@ -18,7 +18,7 @@ OPERATIONS_A_MINUTE = 6e12
 """Roughly, on two cores."""
 SHORT = 512
 """The number of tokens that a text may always have."""
-_EAGER = frozenset({"convbert", "deberta-v2", "mpnet"})
+_EAGER = frozenset({"convbert", "deberta-v2", "gemma2", "mpnet"})
 """Types without fused attention in transformers, which hold the scores of all heads in memory."""
 _BIASED = frozenset({"t5", "mt5", "umt5"})
 """Types with fused attention, but with a matrix for each head that is added to the scores."""

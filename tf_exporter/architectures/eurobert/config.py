@@ -14,7 +14,7 @@ from tf_exporter.architectures.head_configs import (
     is_tied,
     label_count,
 )
-from tf_exporter.architectures.llama.config import UNUSED, LlamaConfig
+from tf_exporter.architectures.llama.config import UNUSED, LlamaConfig, Masks
 from tf_exporter.model.config_file import ConfigFile
 
 _POOLINGS = {"bos": "cls", "mean": "mean", "late": "late"}
@@ -24,10 +24,6 @@ _POOLINGS = {"bos": "cls", "mean": "mean", "late": "late"}
 class EuroBertConfig(LlamaConfig):
     """`transformers.EuroBertConfig`: the keys that change a token embedding."""
 
-    decodes = False
-    default_key_value_heads = None
-    head_size_kinds = (int, type(None))
-
     vocab_size: int = 128256
     hidden_size: int = 768
     intermediate_size: int = 3072
@@ -35,12 +31,15 @@ class EuroBertConfig(LlamaConfig):
     num_attention_heads: int = 12
     max_position_embeddings: int = 8192
     rms_norm_eps: float = 1e-5
-    attention_bias: bool = False
-    mlp_bias: bool = False
 
-    @property
-    def biases(self) -> tuple[bool, bool, bool]:
-        return self.attention_bias, self.attention_bias, self.mlp_bias
+    def check(self, file: ConfigFile) -> None:
+        """Nothing more."""
+
+    @classmethod
+    def _read_masks(cls, file: ConfigFile, layers: int) -> Masks:
+        # True would make the reference causal, but only in batches without padding.
+        file.require("is_causal", (False,))
+        return False, None, ("full_attention",) * layers
 
 
 def eurobert_classifier(file: ConfigFile, config: EuroBertConfig) -> ClassificationConfig:

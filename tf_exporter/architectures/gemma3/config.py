@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from typing_extensions import Self
 
@@ -17,7 +18,8 @@ from tf_exporter.architectures.encoder_config import (
     read_layer_types,
 )
 from tf_exporter.architectures.head_configs import CausalLMConfig, is_tied, last_token
-from tf_exporter.layers.rope import Rope, read_ropes_by_type, shortest
+from tf_exporter.layers.rope import Rope
+from tf_exporter.layers.rope_keys import read_ropes_by_type, shortest
 from tf_exporter.model.config_file import ConfigFile
 
 _FARTHEST = 2**31 - 1
@@ -28,9 +30,15 @@ _THETAS = {
 }
 
 
+UNUSED = (r"lm_head\..*", r"score\..*", r"(.*\.)?rotary_emb\..*inv_freq")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Gemma3Config(EncoderConfig):
-    """`transformers.Gemma3TextConfig`: the keys that change a token embedding."""
+class GemmaLayersConfig(EncoderConfig):
+    """The keys that Gemma 2 and Gemma 3 share, with Gemma 3's defaults."""
+
+    norms_heads: ClassVar[bool] = True
+    """Whether queries and keys are normed."""
 
     vocab_size: int = 262_208
     hidden_size: int = 2304
@@ -50,10 +58,17 @@ class Gemma3Config(EncoderConfig):
     layer_types: tuple[str, ...]
     ropes: dict[str, Rope]
     """Rotary positions by layer type."""
+    softcap: float | None
+    """The bound of attention scores; None: there is none."""
 
     @property
     def max_length(self) -> int | None:
         return shortest(self.ropes.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gemma3Config(GemmaLayersConfig):
+    """`transformers.Gemma3TextConfig`: the keys that change a token embedding."""
 
     @classmethod
     def read(cls, file: ConfigFile) -> Self:
@@ -74,6 +89,7 @@ class Gemma3Config(EncoderConfig):
             window=window,
             layer_types=_read_layer_types(file, keys["num_hidden_layers"]),
             ropes=read_ropes_by_type(file, _THETAS, positions, size, scaled=("full_attention",)),
+            softcap=None,
         )
 
 
@@ -102,19 +118,31 @@ def _read_masks(file: ConfigFile) -> tuple[bool, int]:
     return False, window // 2 + (not causal)
 
 
+def read_softcap(file: ConfigFile, key: str, default: float | None) -> float | None:
+    """The bound of logits or scores; None: there is none."""
+    softcap: float | None = file.take(key, (float, type(None)), default)
+    if softcap is not None and not softcap > 0:
+        file.refuse(file.unsupported(key, "a positive number, or null"))
+    return softcap
+
+
+def capped_causal_lm(file: ConfigFile, default: float | None) -> CausalLMConfig:
+    """The config of a causal language model head; `default` bounds its logits."""
+    return CausalLMConfig(
+        is_tied(file, True), read_softcap(file, "final_logit_softcapping", default)
+    )
+
+
 def gemma3_causal_lm(file: ConfigFile, config: Gemma3Config) -> CausalLMConfig:
     """The config of the causal language model head."""
-    softcap = file.take("final_logit_softcapping", (float, type(None)))
-    if softcap is not None and not softcap > 0:
-        file.refuse(file.unsupported("final_logit_softcapping", "a positive number, or null"))
-    return CausalLMConfig(is_tied(file, True), softcap)
+    return capped_causal_lm(file, None)
 
 
 GEMMA3 = Architecture(
     config=Gemma3Config,
     encoder="tf_exporter.architectures.gemma3.encoder:Gemma3",
     prefix="model",
-    unused=(r"lm_head\..*", r"score\..*", r"(.*\.)?rotary_emb\..*inv_freq"),
+    unused=UNUSED,
     ignored=frozenset(
         (
             "final_logit_softcapping",

@@ -1,4 +1,4 @@
-"""Gemma 3's text encoder (Gemma team, 2025), as `transformers.models.gemma3` 5.24.
+"""The encoder of Gemma 2 and Gemma 3 (Gemma team, 2024 and 2025), as in transformers 5.24.
 
 Attention and feed-forward have a norm before and a norm after them.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_exporter.architectures.base import BaseEncoder
-from tf_exporter.architectures.gemma3.config import Gemma3Config
+from tf_exporter.architectures.gemma3.config import GemmaLayersConfig
 from tf_exporter.layers.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.layers.attention import Bias, biases_by_type, fed_forward
 from tf_exporter.layers.basic import Embedding, FeedForward, RMSNorm
@@ -54,11 +54,11 @@ class Gemma3Layer(tf.Module):
 
 
 class Gemma3(BaseEncoder):
-    """The Gemma 3 encoder: token ids → hidden states."""
+    """The encoder of Gemma 2 and Gemma 3: token ids → hidden states."""
 
-    config: Gemma3Config
+    config: GemmaLayersConfig
 
-    def __init__(self, config: Gemma3Config, weights: Weights):
+    def __init__(self, config: GemmaLayersConfig, weights: Weights):
         super().__init__(config)
         hidden, heads = config.hidden_size, (config.num_attention_heads, config.key_value_heads)
         act = TRANSFORMERS_ACTIVATIONS[config.hidden_activation]
@@ -81,7 +81,8 @@ class Gemma3(BaseEncoder):
                 scale=config.query_pre_attn_scalar**-0.5,
                 bias=config.attention_bias,
                 output_bias=config.attention_bias,
-                norm=(config.rms_norm_eps, _GAIN),
+                norm=(config.rms_norm_eps, _GAIN) if config.norms_heads else None,
+                softcap=config.softcap,
             )
             up = (f"{prefix}.mlp.gate_proj", f"{prefix}.mlp.up_proj")
             ffn = FeedForward(

@@ -1,8 +1,11 @@
-"""Layers of Llama (H. Touvron et al., 2023), for Qwen2, Qwen3 and EuroBERT of transformers 5.24."""
+"""Llama (H. Touvron et al., 2023), as `transformers.models.llama` 5.24.
+
+Its config is also the base of the decoders that have its layers.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from typing_extensions import Self
@@ -15,38 +18,48 @@ from tf_exporter.architectures.encoder_config import (
     check_heads,
     read_fields,
     read_key_value_heads,
-    read_layer_types,
 )
 from tf_exporter.architectures.head_configs import causal_lm, last_token
-from tf_exporter.layers.rope import Rope, read_flat_rope
+from tf_exporter.architectures.llama.remote_code import LLAMA_BIDIREC
+from tf_exporter.layers.rope import Rope, Temperature
+from tf_exporter.layers.rope_keys import read_flat_rope
 from tf_exporter.model.config_file import ConfigFile
 
-_FARTHEST = 2**31 - 1
-_THETA = 10_000.0
+FARTHEST = 2**31 - 1
+"""Upper bound of windows, in tokens."""
+THETA = 10_000.0
 """The default base of rotary positions."""
 UNUSED = (r"lm_head\..*", r"score\..*", r"(.*\.)?rotary_emb\.inv_freq")
+Masks = tuple[bool, int | None, tuple[str, ...]]
+"""Whether attention is causal; the window of sliding layers, or None; the type of each layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamaConfig(EncoderConfig):
-    """The keys that these models share, with Qwen's defaults."""
+class LlamaLayersConfig(EncoderConfig):
+    """The keys of all decoders that have Llama's layers, with Llama's defaults."""
 
-    decodes: ClassVar[bool] = True
-    """Whether the model is a decoder: causal by default, with optional sliding windows."""
-    default_key_value_heads: ClassVar[int | None] = 32
+    default_key_value_heads: ClassVar[int | None] = None
     """The default of num_key_value_heads; None: the number of heads."""
+    null_key_value_heads: ClassVar[bool] = True
+    """Whether num_key_value_heads may be null."""
     default_head_size: ClassVar[int | None] = None
     """The default of head_dim; None: the hidden size divided by the number of heads."""
-    head_size_kinds: ClassVar[tuple[type, ...]] = (int,)
+    head_size_kinds: ClassVar[tuple[type, ...]] = (int, type(None))
     norms_heads: ClassVar[bool] = False
+    norm_offset: ClassVar[float] = 0.0
+    """Added to the weights of all norms."""
+    scales_embeddings: ClassVar[bool] = False
+    """Whether word embeddings are multiplied by the root of their size."""
+    fused: ClassVar[bool] = False
+    """Whether queries, keys and values share a tensor, and both halves of feed-forward one."""
 
-    vocab_size: int = 151936
+    vocab_size: int = 32000
     hidden_size: int = 4096
-    intermediate_size: int = 22016
+    intermediate_size: int = 11008
     num_hidden_layers: int = 32
     num_attention_heads: int = 32
     hidden_act: str = "silu"
-    max_position_embeddings: int = 32768
+    max_position_embeddings: int = 2048
     rms_norm_eps: float = 1e-6
     key_value_heads: int
     head_size: int
@@ -55,11 +68,13 @@ class LlamaConfig(EncoderConfig):
     """The window of sliding layers; None: there are no such layers."""
     layer_types: tuple[str, ...]
     rope: Rope
+    temperature: Temperature | None
+    """The factors of queries; None: there are none."""
 
     @property
     def biases(self) -> tuple[bool, bool, bool]:
         """Whether these have biases: query, key and value; the attention output; feed-forward."""
-        raise NotImplementedError
+        return False, False, False
 
     @property
     def max_length(self) -> int | None:
@@ -69,20 +84,25 @@ class LlamaConfig(EncoderConfig):
     def read(cls, file: ConfigFile) -> Self:
         keys = read_fields(file, cls)
         check_activation(file, "hidden_act", keys["hidden_act"])
-        heads, layers = keys["num_attention_heads"], keys["num_hidden_layers"]
+        heads = keys["num_attention_heads"]
         size = cls._read_head_size(file, keys["hidden_size"], heads)
-        causal, window, types = (
-            cls._read_masks(file, layers) if cls.decodes else _read_no_masks(file, layers)
+        causal, window, types = cls._read_masks(file, keys["num_hidden_layers"])
+        shared = read_key_value_heads(
+            file, heads, cls.default_key_value_heads, cls.null_key_value_heads
         )
-        return cls(
+        rope, temperature = cls._read_positions(file, keys["max_position_embeddings"], size)
+        config = cls(
             **keys,
-            key_value_heads=read_key_value_heads(file, heads, cls.default_key_value_heads),
+            key_value_heads=shared,
             head_size=size,
             causal=causal,
             window=window,
             layer_types=types,
-            rope=read_flat_rope(file, _THETA, keys["max_position_embeddings"], size),
+            rope=rope,
+            temperature=temperature,
         )
+        config.check(file)
+        return config
 
     @classmethod
     def _read_head_size(cls, file: ConfigFile, hidden: int, heads: int) -> int:
@@ -94,36 +114,61 @@ class LlamaConfig(EncoderConfig):
         return min(size, WIDEST_HEAD)
 
     @classmethod
-    def _read_masks(cls, file: ConfigFile, layers: int) -> tuple[bool, int | None, tuple[str, ...]]:
-        """Whether attention is causal, the window of sliding layers, and the type of each layer."""
-        causal = file.take("is_causal", bool, True)
-        window = file.take("sliding_window", (int, type(None)), 4096)
-        window = window if file.take("use_sliding_window", bool, False) else None
-        first = file.take("max_window_layers", int, 28)
-        types = read_layer_types(file, layers, lambda index: window is not None and index >= first)
-        if window is not None and not 1 <= window <= _FARTHEST:
-            file.refuse(file.unsupported("sliding_window", "a number of at least 1"))
-        if window is None and "sliding_attention" in types:
-            file.refuse(
-                file.unsupported(
-                    "layer_types", "full_attention only, because there is no sliding window"
-                )
-            )
-        return causal, window, types
+    def _read_masks(cls, file: ConfigFile, layers: int) -> Masks:
+        return file.take("is_causal", bool, True), None, ("full_attention",) * layers
+
+    @classmethod
+    def _read_positions(
+        cls, file: ConfigFile, positions: int, size: int
+    ) -> tuple[Rope, Temperature | None]:
+        return read_flat_rope(file, THETA, positions, size), None
 
 
-def _read_no_masks(file: ConfigFile, layers: int) -> tuple[bool, int | None, tuple[str, ...]]:
-    # True would make the reference causal, but only in batches without padding.
-    file.require("is_causal", (False,))
-    return False, None, ("full_attention",) * layers
+@dataclass(frozen=True, kw_only=True)
+class LlamaConfig(LlamaLayersConfig):
+    """`transformers.LlamaConfig`: the keys that change a token embedding."""
+
+    attention_bias: bool = False
+    mlp_bias: bool = False
+
+    @property
+    def biases(self) -> tuple[bool, bool, bool]:
+        return self.attention_bias, self.attention_bias, self.mlp_bias
+
+    def check(self, file: ConfigFile) -> None:
+        # The reference checks it even if head_dim makes it irrelevant.
+        check_heads(file, self.hidden_size, self.num_attention_heads)
 
 
-LLAMA = Architecture(
-    config=LlamaConfig,
+def read_one_window(file: ConfigFile, layers: int, default: int | None) -> Masks:
+    """The masks of a model in which all layers slide, or none if `sliding_window` is null."""
+    causal: bool = file.take("is_causal", bool, True)
+    window: int | None = file.take("sliding_window", (int, type(None)), default)
+    check_window(file, window)
+    types = ("full_attention" if window is None else "sliding_attention",) * layers
+    # In the reference, all layers have the same mask, whatever this key says.
+    file.require("layer_types", (None, list(types)), "num_hidden_layers", "sliding_window")
+    return causal, window, types
+
+
+def check_window(file: ConfigFile, window: int | None) -> None:
+    """Refuses a `sliding_window` that is out of range."""
+    if window is not None and not 1 <= window <= FARTHEST:
+        file.refuse(file.unsupported("sliding_window", "a number of at least 1"))
+
+
+DECODER = Architecture(
+    config=LlamaLayersConfig,
     encoder="tf_exporter.architectures.llama.encoder:Llama",
     prefix="model",
     unused=UNUSED,
     classifier=last_token(None),
     causal_lm=causal_lm,
 )
-"""The base of the decoders."""
+"""The base of the decoders with Llama's layers."""
+LLAMA = replace(
+    DECODER,
+    config=LlamaConfig,
+    ignored=frozenset({"pretraining_tp"}),
+    remote_code=(LLAMA_BIDIREC,),
+)

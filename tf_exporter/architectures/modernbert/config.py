@@ -22,7 +22,8 @@ from tf_exporter.architectures.head_configs import (
     label_count,
 )
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.layers.rope import LAYER_TYPES, Rope, read_ropes_by_type, shortest
+from tf_exporter.layers.rope import LAYER_TYPES, Rope
+from tf_exporter.layers.rope_keys import read_ropes_by_type, shortest
 from tf_exporter.model.config_file import ConfigFile
 
 _THETAS = {

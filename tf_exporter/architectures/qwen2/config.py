@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tf_exporter.architectures.llama.config import LLAMA, LlamaConfig
+from tf_exporter.architectures.llama.config import DECODER
+from tf_exporter.architectures.qwen.config import QwenConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Qwen2Config(LlamaConfig):
+class Qwen2Config(QwenConfig):
     """`transformers.Qwen2Config`: the keys that change a token embedding."""
 
     @property
@@ -19,4 +20,4 @@ class Qwen2Config(LlamaConfig):
         return True, False, False
 
 
-QWEN2 = replace(LLAMA, config=Qwen2Config)
+QWEN2 = replace(DECODER, config=Qwen2Config)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tf_exporter.architectures.llama.config import LLAMA, LlamaConfig
+from tf_exporter.architectures.llama.config import DECODER
+from tf_exporter.architectures.qwen.config import QwenConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Qwen3Config(LlamaConfig):
+class Qwen3Config(QwenConfig):
     """`transformers.Qwen3Config`: the keys that change a token embedding."""
 
     default_head_size = 128
@@ -24,4 +25,4 @@ class Qwen3Config(LlamaConfig):
         return self.attention_bias, self.attention_bias, False
 
 
-QWEN3 = replace(LLAMA, config=Qwen3Config)
+QWEN3 = replace(DECODER, config=Qwen3Config)

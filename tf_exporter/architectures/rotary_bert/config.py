@@ -15,7 +15,8 @@ from tf_exporter.architectures.encoder_config import (
     read_fields,
 )
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.layers.rope import Rope, read_flat_rope
+from tf_exporter.layers.rope import Rope
+from tf_exporter.layers.rope_keys import read_flat_rope
 from tf_exporter.model.config_file import ConfigFile
 
 UNUSED = (r"pooler\..*", r"lm_head\..*", r"cls\..*", r"classifier\..*", r"qa_outputs\..*")

@@ -79,6 +79,9 @@ class Transformer(TextModule):
         self.counts_prompt = chat is None
         # Rendered prompts have all their special tokens.
         self.tokenizer_spec = read_tokenizer(hf_tokenizer, self.max_length, BARE if chat else None)
+        if self.tokenizer_spec.padding_side == "left" and self.config.leaks_beyond is not None:
+            length = self.max_length or UNLIMITED
+            self.pads_leak = self.pads_leak or length > self.config.leaks_beyond
         pad_id = self.tokenizer_spec.pad_id
         if self.tokenizer_spec.padding_side == "left" and self.config.counts_padding(pad_id):
             # As in the reference, an embedding would depend on the other texts in the batch.

@@ -1,0 +1,1 @@
+"""EmbeddingGemma 2's text encoder (Google, 2026)."""

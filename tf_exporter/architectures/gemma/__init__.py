@@ -1,0 +1,1 @@
+"""Gemma (Gemma team, 2024)."""

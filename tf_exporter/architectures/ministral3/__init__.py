@@ -1,0 +1,1 @@
+"""Ministral 3 (Mistral AI, 2025)."""

@@ -1,0 +1,1 @@
+"""Mistral (A. Jiang et al., 2023)."""

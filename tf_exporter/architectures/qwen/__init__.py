@@ -1,0 +1,1 @@
+"""The config that Qwen2 and Qwen3 share."""
