@@ -169,6 +169,40 @@ def gate(encoder: Any, patch: Patch) -> bool:
     return bool(parts)
 
 
+def experts_reversed(encoder: Any, patch: Patch) -> bool:
+    """Experts in reverse order, under the same router."""
+    parts = _with(encoder, "experts")
+    for part in parts:
+        part.experts = list(part.experts)[::-1]
+    return bool(parts)
+
+
+def one_expert_less(encoder: Any, patch: Patch) -> bool:
+    """Without the least probable of the chosen experts."""
+    parts = _with(encoder, "experts", "_chosen")
+    for part in parts:
+        part._chosen -= 1
+    return bool(parts)
+
+
+def expert_weights(encoder: Any, patch: Patch) -> bool:
+    """Probabilities of the chosen experts that add up to 1."""
+    top_k = tf.math.top_k
+
+    def normalized(x: tf.Tensor, k: int) -> Any:
+        values, places = top_k(x, k)
+        return values / tf.reduce_sum(values, -1, keepdims=True), places
+
+    parts = _with(encoder, "experts", "router")
+    patch.setattr(tf.math, "top_k", normalized)
+    return bool(parts)
+
+
+def no_expert_bias(encoder: Any, patch: Patch) -> bool:
+    """No bias after the experts."""
+    return _no_bias(_with(encoder, "experts", "bias"))
+
+
 def layers_reversed(encoder: Any, patch: Patch) -> bool:
     """The layers in reverse order; no change where they share weights or one has no norm."""
     layers = list(encoder.layers)
@@ -332,7 +366,8 @@ MISTAKES: dict[str, Callable[[Any, Patch], bool]] = {
     function.__name__: function
     for function in (
         epsilon, no_gain, no_norm_bias, activation, transposed, heads, head_split,
-        query_without_key, scaling, no_output_bias, no_feed_forward_bias, gate, layers_reversed,
+        query_without_key, scaling, no_output_bias, no_feed_forward_bias, gate, experts_reversed,
+        one_expert_less, expert_weights, no_expert_bias, layers_reversed,
         layer_missing, positions, segments, distances, rope_theta, rope_interleaved, no_mask,
         soft_mask, window, causality, layer_types, norm_order, last_norm, first_norm,
     )

@@ -21,6 +21,7 @@ from tf_exporter.architectures.mobilebert.config import MOBILEBERT
 from tf_exporter.architectures.modernbert.config import MODERNBERT
 from tf_exporter.architectures.mpnet.config import MPNET
 from tf_exporter.architectures.nomic_bert.config import NOMIC_BERT
+from tf_exporter.architectures.nomic_bert_moe.config import NOMIC_BERT_MOE
 from tf_exporter.architectures.qwen2.config import QWEN2
 from tf_exporter.architectures.qwen3.config import QWEN3
 from tf_exporter.architectures.roberta.config import ROBERTA, XLM_ROBERTA
@@ -45,6 +46,7 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "mpnet": MPNET,
     "mt5": MT5,
     "nomic_bert": NOMIC_BERT,
+    "nomic_bert_moe": NOMIC_BERT_MOE,
     "qwen2": QWEN2,
     "qwen3": QWEN3,
     "roberta": ROBERTA,
