@@ -80,6 +80,8 @@ def _last_place(original: Any) -> Any:
     ("model_type", "mistake"),
     [
         ("convbert", _with("_act", tf.tanh)),
+        ("deberta", _with("_act", tf.tanh)),
+        ("deberta", _with("_pooling", "mean")),
         ("deberta-v2", _with("_act", tf.tanh)),
         ("mobilebert", _with("_act", tf.identity)),
         ("mobilebert", _with("_pooling", "mean")),
@@ -147,6 +149,8 @@ class _FirstPlaceHead(CausalLMHead):
     ("model_type", "name", "value"),
     [
         ("convbert", "_act", tf.nn.relu),
+        ("deberta", "_act", tf.nn.relu),
+        ("deberta", "bias", None),
         ("deberta-v2", "_act", tf.nn.relu),
         ("eurobert", "bias", None),
         ("gte", "_act", tf.tanh),

@@ -45,6 +45,7 @@ def change(folder: Path, remove: tuple[str, ...] = (), **tensors: Any) -> None:
 @pytest.mark.parametrize(
     ("model_type", "changes"),
     [
+        ("deberta", {"pooler_hidden_act": "tanh", "pooler_hidden_size": 32, "cls_dropout": 0.3}),
         ("deberta-v2", {"pooler_hidden_act": "relu"}),
         ("deberta-v2", {"pooler_hidden_act": "tanh", "pooler_hidden_size": 32, "cls_dropout": 0.3}),
         ("convbert", {"hidden_act": "relu"}),
@@ -71,6 +72,8 @@ def test_keys_of_classifiers(tmp_path: Path, model_type: str, changes: dict[str,
 @pytest.mark.parametrize(
     ("model_type", "changes"),
     [
+        ("deberta", {"legacy": False, "embedding_size": 32, "hidden_act": "relu"}),
+        ("deberta", {"legacy": True, "tie_word_embeddings": False}),
         ("deberta-v2", {"legacy": False, "embedding_size": 32}),
         (
             "deberta-v2",

@@ -8,6 +8,7 @@ from tf_exporter.architectures.albert.config import ALBERT
 from tf_exporter.architectures.architecture import Architecture
 from tf_exporter.architectures.bert.config import BERT
 from tf_exporter.architectures.convbert.config import CONVBERT
+from tf_exporter.architectures.deberta.config import DEBERTA
 from tf_exporter.architectures.deberta_v2.config import DEBERTA_V2
 from tf_exporter.architectures.distilbert.config import DISTILBERT
 from tf_exporter.architectures.electra.config import ELECTRA
@@ -32,6 +33,7 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "bert": BERT,
     "camembert": XLM_ROBERTA,
     "convbert": CONVBERT,
+    "deberta": DEBERTA,
     "deberta-v2": DEBERTA_V2,
     "distilbert": DISTILBERT,
     "electra": ELECTRA,
