@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from fixtures import models
+from fixtures.clip import write_clip
 from fixtures.models import Normalize, Pooling, rewrite
 from fixtures.unverified import UNVERIFIED
 from tests.support.helpers import answer, build
@@ -30,15 +31,18 @@ pytestmark = pytest.mark.slow
 ATOL = 1e-5
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
-def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
+def write(folder: Path, model_type: str) -> Path:
     if model_type in UNVERIFIED:
         # A conversion has no reference for it, but the tests have one.
-        folder = UNVERIFIED[model_type].write(tmp_path / "model")
-    else:
-        folder = models.write_model(
-            tmp_path / "model", model_type, heads=[Pooling(32, "mean"), Normalize()]
-        )
+        return UNVERIFIED[model_type].write(folder)
+    if model_type == "clip":
+        return write_clip(folder) / "0_CLIPModel"
+    return models.write_model(folder, model_type, heads=[Pooling(32, "mean"), Normalize()])
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "model", model_type)
     source = ModelSource(folder, str(folder))
     model = build(folder)
     if not model.first.config.counts_padding(model.first.tokenizer_spec.pad_id):

@@ -273,9 +273,15 @@ def rope_interleaved(encoder: Any, patch: Patch) -> bool:
     return bool(_rotaries(encoder)) and _patched(patch, "rotated", rotated)
 
 
+def _never_sees_padding(encoder: Any) -> bool:
+    """Whether it is causal, with positions that forbid padding on the left."""
+    causal = getattr(encoder, "_causal", False) is True
+    return causal and bool(encoder.config.counts_padding(0))
+
+
 def no_mask(encoder: Any, patch: Patch) -> bool:
     """Padding is not masked."""
-    return _patched(
+    return not _never_sees_padding(encoder) and _patched(
         patch,
         "padding_bias",
         lambda mask: tf.zeros_like(mask, tf.float32)[:, tf.newaxis, tf.newaxis, :],
@@ -284,7 +290,7 @@ def no_mask(encoder: Any, patch: Patch) -> bool:
 
 def soft_mask(encoder: Any, patch: Patch) -> bool:
     """Padding is masked too weakly."""
-    return _patched(
+    return not _never_sees_padding(encoder) and _patched(
         patch,
         "padding_bias",
         lambda mask: (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * -3.0,

@@ -7,6 +7,7 @@ from typing import Any
 from tf_exporter.architectures.albert.config import ALBERT
 from tf_exporter.architectures.architecture import Architecture
 from tf_exporter.architectures.bert.config import BERT
+from tf_exporter.architectures.clip.config import CLIP, CLIP_TEXT
 from tf_exporter.architectures.convbert.config import CONVBERT
 from tf_exporter.architectures.deberta.config import DEBERTA
 from tf_exporter.architectures.deberta_v2.config import DEBERTA_V2
@@ -32,6 +33,8 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "albert": ALBERT,
     "bert": BERT,
     "camembert": XLM_ROBERTA,
+    "clip": CLIP,
+    "clip_text_model": CLIP_TEXT,
     "convbert": CONVBERT,
     "deberta": DEBERTA,
     "deberta-v2": DEBERTA_V2,
@@ -58,8 +61,10 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
 }
 
 
-VERIFIED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.verified)
+MODEL_TYPES = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.verified)
 """The architectures that transformers has a class for, so that conversions can be verified."""
+VERIFIED = tuple(name for name in MODEL_TYPES if ARCHITECTURES[name].text_features is None)
+"""Those of them that give token embeddings."""
 
 
 def with_head(task: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import tensorflow as tf
 
 
@@ -20,3 +22,10 @@ class Head(tf.Module):
     ) -> tf.Tensor:
         """The output for float32 [batch, length, hidden], mask and ids int32 [batch, length]."""
         raise NotImplementedError
+
+    def takes_padding(self, pad_id: int, always: Collection[int]) -> bool:
+        """Whether the reference's head may read padding with this id in place of a token.
+
+        `always`: the ids of the special tokens that every text has.
+        """
+        return False
