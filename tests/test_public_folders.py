@@ -34,9 +34,6 @@ REFUSED = {
     "neobert-01": "model_type = 'neobert'",
     "roberta-09": "tokenizer_class = 'PhobertTokenizer'",
     "t5-02": "1_Pooling/config.json: cannot be read",
-    "xlnet-01": "model_type = 'xlnet'",
-    "xlnet-02": "model_type = 'xlnet'",
-    "xlnet-03": "model_type = 'xlnet'",
 }
 """Folder → words of the refusal.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def experts(chosen: int, **tensors: np.ndarray) -> Experts:
         "mlp.experts.bias": draw(FEATURES),
         **tensors,
     }
-    weights = Weights("weights", {name: partial(np.asarray, x) for name, x in values.items()})
+    weights = Weights.of_arrays("weights", values)
     return Experts(weights, "mlp", FEATURES, INNER, (COUNT, chosen), tf.nn.relu)
 
 

@@ -90,6 +90,8 @@ def _last_place(original: Any) -> Any:
         ("gte", _with("_act", tf.identity)),
         ("nomic_bert", _with("_pooling", "mean")),
         ("jina_embeddings_v3", _with("_act", tf.nn.relu)),
+        ("xlnet", _with("_act", tf.identity)),
+        ("xlnet", _with("_pooling", "cls")),
         ("gemma3_text", _with("pad_id", -1)),
         ("qwen2", _last_place),
         ("qwen3", _with("pad_id", -1)),

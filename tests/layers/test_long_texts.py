@@ -253,7 +253,7 @@ MOST = 1600
 LENGTHS = [LONG - 3, LONG - 2, LONG - 1, 5, 600, 1500, 900, 641, 40]
 POOLINGS = ["mean", "max", "cls", "lasttoken"]
 """The last two see single tokens; a mean would hide errors at the edge of a block."""
-WITHOUT_LIMIT = ("t5", "mt5", "umt5")
+WITHOUT_LIMIT = ("t5", "mt5", "umt5", "xlnet")
 
 
 def write_long(folder: Path, model_type: str, **changes: Any) -> Path:

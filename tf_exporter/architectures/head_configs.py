@@ -37,7 +37,8 @@ class ClassificationConfig:
     norm: Norm | None = None
     """The norm between the two layers."""
     pooling: str = "cls"
-    """The first token ("cls"), the mean ("mean"), or the mean after the first layer ("late")."""
+    """The first token ("cls"), the last place ("last"), the mean ("mean"), or the mean after the
+    first layer ("late")."""
 
 
 @dataclass(frozen=True)

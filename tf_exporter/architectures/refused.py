@@ -21,7 +21,6 @@ REASONS = {
     "tokenizers",
     "siglip": "its embeddings of texts and images are not reproduced",
     "xlm": "its tokenizer is Python code of transformers",
-    "xlnet": "its attention, with terms for distances and segments, is not reproduced",
 }
 """`model_type` → the reason, as the end of a sentence."""
 _OWN_CODE = "transformers has no class for it, and code of a model is never run"

@@ -28,6 +28,7 @@ from tf_exporter.architectures.qwen2.config import QWEN2
 from tf_exporter.architectures.qwen3.config import QWEN3
 from tf_exporter.architectures.roberta.config import ROBERTA, XLM_ROBERTA
 from tf_exporter.architectures.t5.config import MT5, T5, UMT5
+from tf_exporter.architectures.xlnet.config import XLNET
 
 ARCHITECTURES: dict[str, Architecture[Any]] = {
     "albert": ALBERT,
@@ -58,6 +59,7 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "t5": T5,
     "umt5": UMT5,
     "xlm-roberta": XLM_ROBERTA,
+    "xlnet": XLNET,
 }
 
 

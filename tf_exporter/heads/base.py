@@ -14,6 +14,8 @@ class Head(tf.Module):
     """The size of the last axis of the output."""
     takes_first = False
     """Whether it reads the first position of a row, which then has to be a token, not padding."""
+    takes_last = False
+    """Whether it reads the last position of a row, which then has to be a token, not padding."""
     pad_id: int | None = None
     """The id that it treats as padding, whatever the tokenizer's padding id is."""
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import numpy as np
 import tensorflow as tf
 
 from tf_exporter.layers.activations import Activation
@@ -67,10 +64,10 @@ def _by_expert(weights: Weights, prefix: str, features: int, inner: int, count: 
         weights.take(f"{prefix}.{name}", (count * inner, features)).reshape(count, inner, features)
         for name in ("w1", "w2")
     )
-    return Weights(
+    return Weights.of_arrays(
         weights.file,
         {
-            f"{index}.{name}.weight": partial(np.asarray, matrix)
+            f"{index}.{name}.weight": matrix
             for index in range(count)
             for name, matrix in (("w1", up[index]), ("w2", down[index].T))
         },

@@ -5,8 +5,6 @@ DeBERTa-v2 with other tensors, a row for each distance, and no bias of keys.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from tf_exporter.architectures.deberta.config import DebertaConfig
@@ -56,6 +54,4 @@ def _as_in_version_2(
         tensors[f"{part}.pos_query_proj.weight"] = matrix
         bias = weights.take(f"{part}.pos_q_proj.bias", (features,))
         tensors[f"{part}.pos_query_proj.bias"] = bias
-    return Weights(
-        weights.file, {name: partial(np.asarray, tensor) for name, tensor in tensors.items()}
-    )
+    return Weights.of_arrays(weights.file, tensors)

@@ -107,6 +107,9 @@ class Transformer(TextModule):
         if self.head.takes_first and tokenizer.padding_side == "left":
             supported = "right, as the first token is classified"
             raise UnsupportedError(_tokenizer_config(spec), "padding_side", "left", supported)
+        if self.head.takes_last and tokenizer.padding_side == "right":
+            supported = "left, as the last place of a row is classified"
+            raise UnsupportedError(_tokenizer_config(spec), "padding_side", "right", supported)
         if pad_id is not None and pad_id != tokenizer.pad_id and tokenizer.padding_side == "right":
             supported = (
                 f"{tokenizer.pad_id}, as in the tokenizer: the last token before padding is "
