@@ -107,6 +107,37 @@ def test_modules_after_it(tmp_path: Path) -> None:
     refused(folder, UnsupportedError, "in_features", "20")
 
 
+def test_published_keys_of_2021(tmp_path: Path) -> None:
+    """Old files have all keys of any config; the tokenizer is in two files."""
+    folder = write_clip(tmp_path / "model", eos_token_id=2)
+    zero = "chunk_size_feed_forward diversity_penalty encoder_no_repeat_ngram_size min_length"
+    one = "length_penalty num_beams num_beam_groups num_return_sequences repetition_penalty"
+    null = "architectures bad_words_ids finetuning_task forced_bos_token_id prefix tokenizer_class"
+    false = "do_sample early_stopping is_decoder is_encoder_decoder output_attentions torchscript"
+    false += " output_hidden_states output_scores add_cross_attention gradient_checkpointing"
+    keys: dict[str, Any] = {
+        **dict.fromkeys(zero.split(), 0),
+        **dict.fromkeys(one.split(), 1),
+        **dict.fromkeys(null.split()),
+        **dict.fromkeys(false.split(), False),
+        "top_k": 50,
+        "temperature": 1.0,
+        "pruned_heads": {},
+        "return_dict": True,
+        "_name_or_path": "",
+        "id2label": {"0": "LABEL_0"},
+        "transformers_version": "4.7.0.dev0",
+    }
+    text_config(folder, **keys)
+    rewrite(folder / CONFIG, text_config_dict=None, vision_config_dict=None, torch_dtype="float32")
+    stored = json.loads((folder / PLACE / "tokenizer.json").read_text())["model"]
+    (folder / PLACE / "tokenizer.json").unlink()
+    (folder / PLACE / "vocab.json").write_text(json.dumps(stored["vocab"]))
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in stored["merges"])]
+    (folder / PLACE / "merges.txt").write_text("\n".join(lines) + "\n")
+    assert difference(folder) <= ATOL
+
+
 def test_an_object_that_replaces_the_text_config(tmp_path: Path) -> None:
     """Configs of 2021 and 2022 have `text_config_dict`; transformers takes it, with defaults."""
     folder = write_clip(tmp_path / "model", layer_norm_eps=1e-5)

@@ -15,6 +15,7 @@ from tests.support.helpers import build, embed
 from tests.support.tensorflow_2_12 import unknown_in
 from tf_exporter import convert
 from tf_exporter.errors import WeightsError
+from tf_exporter.graph.precision import reduce_precision
 from tf_exporter.layers.experts import Experts
 from tf_exporter.model.weights import Weights
 
@@ -111,6 +112,14 @@ def test_weights_of_the_chosen_experts_do_not_add_up_to_one() -> None:
     )
     result = layer(tf.ones([1, FEATURES])).numpy()
     np.testing.assert_allclose(result, np.full((1, FEATURES), 0.5 * FEATURES * INNER), rtol=1e-6)
+
+
+def test_the_router_keeps_its_precision() -> None:
+    """Another choice of experts would change an embedding by more than rounding does."""
+    layer = experts(2)
+    reduce_precision(layer, "bfloat16")
+    assert layer.router.dtype == tf.float32
+    assert {expert.up.weight.dtype for expert in layer.experts} == {tf.bfloat16}
 
 
 def test_no_rows_and_old_ops() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_exporter.layers.activations import Activation
-from tf_exporter.layers.basic import FeedForward, Linear, variable
+from tf_exporter.layers.basic import FeedForward, variable
 from tf_exporter.model.weights import Weights
 
 
@@ -13,7 +13,8 @@ class Experts(tf.Module):
     """Σ probability · expert(x) over the most probable experts of each row, plus one bias.
 
     The probabilities are those of all experts, so their sum over the chosen ones is below 1. Each
-    expert computes only the rows that chose it.
+    expert computes only the rows that chose it. Where two probabilities are equal but for rounding,
+    the reference may choose another expert.
     """
 
     def __init__(
@@ -32,7 +33,9 @@ class Experts(tf.Module):
         """
         super().__init__()
         count, self._chosen = experts
-        self.router = Linear(weights, (f"{prefix}.router.layer",), features, count, bias=False)
+        # Not a layer whose precision may be reduced: another choice of experts changes much.
+        matrix = weights.take(f"{prefix}.router.layer.weight", (count, features))
+        self.router = variable(matrix.T, "router")
         own = _by_expert(weights, f"{prefix}.experts.mlp", features, inner, count)
         self.experts = [
             FeedForward(
@@ -44,7 +47,9 @@ class Experts(tf.Module):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, features] → [rows, features]"""
-        probabilities, chosen = tf.math.top_k(tf.nn.softmax(self.router(x)), self._chosen)
+        probabilities, chosen = tf.math.top_k(
+            tf.nn.softmax(tf.matmul(x, self.router)), self._chosen
+        )
         # A pair is a row and one of its experts; pair p belongs to row p // self._chosen.
         pairs = tf.dynamic_partition(
             tf.range(tf.size(chosen)), tf.reshape(chosen, [-1]), len(self.experts)

@@ -77,6 +77,7 @@ class ClipConfig(EncoderConfig):
         part = file.part(name, values[name] or {})
         for key, allowed in FIXED.items():
             part.require(key, allowed)
+        part.take("output_hidden_states", bool)
         text = ClipTextConfig.read(part)
         end: int = part.take("eos_token_id", int, 49407)
         with file.refusing():
