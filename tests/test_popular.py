@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from fixtures import models
-from fixtures.jina_bert import embeddings as jina_bert_embeddings
 from fixtures.popular import POPULAR, Popular
 from tests.support.helpers import answer, build, embed
 from tests.support.refusals import refused
@@ -39,8 +38,8 @@ def test_popular_model(popular: Popular, tmp_path: Path) -> None:
     if popular.refused:
         refused(folder, UnsupportedError, *popular.words)
         return
-    if popular.unverified:
-        expected = jina_bert_embeddings(folder, TEXTS, max_length=32).numpy()
+    if popular.by_hand:
+        expected = popular.by_hand(folder, TEXTS, 32).numpy()
         assert np.abs(embed(build(folder), TEXTS) - expected).max() <= ATOL
         return
     source = ModelSource(folder, str(folder))

@@ -22,7 +22,6 @@ REFUSED = {
     "bert-35": "1_Pooling/config.json: cannot be read",
     "bert-37": "neither modules.json nor config.json",
     "bert-43": "tokenizer_class = 'BertTokenizer'",
-    "clip-01": "model_type = 'clip'",
     "dpr-01": "model_type = 'dpr'",
     "folder-01": "config_sentence_transformers.json: not valid JSON",
     "folder-04": "config.json: cannot be read",
@@ -35,9 +34,6 @@ REFUSED = {
     "neobert-01": "model_type = 'neobert'",
     "roberta-09": "tokenizer_class = 'PhobertTokenizer'",
     "t5-02": "1_Pooling/config.json: cannot be read",
-    "xlnet-01": "model_type = 'xlnet'",
-    "xlnet-02": "model_type = 'xlnet'",
-    "xlnet-03": "model_type = 'xlnet'",
 }
 """Folder → words of the refusal.
 

@@ -16,7 +16,7 @@ import sentence_transformers  # noqa: F401
 
 from fixtures.popular import popular_table
 from tf_exporter.architectures.activation_names import TRANSFORMERS_NAMES
-from tf_exporter.architectures.registry import VERIFIED, with_head
+from tf_exporter.architectures.registry import MODEL_TYPES, with_head
 from tf_exporter.architectures.translation import TRANSLATIONS
 from tf_exporter.artifact.markdown import plain
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES
@@ -54,7 +54,7 @@ def _names(*values: str) -> str:
 def supported() -> str:
     """Everything that is reproduced."""
     rows = {
-        "architectures (`model_type`)": _names(*sorted(VERIFIED)),
+        "architectures (`model_type`)": _names(*sorted(MODEL_TYPES)),
         "configs written for code of their own, which is never run": _names(*sorted(TRANSLATIONS)),
         "cross-encoders that classify": _names(*sorted(with_head("sequence-classification"))),
         "cross-encoders by the next token (`LogitScore`)": _names(

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from fixtures.architectures import CASES
+from fixtures.unverified import UNVERIFIED
 from tf_exporter.architectures.activation_names import TRANSFORMERS_NAMES
 from tf_exporter.architectures.encoder_config import MOST_LAYERS
 from tf_exporter.architectures.reading import Configs, read_architecture
-from tf_exporter.architectures.registry import ARCHITECTURES, VERIFIED, with_head
+from tf_exporter.architectures.refused import REASONS
+from tf_exporter.architectures.registry import ARCHITECTURES, MODEL_TYPES, VERIFIED, with_head
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.heads.registry import HEADS
 from tf_exporter.layers.activations import TRANSFORMERS_ACTIVATIONS
@@ -66,7 +68,9 @@ def test_no_tensorflow() -> None:
 
 
 def test_registries_agree() -> None:
-    assert ARCHITECTURES.keys() - {*VERIFIED} == {"jina_bert"}
+    assert ARCHITECTURES.keys() - {*MODEL_TYPES} == UNVERIFIED.keys()
+    # It gives embeddings of texts, which have tests of their own.
+    assert {*MODEL_TYPES} - {*VERIFIED} == {"clip"}
     assert CASES.keys() == {*VERIFIED}
     for name, architecture in ARCHITECTURES.items():
         for task in TASKS:
@@ -171,6 +175,22 @@ def test_keys_that_the_reference_does_not_read() -> None:
     file = ConfigFile("config.json", {"surprise": 1, "hidden_act": "gelu"})
     read_architecture(file, "bert", "feature-extraction")
     assert file.ignored == {"config.json": ["surprise"]}
+
+
+def test_reasons_of_unsupported_types() -> None:
+    """A known type is refused with its reason, and one with code of its own for that."""
+    for model_type, reason in REASONS.items():
+        assert model_type not in ARCHITECTURES
+        with pytest.raises(UnsupportedError) as raised:
+            read(model_type, auto_map={"AutoModel": "modeling.Their"})
+        assert f"'{model_type}' is not supported" in str(raised.value)
+        assert f"not {model_type}: {reason}" in str(raised.value)
+        assert "xlm-roberta" in str(raised.value)
+    with pytest.raises(UnsupportedError, match="not neobert: transformers has no class for it"):
+        read("neobert", auto_map={"AutoModel": "model.NeoBERT"})
+    with pytest.raises(UnsupportedError) as raised:
+        read("neobert")
+    assert "not neobert" not in str(raised.value)
 
 
 @pytest.mark.parametrize("values", [{"auto_map": {"AutoModel": "modeling.Their"}}, {}])

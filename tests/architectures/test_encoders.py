@@ -22,7 +22,7 @@ from tf_exporter.verification.reference import Job, Loading
 
 pytestmark = pytest.mark.slow
 
-RARE = ("deberta-v2", "convbert", "mobilebert")
+RARE = ("deberta", "deberta-v2", "convbert", "mobilebert")
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 from fixtures import models
-from fixtures.jina_bert import embeddings as jina_bert_embeddings
-from fixtures.jina_bert import write_jina_bert
+from fixtures.clip import write_clip
 from fixtures.models import Normalize, Pooling, rewrite
+from fixtures.unverified import UNVERIFIED
 from tests.support.helpers import answer, build
 from tests.support.mistakes import MISTAKES
 from tf_exporter import VerificationError
-from tf_exporter.architectures.registry import ARCHITECTURES, VERIFIED
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.weights import open_weights
 from tf_exporter.verification.outputs import compare
@@ -31,15 +31,18 @@ pytestmark = pytest.mark.slow
 ATOL = 1e-5
 
 
+def write(folder: Path, model_type: str) -> Path:
+    if model_type in UNVERIFIED:
+        # A conversion has no reference for it, but the tests have one.
+        return UNVERIFIED[model_type].write(folder)
+    if model_type == "clip":
+        return write_clip(folder) / "0_CLIPModel"
+    return models.write_model(folder, model_type, heads=[Pooling(32, "mean"), Normalize()])
+
+
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
 def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
-    if model_type not in VERIFIED:
-        # A conversion has no reference for it, but the tests have one.
-        folder = write_jina_bert(tmp_path / "model", code=False)
-    else:
-        folder = models.write_model(
-            tmp_path / "model", model_type, heads=[Pooling(32, "mean"), Normalize()]
-        )
+    folder = write(tmp_path / "model", model_type)
     source = ModelSource(folder, str(folder))
     model = build(folder)
     if not model.first.config.counts_padding(model.first.tokenizer_spec.pad_id):
@@ -49,8 +52,8 @@ def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
     pipeline, first = model.pipelines[""], model.first
     raw = quick_texts(32, 2, ["[MASK]"])[::3]
     texts = [decoded(text) for text in raw]
-    if model_type not in VERIFIED:
-        expected = jina_bert_embeddings(folder, texts, max_length=32).numpy()
+    if model_type in UNVERIFIED:
+        expected = UNVERIFIED[model_type].embeddings(folder, texts, 32).numpy()
     else:
         expected = answer(
             load(str(folder), "SentenceTransformer", None, None),

@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.jina_bert import CONFIG
 from fixtures.models import rewrite
+from fixtures.nomic_bert_moe import CONFIG as EXPERTS
 from tests.architectures.test_remote_code import (
     BIDIREC,
     JINA_V3,
@@ -59,7 +60,22 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (NOMIC, {"mlp_fc1_bias": True}, "mlp_fc1_bias"),
     (NOMIC, {"prenorm": True}, "prenorm"),
     (NOMIC, {"causal": True}, "causal"),
-    (NOMIC, {"num_experts": 8}, "num_experts"),
+    (NOMIC, {**EXPERTS, "activation_function": "swiglu"}, "activation_function"),
+    (NOMIC, {**EXPERTS, "mlp_fc2_bias": False}, "mlp_fc2_bias"),
+    (NOMIC, {**EXPERTS, "hidden_act": "silu"}, "hidden_act"),
+    (NOMIC, {**EXPERTS, "moe_top_k": 9}, "moe_top_k"),
+    (NOMIC, {**EXPERTS, "moe_top_k": 0}, "moe_top_k"),
+    (NOMIC, {**EXPERTS, "moe_every_n_layers": 1}, "moe_every_n_layers"),
+    (NOMIC, {**EXPERTS, "moe_every_n_layers": 0}, "moe_every_n_layers"),
+    (NOMIC, {**EXPERTS, "num_experts": 0}, "num_experts"),
+    (NOMIC, {**EXPERTS, "num_experts": 10**6}, "num_experts"),
+    (NOMIC, {**EXPERTS, "num_experts": "8"}, "num_experts"),
+    (NOMIC, {**EXPERTS, "moe_normalize_expert_weights": True}, "moe_normalize_expert_weights"),
+    (NOMIC, {**EXPERTS, "expert_choice_router": True}, "expert_choice_router"),
+    (NOMIC, {**EXPERTS, "num_shared_experts": 1}, "num_shared_experts"),
+    (NOMIC, {**EXPERTS, "ffn_div": 2}, "ffn_div"),
+    (NOMIC, {**EXPERTS, "use_rms_norm": True}, "use_rms_norm"),
+    (NOMIC, {**EXPERTS, "moe_jitter_eps": 0.1}, "moe_jitter_eps"),
     (NOMIC, {"n_inner": None}, "intermediate_size"),
     (NOMIC, {"pad_vocab_size_multiple": 0}, "pad_vocab_size_multiple"),
     (NOMIC, {"something_new": 1}, "something_new"),
@@ -138,8 +154,10 @@ def test_jina_bert_refused(tmp_path: Path, changes: dict[str, Any], word: str, b
 
 @pytest.mark.parametrize(
     ("config", "key"),
-    [(NOMIC, "layer_norm_epsilon"), (NOMIC, "qkv_proj_bias"), (NEW, "num_attention_heads"),
-     (NEW, "rope_theta"), (JINA_V3, "hidden_act"), (JINA_V3, "rotary_emb_base")],
+    [(EXPERTS, "moe_top_k"), (EXPERTS, "num_experts"), (EXPERTS, "moe_every_n_layers"),
+     (EXPERTS, "qkv_proj_bias"), (NOMIC, "layer_norm_epsilon"), (NOMIC, "qkv_proj_bias"),
+     (NEW, "num_attention_heads"), (NEW, "rope_theta"), (JINA_V3, "hidden_act"),
+     (JINA_V3, "rotary_emb_base")],
 )  # fmt: skip
 def test_missing_keys(tmp_path: Path, config: dict[str, Any], key: str, bert: Path) -> None:
     """Keys whose defaults differ between the published code and transformers' own class."""

@@ -80,6 +80,8 @@ def _last_place(original: Any) -> Any:
     ("model_type", "mistake"),
     [
         ("convbert", _with("_act", tf.tanh)),
+        ("deberta", _with("_act", tf.tanh)),
+        ("deberta", _with("_pooling", "mean")),
         ("deberta-v2", _with("_act", tf.tanh)),
         ("mobilebert", _with("_act", tf.identity)),
         ("mobilebert", _with("_pooling", "mean")),
@@ -88,6 +90,8 @@ def _last_place(original: Any) -> Any:
         ("gte", _with("_act", tf.identity)),
         ("nomic_bert", _with("_pooling", "mean")),
         ("jina_embeddings_v3", _with("_act", tf.nn.relu)),
+        ("xlnet", _with("_act", tf.identity)),
+        ("xlnet", _with("_pooling", "cls")),
         ("gemma3_text", _with("pad_id", -1)),
         ("qwen2", _last_place),
         ("qwen3", _with("pad_id", -1)),
@@ -165,6 +169,8 @@ class _FirstPlaceHead(CausalLMHead):
     ("model_type", "name", "value"),
     [
         ("convbert", "_act", tf.nn.relu),
+        ("deberta", "_act", tf.nn.relu),
+        ("deberta", "bias", None),
         ("deberta-v2", "_act", tf.nn.relu),
         ("eurobert", "bias", None),
         ("gte", "_act", tf.tanh),

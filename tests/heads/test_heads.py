@@ -51,6 +51,7 @@ def change(folder: Path, remove: tuple[str, ...] = (), **tensors: Any) -> None:
 @pytest.mark.parametrize(
     ("model_type", "changes"),
     [
+        ("deberta", {"pooler_hidden_act": "tanh", "pooler_hidden_size": 32, "cls_dropout": 0.3}),
         ("deberta-v2", {"pooler_hidden_act": "relu"}),
         ("deberta-v2", {"pooler_hidden_act": "tanh", "pooler_hidden_size": 32, "cls_dropout": 0.3}),
         ("convbert", {"hidden_act": "relu"}),
@@ -64,6 +65,8 @@ def change(folder: Path, remove: tuple[str, ...] = (), **tensors: Any) -> None:
         ("jina_embeddings_v3", {"hidden_act": "relu"}),
         ("gemma3_text", {"final_logit_softcapping": 0.5}),
         ("gemma2", {"final_logit_softcapping": 0.5}),
+        ("xlnet", {"summary_use_proj": False, "summary_activation": "relu"}),
+        ("xlnet", {"summary_type": "cls_index", "summary_activation": ""}),
     ],
     ids=str,
 )
@@ -78,6 +81,8 @@ def test_keys_of_classifiers(tmp_path: Path, model_type: str, changes: dict[str,
 @pytest.mark.parametrize(
     ("model_type", "changes"),
     [
+        ("deberta", {"legacy": False, "embedding_size": 32, "hidden_act": "relu"}),
+        ("deberta", {"legacy": True, "tie_word_embeddings": False}),
         ("deberta-v2", {"legacy": False, "embedding_size": 32}),
         (
             "deberta-v2",
@@ -214,6 +219,19 @@ def test_refused_classifiers(tmp_path: Path) -> None:
     refused(folder, UnsupportedError, "config.json", "pooler_hidden_size", "32")
     rewrite(folder / "config.json", pooler_hidden_size="absent", pooler_hidden_act="magic")
     refused(folder, UnsupportedError, "config.json", "pooler_hidden_act", "magic")
+
+    folder = heads.write_cross_encoder(tmp_path / "xlnet", "xlnet")
+    for key, value in (("summary_type", "mean"), ("summary_proj_to_labels", True)):
+        rewrite(folder / "config.json", **{key: value})
+        refused(folder, UnsupportedError, "config.json", key)
+        rewrite(folder / "config.json", **{key: "absent"})
+    rewrite(folder / "config.json", summary_activation="magic")
+    refused(folder, UnsupportedError, "config.json", "summary_activation", "magic")
+    rewrite(folder / "config.json", summary_activation="tanh", summary_type="first")
+    refused(folder, UnsupportedError, "padding_side", "right, as the first token")
+    rewrite(folder / "config.json", summary_type="last")
+    rewrite(folder / "tokenizer_config.json", padding_side="right")
+    refused(folder, UnsupportedError, "padding_side", "left, as the last place")
 
     folder = heads.write_cross_encoder(tmp_path / "qwen", "qwen3")
     rewrite(folder / "config.json", pad_token_id=5)

@@ -15,6 +15,8 @@ from fixtures import models
 from fixtures.jina_bert import embeddings as jina_bert_embeddings
 from fixtures.jina_bert import write_jina_bert
 from fixtures.models import Pooling, rewrite
+from fixtures.nomic_bert_moe import embeddings as experts_embeddings
+from fixtures.nomic_bert_moe import write_nomic_bert_moe
 from tests.support.helpers import LEAKING, build, embed, reference
 from tf_exporter.architectures.registry import VERIFIED
 from tf_exporter.graph.text_model import TextModel
@@ -272,7 +274,7 @@ MOST = 1600
 LENGTHS = [LONG - 3, LONG - 2, LONG - 1, 5, 600, 1500, 900, 641, 40]
 POOLINGS = ["mean", "max", "cls", "lasttoken"]
 """The last two see single tokens; a mean would hide errors at the edge of a block."""
-WITHOUT_LIMIT = ("t5", "mt5", "umt5")
+WITHOUT_LIMIT = ("t5", "mt5", "umt5", "xlnet")
 
 
 def write_long(folder: Path, model_type: str, **changes: Any) -> Path:
@@ -340,3 +342,14 @@ def test_long_texts_of_jina_bert(tmp_path: Path) -> None:
             np.abs(embed(model, texts) - jina_bert_embeddings(folder, texts, MOST).numpy()).max()
             <= ATOL
         )
+
+
+@pytest.mark.slow
+def test_long_texts_of_experts(tmp_path: Path) -> None:
+    """Each part of a long text is routed by itself."""
+    folder = write_nomic_bert_moe(tmp_path / "model")
+    texts = long_words([600, 1100])
+    model = build(folder, max_seq_length=MOST, micro_batch_tokens=2000)
+    assert (
+        np.abs(embed(model, texts) - experts_embeddings(folder, texts, MOST).numpy()).max() <= ATOL
+    )

@@ -9,22 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
 import tensorflow as tf
 
+from tests.support.encoder_parts import Patch, no_bias, with_parts
+from tests.support.special_mistakes import SPECIAL
 from tf_exporter.layers import attention
 from tf_exporter.layers.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.layers.attention import RelativeBias
 from tf_exporter.layers.basic import Linear
 from tf_exporter.layers.rotary import Rotary
-
-Patch = pytest.MonkeyPatch
-
-
-def _with(encoder: Any, *names: str) -> list[Any]:
-    """The parts of an encoder, itself included, on which none of these attributes is None."""
-    parts = [encoder, *encoder.submodules]
-    return [part for part in parts if all(getattr(part, name, None) is not None for name in names)]
 
 
 def _patched(patch: Patch, name: str, replacement: Any) -> bool:
@@ -42,7 +35,7 @@ def _patched(patch: Patch, name: str, replacement: Any) -> bool:
 
 def epsilon(encoder: Any, patch: Patch) -> bool:
     """Adds 0.01 to every epsilon."""
-    norms = _with(encoder, "eps")
+    norms = with_parts(encoder, "eps")
     for norm in norms:
         norm.eps += 0.01
     return bool(norms)
@@ -50,7 +43,7 @@ def epsilon(encoder: Any, patch: Patch) -> bool:
 
 def no_gain(encoder: Any, patch: Patch) -> bool:
     """Norms without their weight."""
-    norms = _with(encoder, "eps", "weight")
+    norms = with_parts(encoder, "eps", "weight")
     for norm in norms:
         norm.weight.assign(tf.ones_like(norm.weight))
     return bool(norms)
@@ -58,7 +51,7 @@ def no_gain(encoder: Any, patch: Patch) -> bool:
 
 def no_norm_bias(encoder: Any, patch: Patch) -> bool:
     """Norms without their bias."""
-    norms = _with(encoder, "eps", "bias")
+    norms = with_parts(encoder, "eps", "bias")
     for norm in norms:
         norm.bias.assign(tf.zeros_like(norm.bias))
     return bool(norms)
@@ -66,7 +59,7 @@ def no_norm_bias(encoder: Any, patch: Patch) -> bool:
 
 def activation(encoder: Any, patch: Patch) -> bool:
     """Another activation: the tanh form of GELU, or ReLU."""
-    parts = _with(encoder, "_activation") or _with(encoder, "_act")
+    parts = with_parts(encoder, "_activation") or with_parts(encoder, "_act")
     for part in parts:
         name = "_activation" if hasattr(part, "_activation") else "_act"
         exact = getattr(part, name) is TRANSFORMERS_ACTIVATIONS["gelu"]
@@ -93,12 +86,12 @@ def transposed(encoder: Any, patch: Patch) -> bool:
 
 def _query_products(encoder: Any) -> Iterator[tuple[tf.Variable, int, int]]:
     """The weights of each product with queries, the width of the queries and of one head."""
-    for part in _with(encoder, "query_key_value", "_size"):
+    for part in with_parts(encoder, "query_key_value", "_size"):
         product = getattr(part.query_key_value, "products", part.query_key_value)
         yield product.weight, part._heads * part._size, part._size
-    for part in _with(encoder, "inputs", "_size"):
+    for part in with_parts(encoder, "inputs", "_size"):
         yield part.inputs.weight, part._heads * part._size, part._size
-    for part in _with(encoder, "query_key"):
+    for part in with_parts(encoder, "query_key"):
         width = part.query_key.weight.shape[1] // 2
         yield part.query_key.weight, width, width // part._config.num_attention_heads
 
@@ -136,83 +129,27 @@ def query_without_key(encoder: Any, patch: Patch) -> bool:
 
 def scaling(encoder: Any, patch: Patch) -> bool:
     """Scores that are 10% larger."""
-    parts = [part for part in _with(encoder, "_scale") if part is not encoder]
+    parts = [part for part in with_parts(encoder, "_scale") if part is not encoder]
     for part in parts:
         part._scale *= 1.1
     return bool(parts)
 
 
-def no_softcap(encoder: Any, patch: Patch) -> bool:
-    """Scores without their bound."""
-    parts = _with(encoder, "_softcap")
-    for part in parts:
-        part._softcap = None
-    return bool(parts)
-
-
-def no_temperature(encoder: Any, patch: Patch) -> bool:
-    """Queries without the factors of their positions."""
-    if getattr(encoder, "_temperature", None) is None:
-        return False
-    encoder._temperature = None
-    return True
-
-
-def no_value_norm(encoder: Any, patch: Patch) -> bool:
-    """Values that are not normed."""
-    parts = _with(encoder, "_value_eps")
-    for part in parts:
-        part._value_eps = None
-    return bool(parts)
-
-
-def embedding_scale(encoder: Any, patch: Patch) -> bool:
-    """Word embeddings that are 10% larger."""
-    if getattr(encoder, "_scale", None) is None:
-        return False
-    encoder._scale *= 1.1
-    return True
-
-
-def layer_factors(encoder: Any, patch: Patch) -> bool:
-    """Layers without their factor."""
-    parts = _with(encoder, "factor")
-    for part in parts:
-        part.factor.assign(tf.ones_like(part.factor))
-    return bool(parts)
-
-
-def layer_inputs(encoder: Any, patch: Patch) -> bool:
-    """Each layer has the input of the layer before it."""
-    if not hasattr(encoder, "layer_inputs"):
-        return False
-    weight = encoder.layer_inputs.weight
-    weight.assign(tf.roll(weight, weight.shape[1] // len(encoder.layers), axis=1))
-    return True
-
-
-def _no_bias(parts: list[Any]) -> bool:
-    biased = [part for part in parts if part.bias is not None]
-    for part in biased:
-        part.bias.assign(tf.zeros_like(part.bias))
-    return bool(biased)
-
-
 def no_output_bias(encoder: Any, patch: Patch) -> bool:
     """Attention without the bias of its output product."""
-    return _no_bias(
-        [part.output for part in _with(encoder, "output") if isinstance(part.output, Linear)]
+    return no_bias(
+        [part.output for part in with_parts(encoder, "output") if isinstance(part.output, Linear)]
     )
 
 
 def no_feed_forward_bias(encoder: Any, patch: Patch) -> bool:
     """Feed-forward parts without their first bias."""
-    return _no_bias([part.up for part in _with(encoder, "up", "down")])
+    return no_bias([part.up for part in with_parts(encoder, "up", "down")])
 
 
 def gate(encoder: Any, patch: Patch) -> bool:
     """The two halves of a gated product exchanged."""
-    parts = [part for part in _with(encoder, "_gated") if part._gated]
+    parts = [part for part in with_parts(encoder, "_gated") if part._gated]
     for part in parts:
         part.up.weight.assign(tf.roll(part.up.weight, part.up.weight.shape[1] // 2, axis=1))
     return bool(parts)
@@ -235,7 +172,7 @@ def layer_missing(encoder: Any, patch: Patch) -> bool:
 
 def positions(encoder: Any, patch: Patch) -> bool:
     """Positions that start at one too many."""
-    tables = [part.position_embeddings for part in _with(encoder, "position_embeddings")]
+    tables = [part.position_embeddings for part in with_parts(encoder, "position_embeddings")]
     for table in tables:
         table.weight.assign(tf.roll(table.weight, -1, axis=0))
     return bool(tables)
@@ -243,7 +180,7 @@ def positions(encoder: Any, patch: Patch) -> bool:
 
 def segments(encoder: Any, patch: Patch) -> bool:
     """No segment embeddings."""
-    tables = [part.token_type_embeddings for part in _with(encoder, "token_type_embeddings")]
+    tables = [part.token_type_embeddings for part in with_parts(encoder, "token_type_embeddings")]
     for table in tables:
         table.weight.assign(tf.zeros_like(table.weight))
     return bool(tables)
@@ -254,7 +191,7 @@ def distances(encoder: Any, patch: Patch) -> bool:
     biases = [part for part in encoder.submodules if isinstance(part, RelativeBias)]
     for bias in biases:
         bias._buckets = tf.reverse(tf.convert_to_tensor(bias._buckets), [0])
-    rows = _with(encoder, "_farthest", "_rows")
+    rows = with_parts(encoder, "_farthest", "_rows")
     for part in rows:
         part._rows = tf.reverse(tf.convert_to_tensor(part._rows), [0])
     return bool(biases or rows)
@@ -289,9 +226,15 @@ def rope_interleaved(encoder: Any, patch: Patch) -> bool:
     return bool(_rotaries(encoder)) and _patched(patch, "rotated", rotated)
 
 
+def _never_sees_padding(encoder: Any) -> bool:
+    """Whether it is causal, with positions that forbid padding on the left."""
+    causal = getattr(encoder, "_causal", False) is True
+    return causal and bool(encoder.config.counts_padding(0))
+
+
 def no_mask(encoder: Any, patch: Patch) -> bool:
     """Padding is not masked."""
-    return _patched(
+    return not _never_sees_padding(encoder) and _patched(
         patch,
         "padding_bias",
         lambda mask: tf.zeros_like(mask, tf.float32)[:, tf.newaxis, tf.newaxis, :],
@@ -300,7 +243,7 @@ def no_mask(encoder: Any, patch: Patch) -> bool:
 
 def soft_mask(encoder: Any, patch: Patch) -> bool:
     """Padding is masked too weakly."""
-    return _patched(
+    return not _never_sees_padding(encoder) and _patched(
         patch,
         "padding_bias",
         lambda mask: (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * -3.0,
@@ -382,9 +325,8 @@ MISTAKES: dict[str, Callable[[Any, Patch], bool]] = {
     function.__name__: function
     for function in (
         epsilon, no_gain, no_norm_bias, activation, transposed, heads, head_split,
-        query_without_key, scaling, no_softcap, no_temperature, no_value_norm, embedding_scale,
-        layer_factors, layer_inputs, no_output_bias, no_feed_forward_bias, gate, layers_reversed,
+        query_without_key, scaling, no_output_bias, no_feed_forward_bias, gate, layers_reversed,
         layer_missing, positions, segments, distances, rope_theta, rope_interleaved, no_mask,
-        soft_mask, window, causality, layer_types, norm_order, last_norm, first_norm,
+        soft_mask, window, causality, layer_types, norm_order, last_norm, first_norm, *SPECIAL,
     )
 }  # fmt: skip

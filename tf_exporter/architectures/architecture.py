@@ -15,6 +15,7 @@ from tf_exporter.architectures.head_configs import (
     HeadConfig,
     MaskedLM,
     NoHeadConfig,
+    TextFeaturesConfig,
 )
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.remote_code import Translation
@@ -68,6 +69,11 @@ class Architecture(Generic[Config]):
     classifier: Callable[[ConfigFile, Config], Classifier] | None = None
     masked_lm: Callable[[ConfigFile, Config], MaskedLM] | None = None
     causal_lm: Callable[[ConfigFile, Config], CausalLMConfig] | None = None
+    text_features: Callable[[ConfigFile, Config], TextFeaturesConfig] | None = None
+    """Reads the config of `get_text_features`, which makes one embedding of a text.
+
+    None: the encoder's outputs are token embeddings.
+    """
 
     def build(self, config: Config, weights: Weights) -> Encoder:
         """Builds the encoder."""
@@ -77,7 +83,7 @@ class Architecture(Generic[Config]):
     def head(self, task: str) -> Callable[[ConfigFile, Config], HeadConfig] | None:
         """The reader of the head for a `transformer_task`."""
         readers: dict[str, Callable[[ConfigFile, Config], HeadConfig] | None] = {
-            "feature-extraction": lambda file, config: NoHeadConfig(),
+            "feature-extraction": self.text_features or (lambda file, config: NoHeadConfig()),
             "fill-mask": self.masked_lm,
             "sequence-classification": self.classifier,
             "text-generation": self.causal_lm,

@@ -54,7 +54,8 @@ class Encoder(Protocol):
         """The hidden states, as `hidden_states` of transformers.
 
         Each is float32 [batch · length, hidden_size]. The first is the input of the first layer,
-        the last has the token embeddings.
+        the last has the token embeddings. Where `hidden_states` ends before the last norm, the
+        token embeddings are one more.
 
         Args:
             input_ids: int32 [batch, length].

@@ -160,7 +160,7 @@ def _read_field(file: ConfigFile, field: Field[Any], aliases: Mapping[str, str])
     if kinds != (int,) or (value >= least and (most is None or value <= most)):
         return value
     supported = f"a number of at least {least}" if value < least else f"a number of at most {most}"
-    file.refuse(UnsupportedError(file.file, field.name, value, supported))
+    file.refuse(UnsupportedError(file.file, file.prefix + field.name, value, supported))
     return field.default
 
 
@@ -177,10 +177,12 @@ def check_heads(
     width_key, heads_key = keys
     if hidden % heads:
         supported = f"a divisor of the hidden size {hidden}"
-        file.refuse(UnsupportedError(file.file, heads_key, heads, supported), width_key)
+        error = UnsupportedError(file.file, file.prefix + heads_key, heads, supported)
+        file.refuse(error, width_key)
     elif hidden // heads > WIDEST_HEAD:
         supported = f"at most {WIDEST_HEAD * heads}, for {heads} heads"
-        file.refuse(UnsupportedError(file.file, width_key, hidden, supported), heads_key)
+        error = UnsupportedError(file.file, file.prefix + width_key, hidden, supported)
+        file.refuse(error, heads_key)
     return min(hidden // heads, WIDEST_HEAD)
 
 
@@ -192,7 +194,7 @@ def check_activation(file: ConfigFile, key: str, name: str) -> None:
 def check_name(file: ConfigFile, key: str, name: str, supported: Iterable[str]) -> None:
     """Refuses a name that is not in `supported`."""
     if name not in supported:
-        file.refuse(UnsupportedError(file.file, key, name, supported))
+        file.refuse(UnsupportedError(file.file, file.prefix + key, name, supported))
 
 
 def read_key_value_heads(

@@ -37,7 +37,8 @@ class ClassificationConfig:
     norm: Norm | None = None
     """The norm between the two layers."""
     pooling: str = "cls"
-    """The first token ("cls"), the mean ("mean"), or the mean after the first layer ("late")."""
+    """The first token ("cls"), the last place ("last"), the mean ("mean"), or the mean after the
+    first layer ("late")."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,20 @@ class CausalLMConfig:
     """Bound of the logits, which are softcap · tanh(logit / softcap); None: no bound."""
 
 
+@dataclass(frozen=True)
+class TextFeaturesConfig:
+    """A product of the embedding of a text's end, without bias."""
+
+    projection: str
+    """Name of the layer."""
+    width: int
+    end_id: int | None
+    """The id of the token at the end of a text; None: the highest id of a text."""
+
+
 Classifier = ClassificationConfig | LastTokenConfig
 MaskedLM = MaskedLMConfig | VocabularyConfig
-HeadConfig = NoHeadConfig | Classifier | MaskedLM | CausalLMConfig
+HeadConfig = NoHeadConfig | TextFeaturesConfig | Classifier | MaskedLM | CausalLMConfig
 
 
 def label_count(file: ConfigFile) -> int:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tf_exporter.architectures.encoder_config import FIXED, IGNORED, EncoderConfig
 from tf_exporter.architectures.head_configs import HeadConfig
-from tf_exporter.architectures.registry import ARCHITECTURES, TEXT_PARTS, VERIFIED, with_head
+from tf_exporter.architectures.refused import refusal
+from tf_exporter.architectures.registry import ARCHITECTURES, MODEL_TYPES, TEXT_PARTS, with_head
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.keys import NOTES, reads_config_key
@@ -44,7 +45,8 @@ def read_architecture(
         supported = f"{TEXT_PARTS[model_type]}, the text part saved by itself"
         raise UnsupportedError(file.file, "model_type", model_type, supported)
     if model_type not in ARCHITECTURES:
-        raise UnsupportedError(file.file, "model_type", model_type, VERIFIED)
+        supported = refusal(file, model_type, MODEL_TYPES)
+        raise UnsupportedError(file.file, "model_type", model_type, supported)
     architecture = ARCHITECTURES[model_type]
     for key, allowed in FIXED.items():
         if key not in architecture.ignored:

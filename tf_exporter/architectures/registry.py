@@ -7,7 +7,9 @@ from typing import Any
 from tf_exporter.architectures.albert.config import ALBERT
 from tf_exporter.architectures.architecture import Architecture
 from tf_exporter.architectures.bert.config import BERT
+from tf_exporter.architectures.clip.config import CLIP, CLIP_TEXT
 from tf_exporter.architectures.convbert.config import CONVBERT
+from tf_exporter.architectures.deberta.config import DEBERTA
 from tf_exporter.architectures.deberta_v2.config import DEBERTA_V2
 from tf_exporter.architectures.distilbert.config import DISTILBERT
 from tf_exporter.architectures.electra.config import ELECTRA
@@ -27,17 +29,22 @@ from tf_exporter.architectures.mobilebert.config import MOBILEBERT
 from tf_exporter.architectures.modernbert.config import MODERNBERT
 from tf_exporter.architectures.mpnet.config import MPNET
 from tf_exporter.architectures.nomic_bert.config import NOMIC_BERT
+from tf_exporter.architectures.nomic_bert_moe.config import NOMIC_BERT_MOE
 from tf_exporter.architectures.phi3.config import PHI3
 from tf_exporter.architectures.qwen2.config import QWEN2
 from tf_exporter.architectures.qwen3.config import QWEN3
 from tf_exporter.architectures.roberta.config import ROBERTA, XLM_ROBERTA
 from tf_exporter.architectures.t5.config import MT5, T5, UMT5
+from tf_exporter.architectures.xlnet.config import XLNET
 
 ARCHITECTURES: dict[str, Architecture[Any]] = {
     "albert": ALBERT,
     "bert": BERT,
     "camembert": XLM_ROBERTA,
+    "clip": CLIP,
+    "clip_text_model": CLIP_TEXT,
     "convbert": CONVBERT,
+    "deberta": DEBERTA,
     "deberta-v2": DEBERTA_V2,
     "distilbert": DISTILBERT,
     "electra": ELECTRA,
@@ -58,6 +65,7 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "mpnet": MPNET,
     "mt5": MT5,
     "nomic_bert": NOMIC_BERT,
+    "nomic_bert_moe": NOMIC_BERT_MOE,
     "phi3": PHI3,
     "qwen2": QWEN2,
     "qwen3": QWEN3,
@@ -65,13 +73,16 @@ ARCHITECTURES: dict[str, Architecture[Any]] = {
     "t5": T5,
     "umt5": UMT5,
     "xlm-roberta": XLM_ROBERTA,
+    "xlnet": XLNET,
 }
 
 TEXT_PARTS = {"embedding_gemma2": "embedding_gemma2_text"}
 """Models that also take images and sounds, with the architecture of their text part."""
 
-VERIFIED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.verified)
+MODEL_TYPES = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.verified)
 """The architectures that transformers has a class for, so that conversions can be verified."""
+VERIFIED = tuple(name for name in MODEL_TYPES if ARCHITECTURES[name].text_features is None)
+"""Those of them that give token embeddings."""
 
 
 def with_head(task: str) -> list[str]:

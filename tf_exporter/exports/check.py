@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tf_exporter.architectures.head_configs import TextFeaturesConfig
 from tf_exporter.errors import Refusals
 from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.classifier import read_classifier
@@ -51,4 +52,6 @@ def _widths(first: ModuleSpec, refusals: Refusals) -> dict[str, int | None]:
         configs = spec.read()
         if spec.output == "token_embeddings" and spec.task == "feature-extraction":
             widths[spec.output] = configs.encoder.hidden_size
+        if isinstance(configs.head, TextFeaturesConfig):
+            widths[spec.output] = configs.head.width
     return widths

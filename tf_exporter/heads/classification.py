@@ -18,8 +18,8 @@ from tf_exporter.model.weights import Weights
 class ClassificationHead(Head):
     """float32 tokens [batch, length, hidden] → logits [batch, labels]: pooling and two layers.
 
-    Pooling takes the first token ("cls"), the mean of the tokens ("mean"), or the mean of the first
-    layer's outputs ("late").
+    Pooling takes the first token ("cls"), the last place of a row ("last"), the mean of the tokens
+    ("mean"), or the mean of the first layer's outputs ("late").
     """
 
     def __init__(self, config: ClassificationConfig, weights: Weights, encoder: Encoder):
@@ -35,7 +35,7 @@ class ClassificationHead(Head):
             None if norm is None else LayerNorm(weights, norm.names[0], hidden, norm.eps, norm.bias)
         )
         self.out = Linear(weights, (config.out,), hidden, self.width)
-        self.takes_first = config.pooling == "cls"
+        self.takes_first, self.takes_last = config.pooling == "cls", config.pooling == "last"
         self._act, self._pooling = TRANSFORMERS_ACTIVATIONS[config.activation], config.pooling
 
     def __call__(
@@ -45,8 +45,9 @@ class ClassificationHead(Head):
             rows = self._inner(tf.reshape(tokens, [-1, tokens.shape[-1]]))
             # The last layer is linear, so it can follow the mean.
             return self.out(_mean(tf.reshape(rows, tf.shape(tokens)), attention_mask))
-        x = _mean(tokens, attention_mask) if self._pooling == "mean" else tokens[:, 0]
-        return self.out(self._inner(x))
+        if self._pooling == "mean":
+            return self.out(self._inner(_mean(tokens, attention_mask)))
+        return self.out(self._inner(tokens[:, -1 if self._pooling == "last" else 0]))
 
     def _inner(self, x: tf.Tensor) -> tf.Tensor:
         """The first layer with its activation and norm: [rows, hidden] → [rows, hidden]."""

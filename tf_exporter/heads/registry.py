@@ -13,6 +13,7 @@ from tf_exporter.architectures.head_configs import (
     LastTokenConfig,
     MaskedLMConfig,
     NoHeadConfig,
+    TextFeaturesConfig,
     VocabularyConfig,
 )
 from tf_exporter.heads.base import Head
@@ -21,6 +22,7 @@ from tf_exporter.heads.classification import ClassificationHead, LastTokenHead
 from tf_exporter.heads.decoder import VocabularyHead
 from tf_exporter.heads.masked_lm import MaskedLMHead
 from tf_exporter.heads.none import NoHead
+from tf_exporter.heads.text_features import TextFeaturesHead
 from tf_exporter.model.weights import Weights
 
 HEADS: dict[type[HeadConfig], Callable[[Any, Weights, Encoder], Head]] = {
@@ -29,6 +31,7 @@ HEADS: dict[type[HeadConfig], Callable[[Any, Weights, Encoder], Head]] = {
     LastTokenConfig: LastTokenHead,
     MaskedLMConfig: MaskedLMHead,
     NoHeadConfig: NoHead,
+    TextFeaturesConfig: TextFeaturesHead,
     VocabularyConfig: VocabularyHead,
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.layers.basic import Embedding, FeedForward, LayerNorm, Linear, RMSNorm
+from tf_exporter.layers.experts import Experts
 from tf_exporter.layers.grouped_attention import GroupedAttention
 from tf_exporter.layers.long_texts import MASKED, ByDistance, LongBias, Relative, in_parts
 from tf_exporter.layers.rotary import Angles, rotated
@@ -92,7 +93,7 @@ class SelfAttention(tf.Module):
         )
 
 
-def fed_forward(layer: FeedForward, x: tf.Tensor, bias: Bias) -> tf.Tensor:
+def fed_forward(layer: FeedForward | Experts, x: tf.Tensor, bias: Bias) -> tf.Tensor:
     """The output of `layer`, float32 [batch · length, features]; in parts for long texts."""
     return in_parts(layer, x) if isinstance(bias, LongBias) else layer(x)
 
@@ -104,7 +105,7 @@ class PostNormLayer(tf.Module):
         self,
         attention: SelfAttention,
         attention_norm: LayerNorm,
-        ffn: FeedForward,
+        ffn: FeedForward | Experts,
         output_norm: LayerNorm,
     ):
         super().__init__()

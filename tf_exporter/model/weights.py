@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,14 @@ class Weights:
         self._taken: set[str] = set()
         self.on_take: Callable[[int], object] = lambda count: None
         """Called with 1 for every tensor taken, for a progress bar."""
+
+    @classmethod
+    def of_arrays(cls, file: str, arrays: dict[str, np.ndarray]) -> Weights:
+        """Arrays made of the tensors of a checkpoint, under names that a layer takes.
+
+        `file`: the name of the checkpoint, for messages.
+        """
+        return cls(file, {name: partial(np.asarray, array) for name, array in arrays.items()})
 
     def __len__(self) -> int:
         return len(self._readers)

@@ -36,7 +36,11 @@ _CONFIG_NAMES = {
     "WordEmbeddings": "wordembedding_config.json",
 }
 """Kind → the name of its config, if that is not config.json."""
-_TRANSFORMERS = {"Transformer": "feature-extraction", "MLMTransformer": "fill-mask"}
+_TRANSFORMERS = {
+    "CLIPModel": "feature-extraction",
+    "MLMTransformer": "fill-mask",
+    "Transformer": "feature-extraction",
+}
 """Kind → its `transformer_task`, if the config has none."""
 _WITHOUT_CONFIG = ("Dropout", "Normalize", "SparseStaticEmbedding", "SpladePooling")
 _VOCABULARIES = ("BoW", "WordWeights")
@@ -207,6 +211,10 @@ def _read_plain(source: ModelSource) -> ModelSpec:
             None,
             activation,
             labels,
+        )
+    if transformer.output == "sentence_embedding":
+        return ModelSpec(
+            SENTENCE_TRANSFORMER, {"": (module,)}, ONE_ROUTE, {}, None, None, None, None, None, ()
         )
     causal = (
         bool(architectures)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,8 @@ def load(
     options: dict[str, Any] = {"truncate_dim": truncate_dim} if truncate_dim is not None else {}
     options["model_kwargs"] = {"dtype": torch.float32, **_OWN_CHOICE}
     options |= {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
-    model = getattr(sentence_transformers, kind)(folder, **options)
+    with _without_images():
+        model = getattr(sentence_transformers, kind)(folder, **options)
     # Modules other than a transformers model keep the dtype of their file.
     model = model.float()
     if max_seq_length is not None:
@@ -72,6 +75,28 @@ def load(
             for part in ("text", "chat_template"):
                 getattr(module, "processing_kwargs", {}).get(part, {}).pop("max_length", None)
     return model
+
+
+@contextmanager
+def _without_images() -> Iterator[None]:
+    """Replaces a processor that cannot be loaded by its tokenizer, as all inputs are texts.
+
+    The processor's parts for images need packages and files that texts do not need.
+    """
+    from sentence_transformers.base.modules import transformer
+    from transformers import AutoProcessor, AutoTokenizer
+
+    def from_pretrained(name: str, **options: object) -> object:
+        try:
+            return AutoProcessor.from_pretrained(name, **options)
+        except (ImportError, OSError):
+            return AutoTokenizer.from_pretrained(name, **options)
+
+    transformer.AutoProcessor = SimpleNamespace(from_pretrained=from_pretrained)
+    try:
+        yield
+    finally:
+        transformer.AutoProcessor = AutoProcessor
 
 
 def answers_to(model: TorchModel, job: Job) -> Answer:

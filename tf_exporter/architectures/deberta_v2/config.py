@@ -24,39 +24,25 @@ from tf_exporter.architectures.head_configs import (
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 
-_KINDS = ("c2p", "p2c")
+KINDS = ("c2p", "p2c")
 """Terms of the scores: query · distance to the key, and key · distance to the query."""
 FARTHEST = 2**20
 """Upper bound of the distances in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DebertaV2Config(LayersConfig):
-    """`transformers.DebertaV2Config`: the keys that change a token embedding.
+class DisentangledConfig(LayersConfig):
+    """The keys of DeBERTa and DeBERTa-v2, with the defaults of the first."""
 
-    Some of them are read by the model but are not fields of transformers' class.
-    """
-
-    vocab_size: int = 128100
-    hidden_size: int = 1536
-    num_hidden_layers: int = 24
-    num_attention_heads: int = 24
-    intermediate_size: int = 6144
+    vocab_size: int = 50265
     layer_norm_eps: float = 1e-7
     max_position_embeddings: int = field(default=512, metadata={"most": FARTHEST})
     type_vocab_size: int = field(default=0, metadata={"least": 0})
     position_biased_input: bool = True
     relative_attention: bool = False
     max_relative_positions: int = field(default=-1, metadata={"least": -1, "most": FARTHEST})
-    position_buckets: int = field(default=-1, metadata={"least": -1})
-    share_att_key: bool = False
-    conv_kernel_size: int = field(default=0, metadata={"least": 0, "most": WIDEST_KERNEL})
-    conv_groups: int = 1
-    conv_act: str = "tanh"
     kinds: tuple[str, ...]
     """The extra terms of the scores, of "c2p" and "p2c"."""
-    norms_distances: bool
-    """Whether the table of distances is normalized."""
     embedding_width: int
     """Width of the word embeddings."""
 
@@ -70,21 +56,47 @@ class DebertaV2Config(LayersConfig):
         )
 
     @property
+    def terms(self) -> int:
+        """The number of extra terms that the scale of the scores allows for."""
+        return len(self.kinds)
+
+    @property
     def max_length(self) -> int | None:
         return self.max_position_embeddings if self.position_biased_input else None
 
     def counts_padding(self, pad_id: int) -> bool:
         return self.position_biased_input
 
+
+@dataclass(frozen=True, kw_only=True)
+class DebertaV2Config(DisentangledConfig):
+    """`transformers.DebertaV2Config`: the keys that change a token embedding.
+
+    Some of them are read by the model but are not fields of transformers' class.
+    """
+
+    vocab_size: int = 128100
+    hidden_size: int = 1536
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 24
+    intermediate_size: int = 6144
+    position_buckets: int = field(default=-1, metadata={"least": -1})
+    share_att_key: bool = False
+    conv_kernel_size: int = field(default=0, metadata={"least": 0, "most": WIDEST_KERNEL})
+    conv_groups: int = 1
+    conv_act: str = "tanh"
+    norms_distances: bool
+    """Whether the table of distances is normalized."""
+
     @classmethod
     def read(cls, file: ConfigFile) -> Self:
         keys = read_fields(file, cls)
-        width: int | None = file.take("embedding_size", int)
+        names = read_kinds(file)
         config = cls(
             **keys,
-            kinds=_read_kinds(file),
+            kinds=tuple(kind for kind in KINDS if kind in names),
             norms_distances=_read_norm(file),
-            embedding_width=keys["hidden_size"] if width is None else width,
+            embedding_width=read_embedding_width(file, keys["hidden_size"]),
         )
         config.check(file)
         return config
@@ -129,8 +141,8 @@ class DebertaV2Config(LayersConfig):
         check_activation(file, "conv_act", self.conv_act)
 
 
-def _read_kinds(file: ConfigFile) -> tuple[str, ...]:
-    """Reads `pos_att_type`: a list, or a string with | as separator."""
+def read_kinds(file: ConfigFile) -> list[str]:
+    """Reads `pos_att_type`: a list, or a string with | as separator, whose parts may be empty."""
     value = file.take("pos_att_type", (str, list, type(None)))
     # In the reference, only a string may have capital letters.
     names = (
@@ -138,9 +150,15 @@ def _read_kinds(file: ConfigFile) -> tuple[str, ...]:
         if isinstance(value, str)
         else value or []
     )
-    if any(name not in (*_KINDS, "") for name in names):
-        file.refuse(file.unsupported("pos_att_type", _KINDS))
-    return tuple(kind for kind in _KINDS if kind in names)
+    if any(name not in (*KINDS, "") for name in names):
+        file.refuse(file.unsupported("pos_att_type", KINDS))
+    return names
+
+
+def read_embedding_width(file: ConfigFile, hidden: int) -> int:
+    """The width of the word embeddings: `embedding_size`, or else the hidden size."""
+    width: int | None = file.take("embedding_size", int)
+    return hidden if width is None else width
 
 
 def _read_norm(file: ConfigFile) -> bool:
@@ -151,7 +169,7 @@ def _read_norm(file: ConfigFile) -> bool:
     return "layer_norm" in names
 
 
-def deberta_v2_classifier(file: ConfigFile, config: DebertaV2Config) -> ClassificationConfig:
+def deberta_v2_classifier(file: ConfigFile, config: DisentangledConfig) -> ClassificationConfig:
     """The config of the classification head."""
     # The pooler's size is a separate key, but only the hidden size works.
     file.require("pooler_hidden_size", (config.hidden_size,), "hidden_size")
@@ -160,7 +178,7 @@ def deberta_v2_classifier(file: ConfigFile, config: DebertaV2Config) -> Classifi
     return classifier("pooler.dense", activation, "classifier")(file, config)
 
 
-def deberta_v2_masked_lm(file: ConfigFile, config: DebertaV2Config) -> MaskedLMConfig:
+def deberta_v2_masked_lm(file: ConfigFile, config: DisentangledConfig) -> MaskedLMConfig:
     """The config of the masked language model head."""
     if file.take("legacy", bool, True):
         return bert_masked_lm(file, config)
@@ -181,21 +199,23 @@ def deberta_v2_masked_lm(file: ConfigFile, config: DebertaV2Config) -> MaskedLMC
     )
 
 
+UNUSED = (
+    # Checkpoints have it even without position_biased_input.
+    r"embeddings\.position_(ids|embeddings\.weight)",
+    r"pooler\..*",
+    r"(cls|lm_predictions|mask_predictions)\..*",
+    r"classifier\..*",
+    r"qa_outputs\..*",
+)
+IGNORED = frozenset(
+    "legacy padding_idx pooler_dropout pooler_hidden_act pooler_hidden_size cls_dropout".split()
+)
 DEBERTA_V2 = Architecture(
     config=DebertaV2Config,
     encoder="tf_exporter.architectures.deberta_v2.encoder:DebertaV2",
     prefix="deberta",
-    unused=(
-        # Checkpoints have it even without position_biased_input.
-        r"embeddings\.position_(ids|embeddings\.weight)",
-        r"pooler\..*",
-        r"(cls|lm_predictions|mask_predictions)\..*",
-        r"classifier\..*",
-        r"qa_outputs\..*",
-    ),
-    ignored=frozenset(
-        "legacy padding_idx pooler_dropout pooler_hidden_act pooler_hidden_size cls_dropout".split()
-    ),
+    unused=UNUSED,
+    ignored=IGNORED,
     classifier=deberta_v2_classifier,
     masked_lm=deberta_v2_masked_lm,
 )

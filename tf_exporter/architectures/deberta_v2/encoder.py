@@ -12,7 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.architectures.base import BaseEncoder
-from tf_exporter.architectures.deberta_v2.config import FARTHEST, DebertaV2Config
+from tf_exporter.architectures.deberta_v2.config import (
+    FARTHEST,
+    DebertaV2Config,
+    DisentangledConfig,
+)
 from tf_exporter.layers.activations import TRANSFORMERS_ACTIVATIONS
 from tf_exporter.layers.attention import Bias, PostNormLayer, SelfAttention, long_bias, padding_bias
 from tf_exporter.layers.basic import Embedding, FeedForward, LayerNorm, Linear, variable
@@ -22,14 +26,14 @@ from tf_exporter.model.weights import Weights
 from tf_exporter.tokenizers.ops.tables import graph_constant
 
 
-class DebertaV2(BaseEncoder):
-    """The DeBERTa-v2 encoder: token ids → hidden states."""
+class Disentangled(BaseEncoder):
+    """An encoder with `DisentangledAttention`: token ids → hidden states."""
 
-    config: DebertaV2Config
+    config: DisentangledConfig
 
-    def __init__(self, config: DebertaV2Config, weights: Weights):
+    def __init__(self, config: DisentangledConfig, weights: Weights):
         super().__init__(config)
-        hidden, heads, eps = config.hidden_size, config.num_attention_heads, config.layer_norm_eps
+        hidden, eps = config.hidden_size, config.layer_norm_eps
         act = TRANSFORMERS_ACTIVATIONS[config.hidden_act]
         self._embeddings(weights, config.embedding_width)
         distances = self._distances(weights)
@@ -38,15 +42,7 @@ class DebertaV2(BaseEncoder):
             prefix = f"encoder.layer.{index}"
             self.layers.append(
                 PostNormLayer(
-                    DisentangledAttention(
-                        weights,
-                        f"{prefix}.attention",
-                        hidden,
-                        heads,
-                        config.kinds,
-                        distances,
-                        config.share_att_key,
-                    ),
+                    self._attention(weights, f"{prefix}.attention", distances),
                     LayerNorm(weights, f"{prefix}.attention.output.LayerNorm", hidden, eps),
                     FeedForward(
                         weights,
@@ -59,7 +55,13 @@ class DebertaV2(BaseEncoder):
                     LayerNorm(weights, f"{prefix}.output.LayerNorm", hidden, eps),
                 )
             )
-        self.conv = Convolution(weights, config) if config.conv_kernel_size else None
+        self.conv: Convolution | None = None
+
+    def _attention(
+        self, weights: Weights, prefix: str, distances: np.ndarray | None
+    ) -> DisentangledAttention:
+        """The attention of a layer; `distances`: the result of `_distances`."""
+        raise NotImplementedError
 
     def _embeddings(self, weights: Weights, width: int) -> None:
         config, hidden = self.config, self.hidden_size
@@ -83,24 +85,19 @@ class DebertaV2(BaseEncoder):
             weights, "embeddings.LayerNorm", hidden, config.layer_norm_eps
         )
 
-    def _distances(self, weights: Weights) -> np.ndarray | None:
+    def _distances(self, weights: Weights, buckets: int = -1) -> np.ndarray | None:
         """The embedding of each bucket of distances, float32 [rows, hidden], if there are any.
 
         Sets `_rows`, the row of each distance up to `_farthest`.
         """
-        config = self.config
-        norm = None
-        if config.norms_distances:
-            norm = LayerNorm(weights, "encoder.LayerNorm", self.hidden_size, config.layer_norm_eps)
-        if not config.relative_attention:
+        if not self.config.relative_attention:
             return None
-        buckets, farthest = config.position_buckets, config.farthest
+        farthest = self.config.farthest
         span = buckets if buckets > 0 else farthest
-        table = weights.take("encoder.rel_embeddings.weight", (2 * span, self.hidden_size))
         rows = distance_rows(buckets, farthest)
         self._farthest = len(rows) // 2
         self._rows = graph_constant(rows)
-        return table if norm is None else norm(tf.constant(table)).numpy()
+        return weights.take("encoder.rel_embeddings.weight", (2 * span, self.hidden_size))
 
     @property
     def token_table(self) -> Embedding:
@@ -149,6 +146,31 @@ class DebertaV2(BaseEncoder):
         return rows, rows
 
 
+class DebertaV2(Disentangled):
+    """The DeBERTa-v2 encoder: token ids → hidden states."""
+
+    config: DebertaV2Config
+
+    def __init__(self, config: DebertaV2Config, weights: Weights):
+        super().__init__(config, weights)
+        self.conv = Convolution(weights, config) if config.conv_kernel_size else None
+
+    def _attention(
+        self, weights: Weights, prefix: str, distances: np.ndarray | None
+    ) -> DisentangledAttention:
+        return DisentangledAttention(
+            weights, prefix, self.config, distances, self.config.share_att_key
+        )
+
+    def _distances(self, weights: Weights, buckets: int = -1) -> np.ndarray | None:
+        norm = None
+        if self.config.norms_distances:
+            eps = self.config.layer_norm_eps
+            norm = LayerNorm(weights, "encoder.LayerNorm", self.hidden_size, eps)
+        table = super()._distances(weights, self.config.position_buckets)
+        return table if norm is None or table is None else norm(tf.constant(table)).numpy()
+
+
 class DisentangledAttention(SelfAttention):
     """Attention with scores query · key + query · distance of key + key · distance of query."""
 
@@ -156,19 +178,18 @@ class DisentangledAttention(SelfAttention):
         self,
         weights: Weights,
         prefix: str,
-        features: int,
-        heads: int,
-        kinds: tuple[str, ...],
+        config: DisentangledConfig,
         distances: np.ndarray | None,
-        share: bool,
+        share: bool = False,
     ):
-        """`kinds`: the extra terms of the scores; `share`: the tokens' layers project `distances`.
+        """`share`: whether the tokens' layers project `distances`.
 
         `distances`: float32 [rows, features], or None without relative attention.
         """
+        features, heads, kinds = config.hidden_size, config.num_attention_heads, config.kinds
         names = ("self.query_proj", "self.key_proj", "self.value_proj", "output.dense")
-        # In the reference, `kinds` counts even without relative attention.
-        scale = (features // heads * (1 + len(kinds))) ** -0.5
+        # In the reference, the terms count even without relative attention.
+        scale = (features // heads * (1 + config.terms)) ** -0.5
         super().__init__(weights, prefix, names, features, heads, scale=scale)
         self.distance_keys = self.distance_queries = None
         if distances is None:

@@ -49,7 +49,6 @@ class RotaryBertConfig(LayersConfig):
     @classmethod
     def read(cls, file: ConfigFile) -> Self:
         keys = read_fields(file, cls)
-        check_activation(file, "hidden_act", keys["hidden_act"])
         size: int | None = file.take("head_dim", (int, type(None)))
         if size is None:
             size = check_heads(file, keys["hidden_size"], keys["num_attention_heads"])
@@ -61,8 +60,13 @@ class RotaryBertConfig(LayersConfig):
                 "num_attention_heads",
             )
         size = max(2, min(size, WIDEST_HEAD))
-        return cls(
+        config = cls(
             **keys,
             head_size=size,
             rope=read_flat_rope(file, cls.theta, keys["max_position_embeddings"], size),
         )
+        config.check(file)
+        return config
+
+    def check(self, file: ConfigFile) -> None:
+        check_activation(file, "hidden_act", self.hidden_act)

@@ -1,6 +1,6 @@
 """BERT with rotary positions: the base of NomicBERT, GTE and Jina embeddings v3.
 
-The models, as in transformers 5.24, differ in tensor names and biases.
+The models, as in transformers 5.24, differ in tensor names, biases and feed-forward parts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tf_exporter.layers.attention import (
     through_layers,
 )
 from tf_exporter.layers.basic import Embedding, FeedForward, LayerNorm
+from tf_exporter.layers.experts import Experts
 from tf_exporter.layers.rotary import Rotary
 from tf_exporter.model.weights import Weights
 
@@ -75,7 +76,6 @@ class RotaryBert(BaseEncoder):
         self.embeddings_norm = LayerNorm(
             weights, names.embeddings_norm, hidden, config.layer_norm_eps
         )
-        act = TRANSFORMERS_ACTIVATIONS[config.hidden_act]
         self.layers = []
         for index in range(config.num_hidden_layers):
             prefix = names.layer.format(index)
@@ -93,24 +93,29 @@ class RotaryBert(BaseEncoder):
                     LayerNorm(
                         weights, f"{prefix}.{names.attention_norm}", hidden, config.layer_norm_eps
                     ),
-                    FeedForward(
-                        weights,
-                        tuple(f"{prefix}.{name}" for name in names.up),
-                        f"{prefix}.{names.down}",
-                        hidden,
-                        config.intermediate_size,
-                        act,
-                        gated=self.gated,
-                        gate_first=False,
-                        bias=self.up_bias,
-                        down_bias=self.down_bias,
-                    ),
+                    self._feed_forward(weights, names, index),
                     LayerNorm(
                         weights, f"{prefix}.{names.output_norm}", hidden, config.layer_norm_eps
                     ),
                 )
             )
         self._rotary = Rotary(config.rope)
+
+    def _feed_forward(self, weights: Weights, names: Names, index: int) -> FeedForward | Experts:
+        """The feed-forward part of the layer with this index."""
+        prefix = names.layer.format(index)
+        return FeedForward(
+            weights,
+            tuple(f"{prefix}.{name}" for name in names.up),
+            f"{prefix}.{names.down}",
+            self.hidden_size,
+            self.config.intermediate_size,
+            TRANSFORMERS_ACTIVATIONS[self.config.hidden_act],
+            gated=self.gated,
+            gate_first=False,
+            bias=self.up_bias,
+            down_bias=self.down_bias,
+        )
 
     @property
     def token_table(self) -> Embedding:

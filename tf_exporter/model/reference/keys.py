@@ -80,7 +80,7 @@ def _shared(names: tuple[str, ...]) -> list[Path]:
 def _own_files(root: Path, model_type: str) -> list[Path]:
     """The files of one architecture: its configuration and its model."""
     name = model_type.replace("-", "_")
-    for folder in (name, name.removesuffix("_text")):
+    for folder in (name, name.removesuffix("_text"), name.removesuffix("_text_model")):
         kinds = ("configuration", "modeling")
         files = [root / "models" / folder / f"{kind}_{folder}.py" for kind in kinds]
         if all(path.is_file() for path in files):

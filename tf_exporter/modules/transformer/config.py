@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_exporter.architectures.reading import Configs, read_architecture
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.architectures.translation import for_transformers, translated
 from tf_exporter.errors import Refusals, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
@@ -105,9 +106,8 @@ def read_transformer(
     task = file.take("transformer_task", str, task)
     if task not in _TASKS:
         raise file.unsupported("transformer_task", _TASKS)
-    model_output, output = _TASKS[task]
-    format = read_modalities(file, model_output)
-    file.require("module_output_name", (output,))
+    name = f"{folder}/config.json" if folder else "config.json"
+    format, output = _read_outputs(file, task, source.config(name))
     for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
         file.require(key, (None,))
     file.take("unpad_inputs", (bool, type(None)))
@@ -136,7 +136,6 @@ def read_transformer(
         file.finish(frozenset({"backend", "cache_dir"}))
     with refusals.part():
         _check_adapter(source, folder)
-    name = f"{folder}/config.json" if folder else "config.json"
     encoder_config = _changed(source.config(name), file, changes)
     translation = None
     with refusals.part():
@@ -161,6 +160,27 @@ def read_transformer(
         },
         translated=translation is not None,
     )
+
+
+def _read_outputs(file: ConfigFile, task: str, encoder: ConfigFile) -> tuple[bool | str, str]:
+    """The format of messages, as `read_modalities` has it; and the feature that is written.
+
+    `encoder`: config.json.
+    """
+    architecture = ARCHITECTURES.get(str(encoder.values.get("model_type")))
+    if architecture is None or architecture.text_features is None or task != "feature-extraction":
+        model_output, output = _TASKS[task]
+        format = read_modalities(file, {"method": "forward", "method_output_name": model_output})
+    else:
+        output = "sentence_embedding"
+        text, image = (
+            {"method": f"get_{kind}_features", "method_output_name": "pooler_output"}
+            for kind in ("text", "image")
+        )
+        # The graph takes texts; images do not change their embeddings.
+        format = read_modalities(file, text, {"image": image})
+    file.require("module_output_name", (output,))
+    return format, output
 
 
 def _kwargs(file: ConfigFile, name: str, known: set[str] | None) -> dict[str, Any]:

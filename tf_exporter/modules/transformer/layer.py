@@ -128,9 +128,17 @@ class Transformer(TextModule):
     def _check_padding(self, spec: TransformerSpec) -> None:
         """Refuses padding that the head would take for a token."""
         tokenizer, pad_id = self.tokenizer_spec, self.head.pad_id
+        if self.head.takes_padding(tokenizer.pad_id, tokenizer.single.special_ids):
+            supported = "the id of a token that ends every text, or of none that the encoder reads"
+            raise UnsupportedError(
+                _tokenizer_config(spec), "pad_token_id", tokenizer.pad_id, supported
+            )
         if self.head.takes_first and tokenizer.padding_side == "left":
             supported = "right, as the first token is classified"
             raise UnsupportedError(_tokenizer_config(spec), "padding_side", "left", supported)
+        if self.head.takes_last and tokenizer.padding_side == "right":
+            supported = "left, as the last place of a row is classified"
+            raise UnsupportedError(_tokenizer_config(spec), "padding_side", "right", supported)
         if pad_id is not None and pad_id != tokenizer.pad_id and tokenizer.padding_side == "right":
             supported = (
                 f"{tokenizer.pad_id}, as in the tokenizer: the last token before padding is "
@@ -228,7 +236,8 @@ class Transformer(TextModule):
         shape = [*tf.unstack(tf.shape(mask)), self.encoder.hidden_size]
         tokens = tf.reshape(states[-1], shape)
         if self._gives_all_layers:
-            layers = tf.stack([*(tf.reshape(x, shape) for x in states[:-1]), tokens])
+            count = len(self.encoder.layers) + 1
+            layers = tf.stack([tf.reshape(x, shape) for x in states[:count]])
             features = {**features, "all_layer_embeddings": layers}
         return {**features, self._output: self.head(tokens, mask, features["input_ids"])}
 

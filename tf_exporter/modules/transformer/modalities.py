@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.untyped import Json
 from tf_exporter.tokenizers.chat.settings import AUTO, FORMATS, ChatSettings
 
+NONE: Mapping[str, Json] = MappingProxyType({})
 _MESSAGE, _TEXT = "message", "text"
 _MEDIA = ("image", "audio", "video")
 _LONGEST, _TRUNCATING = (True, "longest"), (True, "longest_first")
@@ -38,18 +41,22 @@ class Processing(NamedTuple):
     restores_suffix: bool
 
 
-def read_modalities(file: ConfigFile, output: str) -> bool | str:
+def read_modalities(
+    file: ConfigFile, supported: dict[str, str], without_effect: Mapping[str, Json] = NONE
+) -> bool | str:
     """Whether texts become messages: the format of messages, or False.
 
     Args:
         file: the Transformer's own config.
-        output: the model's output that its task uses.
+        supported: the method of the model and its output that texts need.
+        without_effect: the supported values of other modalities, which do not change texts.
     """
-    supported = {"method": "forward", "method_output_name": output}
     modalities: dict[str, Any] = file.take("modality_config", dict, {_TEXT: supported})
     format: bool | str = False
     for name, values in modalities.items():
         part = file.part("modality_config", modalities)
+        if name in without_effect and values == without_effect[name]:
+            continue
         if name in _MEDIA or "+" in name:
             part.refuse(part.unsupported(name, "text and message: the graph takes strings"))
         elif name not in (_TEXT, _MESSAGE):

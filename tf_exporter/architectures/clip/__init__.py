@@ -1,0 +1,1 @@
+"""The text tower of CLIP (A. Radford et al., 2021)."""

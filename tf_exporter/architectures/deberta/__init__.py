@@ -1,0 +1,1 @@
+"""DeBERTa (P. He et al., 2020), its first version."""

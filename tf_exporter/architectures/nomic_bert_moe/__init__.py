@@ -1,0 +1,1 @@
+"""NomicBERT with mixtures of experts (Z. Nussbaum, B. Duderstadt, 2025)."""

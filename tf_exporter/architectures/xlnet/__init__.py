@@ -1,0 +1,1 @@
+"""XLNet (Z. Yang et al., 2019)."""
