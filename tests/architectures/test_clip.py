@@ -183,7 +183,7 @@ def test_refused_folders(tmp_path: Path) -> None:
     image = {"method": "get_image_features", "method_output_name": "pooler_output"}
     settings = folder / PLACE / "sentence_bert_config.json"
     settings.write_text(json.dumps({"modality_config": {"image": image}}))
-    refused(folder, UnsupportedError, "modality_config", "get_text_features")
+    refused(folder, UnsupportedError, "modality_config", "text")
     settings.write_text(json.dumps({"module_output_name": "token_embeddings"}))
     refused(folder, UnsupportedError, "module_output_name", "sentence_embedding")
     settings.unlink()
