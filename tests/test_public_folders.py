@@ -29,7 +29,6 @@ REFUSED = {
     "gpt_neo-01": "model_type = 'gpt_neo'",
     "jina_embeddings_v5-01": "[0].type = 'custom_st.Transformer'",
     "llama-01": "peft_type = 'LORA'",
-    "llama-03": "model_type = 'llama'",
     "mymodernbert-01": "model_type = 'mymodernbert'",
     "neobert-01": "model_type = 'neobert'",
     "roberta-09": "tokenizer_class = 'PhobertTokenizer'",
