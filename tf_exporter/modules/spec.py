@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tf_exporter.errors import InputError, Refusals, UnsupportedError
+from tf_exporter.model.adapters.config import read_adapter
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.source import CONFIG_LIMIT, TOKENIZER_LIMIT, ModelSource
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES, TORCH_MODULES
@@ -176,10 +177,12 @@ def _check_order(modules: tuple[ModuleSpec, ...]) -> None:
 
 
 def _read_plain(source: ModelSource) -> ModelSpec:
-    if not source.exists("config.json"):
+    adapter = read_adapter(source, "")
+    if adapter is None and not source.exists("config.json"):
         raise InputError(f"{source.name}: neither modules.json nor config.json, so not a model")
     file = ConfigFile("(no modules.json)", {})
-    config = source.read_object("config.json")
+    home, name = (adapter.base, adapter.base_config) if adapter else (source, "config.json")
+    config = home.read_object(name)
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or any(
         not isinstance(name, str) for name in architectures

@@ -44,6 +44,8 @@ def main(arguments: str) -> None:
             options["package"].replace("_", "-"): package.__version__,
             "torch": torch.__version__,
         }
+        if peft := sys.modules.get("peft"):  # it loaded an adapter
+            versions["peft"] = peft.__version__
         output.write(
             packed(
                 {"versions": versions, "failed": [a.failed for a in answers]},

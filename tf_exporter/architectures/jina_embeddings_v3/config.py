@@ -29,6 +29,7 @@ JINA_EMBEDDINGS_V3 = Architecture(
     config=JinaEmbeddingsV3Config,
     encoder="tf_exporter.architectures.jina_embeddings_v3.encoder:JinaEmbeddingsV3",
     prefix="roberta",
+    adapters=False,
     remote_code=(JINA,),
     unused=UNUSED,
     classifier=roberta_classifier,

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_exporter.architectures.reading import Configs, read_architecture
+from tf_exporter.architectures.registry import ARCHITECTURES
 from tf_exporter.architectures.translation import for_transformers, translated
 from tf_exporter.errors import Refusals, UnsupportedError
+from tf_exporter.model.adapters.config import Adapter, read_adapter
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.keys import reads_config_key
 from tf_exporter.model.source import ModelSource
@@ -24,6 +26,7 @@ _TASKS = {
     "text-generation": ("logits", "causal_logits"),
 }
 """transformer_task → the model's output that is used, and the feature it becomes."""
+_CLASSIFIES = "ForSequenceClassification"
 _TRUST = "trust_remote_code"
 """sentence-transformers removes this key from a model's configs, too."""
 _HARMLESS_MODEL_KWARGS = {
@@ -65,6 +68,8 @@ class TransformerSpec:
     """Arguments of `AutoTokenizer.from_pretrained` in the module's config."""
     translated: bool
     """Whether config.json is for the model's own code, so that transformers gets a stand-in."""
+    adapter: Adapter | None
+    """The adapter that is merged into the weights."""
 
     def read(self) -> Configs:
         """Reads the config of the encoder and its head.
@@ -130,13 +135,19 @@ def read_transformer(
     with refusals.part():
         # The reference overwrites `backend`, and `cache_dir` is only the place of a cache.
         file.finish(frozenset({"backend", "cache_dir"}))
+    adapter = None
     with refusals.part():
-        _check_adapter(source, folder)
+        adapter = read_adapter(source, folder)
+    refusals.check()
     name = f"{folder}/config.json" if folder else "config.json"
-    encoder_config = _changed(source.config(name), file, changes)
+    home, name = (adapter.base, adapter.base_config) if adapter else (source, name)
+    encoder_config = _changed(home.config(name), file, changes)
     translation = None
     with refusals.part():
         translation = translated(encoder_config)
+        if adapter is not None:
+            _check_base(encoder_config, translation)
+            encoder_config = _with_new_head(encoder_config, task)
     refusals.check()
     if translation is not None:
         encoder_config = translation
@@ -154,6 +165,7 @@ def read_transformer(
             key: value for key, value in tokenizer_kwargs.items() if key in _TOKENIZER_KWARGS
         },
         translated=translation is not None,
+        adapter=adapter,
     )
 
 
@@ -190,11 +202,29 @@ def _changed(config: ConfigFile, file: ConfigFile, changes: dict[str, Any]) -> C
     return config.replaced(values)
 
 
-def _check_adapter(source: ModelSource, folder: str) -> None:
-    name = f"{folder}/adapter_config.json" if folder else "adapter_config.json"
-    if source.exists(name):
-        kind = source.read_object(name).get("peft_type")
-        raise UnsupportedError(name, "peft_type", kind, "models with their adapters merged")
+def _check_base(config: ConfigFile, translation: ConfigFile | None) -> None:
+    """Refuses adapters for checkpoints whose tensors do not have the names of modules."""
+    model_type = config.values.get("model_type")
+    architecture = ARCHITECTURES.get(str(model_type))
+    if translation is not None or (architecture and not architecture.adapters):
+        known = [name for name, architecture in ARCHITECTURES.items() if architecture.adapters]
+        supported = f"for adapters: {', '.join(known)}, without code of their own"
+        raise config.unsupported("model_type", supported)
+
+
+def _with_new_head(config: ConfigFile, task: str) -> ConfigFile:
+    """config.json of an adapter's base, with the head that the reference adds for classification.
+
+    If the base model does not classify, the head has one label, and its weights are the adapter's.
+    """
+    names = config.values.get("architectures")
+    names = names if isinstance(names, list) else []
+    if task != "sequence-classification" or any(str(name).endswith(_CLASSIFIES) for name in names):
+        return config
+    left_out = ("id2label", "label2id")
+    values = {key: value for key, value in config.values.items() if key not in left_out}
+    head = {"architectures": [_CLASSIFIES], "num_labels": 1}
+    return config.replaced({**values, **head})
 
 
 def read_length(file: ConfigFile, key: str, value: Json) -> int | None:
