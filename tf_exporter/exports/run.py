@@ -108,6 +108,11 @@ def _not_checked(export: Export) -> str | None:
             "code of a model is never run"
         )
     adapters = any(transformer.adapter for transformer in export.transformers)
+    if any(transformer.tasks for transformer in export.transformers):
+        return (
+            f"{export.wording.checked}: transformers has no class with an adapter for each task, "
+            "and code of a model is never run"
+        )
     missing = missing_packages(export.package, adapters)
     return f"{export.wording.checked}: {not_installed(missing)}" if missing else None
 

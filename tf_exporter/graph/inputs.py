@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from tf_exporter.names import INPUT, PAIR
+from tf_exporter.tokenizers.unicode.python_text import white_space
 
 
 def with_prompt(prompt: str, texts: tf.Tensor) -> tf.Tensor:
     """The texts with the prompt before each."""
     return tf.strings.join([tf.constant(prompt.encode("utf-8")), texts]) if prompt else texts
+
+
+def stripped(texts: tf.Tensor) -> tf.Tensor:
+    """The texts without white space at both ends, as Python's `str.strip`: bytes [batch]."""
+    space = "".join(f"\\x{{{code:x}}}" for code in np.flatnonzero(white_space()))
+    texts = tf.strings.regex_replace(texts, f"^[{space}]+", "", replace_global=False)
+    return tf.strings.regex_replace(texts, f"[{space}]+$", "", replace_global=False)
 
 
 def flatten(texts: tf.Tensor, name: str) -> tf.Tensor:

@@ -141,6 +141,18 @@ class Weights:
         """The same tensors, of which some have other readers, and further ones."""
         return Weights(self.file, {**self._readers, **readers})
 
+    def renamed(self, names: Iterable[tuple[re.Pattern[str], str]]) -> Weights:
+        """The same tensors under other names: patterns and their replacements."""
+        readers: dict[str, Callable[[], np.ndarray]] = {}
+        for name, reader in self._readers.items():
+            new = name
+            for pattern, replacement in names:
+                new = pattern.sub(replacement, new)
+            if new in readers:
+                raise WeightsError(f"{self.file}: two tensors stand for {new}")
+            readers[new] = reader
+        return Weights(self.file, readers)
+
     def without_prefix(self, prefix: str | tuple[str, ...]) -> Weights:
         """The same tensors, with names without the prefix and with current layer norm names."""
         prefixes = (prefix,) if isinstance(prefix, str) else prefix

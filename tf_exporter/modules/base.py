@@ -40,6 +40,8 @@ class TextModule(Module):
     """The most texts in a micro-batch; None: no limit."""
     takes_long = False
     """Whether texts can be so long that `for_long_texts` is better."""
+    strips = False
+    """Whether texts are stripped of white space at both ends first, prompts included."""
     counts_prompt = True
     """Whether a pooling after this module may leave out the tokens of a prompt."""
     truncated_to: int | None = None

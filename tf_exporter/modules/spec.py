@@ -14,6 +14,7 @@ from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.source import CONFIG_LIMIT, TOKENIZER_LIMIT, ModelSource
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES, TORCH_MODULES
 from tf_exporter.modules.configs import MODULE_KINDS, TAKES_TEXTS
+from tf_exporter.modules.module_spec import ModuleSpec, by_task
 from tf_exporter.modules.router import (
     MAX_MODULES,
     ONE_ROUTE,
@@ -23,6 +24,7 @@ from tf_exporter.modules.router import (
     read_routes,
 )
 from tf_exporter.modules.transformer.config import (
+    TASK_MODULE,
     TransformerSpec,
     first_config,
     read_length,
@@ -36,7 +38,11 @@ _CONFIG_NAMES = {
     "WordEmbeddings": "wordembedding_config.json",
 }
 """Kind → the name of its config, if that is not config.json."""
-_TRANSFORMERS = {"Transformer": "feature-extraction", "MLMTransformer": "fill-mask"}
+_TRANSFORMERS = {
+    "Transformer": "feature-extraction",
+    "MLMTransformer": "fill-mask",
+    TASK_MODULE: "feature-extraction",
+}
 """Kind → its `transformer_task`, if the config has none."""
 _WITHOUT_CONFIG = ("Dropout", "Normalize", "SparseStaticEmbedding", "SpladePooling")
 _VOCABULARIES = ("BoW", "WordWeights")
@@ -47,16 +53,6 @@ _HARMLESS = frozenset({"__version__", "keep_in_fp32_modules", "requirements"})
 
 Everything is computed in float32, and versions of packages matter only to the reference.
 """
-
-
-@dataclass(frozen=True)
-class ModuleSpec:
-    """A module of a pipeline."""
-
-    kind: str
-    folder: str
-    config: ConfigFile
-    transformer: TransformerSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,9 @@ class ModelSpec:
         modules = [module for pipeline in self.pipelines.values() for module in pipeline]
         return [
             module.transformer
-            for module in {id(module): module for module in modules}.values()
+            for module in {
+                id(module.transformer): module for module in modules if module.transformer
+            }.values()
             if module.transformer
         ]
 
@@ -153,7 +151,7 @@ def _read_pipelines(
                 module = replace(module, config=module.config.replaced(values))
             modules.append(module)
     if routes is None:
-        return {"": tuple(modules)}, ONE_ROUTE
+        return by_task(modules)
     routed = {
         name: _read_module(source, f"types.{name}", routes.file, kind, folder)
         for name, (kind, folder) in routes.modules.items()
@@ -321,7 +319,7 @@ def _read_entries(source: ModelSource) -> list[tuple[str, str]]:
 def _read_entry(source: ModelSource, file: ConfigFile) -> tuple[str, str, str]:
     """Name, kind and folder of a module."""
     name, folder, path = (file.take(key, str, required=True) for key in ("name", "path", "type"))
-    kind = module_kind("modules.json", f"{file.prefix}type", path)
+    kind = path if path == TASK_MODULE else module_kind("modules.json", f"{file.prefix}type", path)
     if kind not in (*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS):
         raise file.unsupported("type", {*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS})
     # Names of arguments that a caller of the reference may pass to the module.
@@ -339,7 +337,7 @@ def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: st
             "Transformer",
             folder,
             config,
-            read_transformer(source, folder, config, _TRANSFORMERS[kind]),
+            read_transformer(source, folder, config, _TRANSFORMERS[kind], kind == TASK_MODULE),
         )
     if kind not in MODULE_KINDS:
         raise UnsupportedError(file, key, kind, {*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS})

@@ -33,6 +33,8 @@ def checkpoint(source: ModelSource, spec: TransformerSpec, quiet: bool) -> Itera
     if adapter is None:
         weights = open_weights(source, spec.folder, shards=True)
         weights = weights.without_prefix(architecture.prefix)
+        if spec.tasks is not None:
+            weights = spec.tasks.weights(weights)
     else:
         base = open_weights(adapter.base, adapter.base_folder, shards=True)
         merged = MergedWeights(source, base, adapter, architecture.prefix, spec.task)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tf_exporter.architectures.reading import Configs, read_architecture
 from tf_exporter.architectures.registry import ARCHITECTURES
+from tf_exporter.architectures.task_adapters import KEY, TaskAdapters
 from tf_exporter.architectures.translation import for_transformers, translated
 from tf_exporter.errors import Refusals, UnsupportedError
 from tf_exporter.model.adapters.config import Adapter, read_adapter
@@ -26,6 +27,8 @@ _TASKS = {
     "text-generation": ("logits", "causal_logits"),
 }
 """transformer_task → the model's output that is used, and the feature it becomes."""
+TASK_MODULE = "custom_st.Transformer"
+"""The `type` of Jina's own class: a Transformer that takes a task, and strips texts."""
 _CLASSIFIES = "ForSequenceClassification"
 _TRUST = "trust_remote_code"
 """sentence-transformers removes this key from a model's configs, too."""
@@ -70,6 +73,10 @@ class TransformerSpec:
     """Whether config.json is for the model's own code, so that transformers gets a stand-in."""
     adapter: Adapter | None
     """The adapter that is merged into the weights."""
+    tasks: TaskAdapters | None
+    """The tasks that a text can be encoded for, by adapters beside the weights."""
+    strips: bool
+    """Whether texts are stripped of white space at both ends first."""
 
     def read(self) -> Configs:
         """Reads the config of the encoder and its head.
@@ -91,11 +98,20 @@ def first_config(source: ModelSource, folder: str) -> ConfigFile:
 
 
 def read_transformer(
-    source: ModelSource, folder: str, file: ConfigFile, task: str = "feature-extraction"
+    source: ModelSource,
+    folder: str,
+    file: ConfigFile,
+    task: str = "feature-extraction",
+    by_task: bool = False,
 ) -> TransformerSpec:
     """The spec of the Transformer module in `folder`.
 
-    `task` is its `transformer_task` if its own config, `file`, has none.
+    Args:
+        source: the model.
+        folder: the module's folder.
+        file: the module's own config.
+        task: its `transformer_task` if `file` has none.
+        by_task: whether the module's class is Jina's, which takes a task.
 
     Raises:
         InputError: files are missing or are not what they claim to be.
@@ -148,6 +164,7 @@ def read_transformer(
         if adapter is not None:
             _check_base(encoder_config, translation)
             encoder_config = _with_new_head(encoder_config, task)
+        _check_tasks(encoder_config, translation, by_task)
     refusals.check()
     if translation is not None:
         encoder_config = translation
@@ -166,6 +183,8 @@ def read_transformer(
         },
         translated=translation is not None,
         adapter=adapter,
+        tasks=TaskAdapters.of(encoder_config) if by_task else None,
+        strips=by_task,
     )
 
 
@@ -210,6 +229,18 @@ def _check_base(config: ConfigFile, translation: ConfigFile | None) -> None:
         known = [name for name, architecture in ARCHITECTURES.items() if architecture.adapters]
         supported = f"for adapters: {', '.join(known)}, without code of their own"
         raise config.unsupported("model_type", supported)
+
+
+def _check_tasks(config: ConfigFile, translation: ConfigFile | None, by_task: bool) -> None:
+    """Refuses adapters for tasks without a module that takes the task, and such a module alone."""
+    if translation is not None and KEY in translation.values and not by_task:
+        supported = f"adapters for tasks only with the module {TASK_MODULE}"
+        raise config.unsupported("lora_adaptations", supported)
+    if by_task and translation is None:
+        supported = f"xlm-roberta with rotary positions and adapters for tasks, for {TASK_MODULE}"
+        raise config.unsupported("model_type", supported)
+    if by_task and translation is not None and KEY not in translation.values:
+        raise config.unsupported("lora_adaptations", f"names of tasks, for {TASK_MODULE}")
 
 
 def _with_new_head(config: ConfigFile, task: str) -> ConfigFile:
