@@ -182,7 +182,7 @@ def test_change_of_a_vector(model: Path) -> None:
 
 def test_no_file(model: Path) -> None:
     (model / "adapter_model.safetensors").unlink()
-    refused(model, InputError, "no adapter_model.safetensors")
+    refused(model, InputError, "no adapter_model.safetensors and no adapter_model.bin")
 
 
 def test_no_tensors(model: Path) -> None:

@@ -11,6 +11,8 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,8 +46,8 @@ def main(arguments: str) -> None:
             options["package"].replace("_", "-"): package.__version__,
             "torch": torch.__version__,
         }
-        if peft := sys.modules.get("peft"):  # it loaded an adapter
-            versions["peft"] = peft.__version__
+        if any(Path(options["model"]).rglob("adapter_config.json")):
+            versions["peft"] = version("peft")
         output.write(
             packed(
                 {"versions": versions, "failed": [a.failed for a in answers]},

@@ -13,7 +13,7 @@ from tf_exporter.model.reference.keys import reads_adapter_key
 from tf_exporter.model.source import ADAPTER, ModelSource
 
 _NAME = "adapter_config.json"
-_WEIGHTS = (f"{ADAPTER}.safetensors", f"{ADAPTER}.bin")
+ADAPTER_FILES = (f"{ADAPTER}.safetensors", f"{ADAPTER}.bin")
 ALL_LINEAR = "all-linear"
 """The `target_modules` that stands for every linear layer."""
 _TASKS = (
@@ -105,8 +105,8 @@ class Adapter:
     """An adapter in a folder of a model."""
 
     config: AdapterConfig
-    weights: str
-    """The file of its tensors."""
+    weights: str | None
+    """The file of its tensors; None: it is missing."""
     base: ModelSource
     """The model whose config.json and weights it changes; the adapter's own if they are there."""
     base_folder: str
@@ -125,7 +125,7 @@ def read_adapter(source: ModelSource, folder: str) -> Adapter | None:
     reference, `revision` does not choose the base's revision.
 
     Raises:
-        InputError: a file is missing, or the base model cannot be fetched.
+        InputError: a file is not what it claims to be, or the base model cannot be fetched.
         UnsupportedError: something in the config is not reproduced.
     """
     prefix = f"{folder}/" if folder else ""
@@ -133,11 +133,7 @@ def read_adapter(source: ModelSource, folder: str) -> Adapter | None:
         return None
     file = source.config(prefix + _NAME)
     config = read_adapter_config(file)
-    weights = next((prefix + name for name in _WEIGHTS if source.exists(prefix + name)), None)
-    if weights is None:
-        raise InputError(
-            f"{prefix or './'}: adapter_config.json, but no {' and no '.join(_WEIGHTS)}"
-        )
+    weights = next((prefix + name for name in ADAPTER_FILES if source.exists(prefix + name)), None)
     if source.exists(f"{prefix}config.json"):
         base, base_folder = source, folder
     else:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tf_exporter.errors import InputError, UnsupportedError, WeightsError
-from tf_exporter.model.adapters.config import Adapter
+from tf_exporter.model.adapters.config import ADAPTER_FILES, Adapter
 from tf_exporter.model.adapters.matching import Pair, targeted
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.weights import Weights, read_weights
@@ -52,6 +52,9 @@ class MergedWeights:
         prefix: str | tuple[str, ...],
         task: str,
     ) -> None:
+        if adapter.weights is None:
+            files = " and no ".join(ADAPTER_FILES)
+            raise InputError(f"{adapter.config.file}: there is no {files} beside it")
         self._base = base.without_prefix(prefix)
         self._adapter = read_weights(source, adapter.weights).without_prefix(_PEFT.rstrip("."))
         self._adapter = self._adapter.without_prefix(prefix)
