@@ -146,8 +146,8 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
         "not both",
     ),
     "adapter": (
-        lambda m: (m / "adapter_config.json").write_text('{"peft_type": "LORA"}'),
-        "peft_type = 'LORA'",
+        lambda m: (m / "adapter_config.json").write_text('{"peft_type": "LOHA"}'),
+        "peft_type = 'LOHA'",
     ),
     "processor's code": (
         lambda m: (m / "processor_config.json").write_text(

@@ -27,8 +27,7 @@ REFUSED = {
     "folder-04": "config.json: cannot be read",
     "folder-06": "key 'model_type' is missing",
     "gpt_neo-01": "model_type = 'gpt_neo'",
-    "jina_embeddings_v5-01": "[0].type = 'custom_st.Transformer'",
-    "llama-01": "peft_type = 'LORA'",
+    "jina_embeddings_v5-01": "model_type = 'jina_embeddings_v5'",
     "mymodernbert-01": "model_type = 'mymodernbert'",
     "neobert-01": "model_type = 'neobert'",
     "roberta-09": "tokenizer_class = 'PhobertTokenizer'",
@@ -36,8 +35,8 @@ REFUSED = {
 }
 """Folder → words of the refusal.
 
-The reasons are missing or broken files, unsupported architectures, a model's own code, adapters,
-and three tokenizers: one that exists in Python only, one whose unknown token is not in its
+The reasons are missing or broken files, unsupported architectures, a model's own code, and
+three tokenizers: one that exists in Python only, one whose unknown token is not in its
 vocabulary, so that the reference fails for unknown words, and a Unigram tokenizer.json that
 transformers 5 loads as WordPiece, so that most words are unknown.
 """

@@ -111,7 +111,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (NEW, {"rope_theta": -1.0}, "rope_theta"),
     (NEW, {"head_dim": 16}, "head_dim"),
     (SNOWFLAKE, {"auto_map": NEW["auto_map"]}, "auto_map"),
-    (JINA_V3, {"lora_adaptations": ["retrieval.query"]}, "merged"),
+    (JINA_V3, {"lora_adaptations": ["a", "a"]}, "lora_adaptations"),
     (JINA_V3, {"task_instructions": {"retrieval.query": "Represent"}}, "task_instructions"),
     (
         JINA_V3,

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fixtures import models
+from fixtures import adapters, models
 from fixtures.hub import COMMIT, serve_hub
 from fixtures.models import Dense, Pooling
 from tests.support.helpers import check_refusal
@@ -113,3 +113,23 @@ def test_pickled_weights_where_there_are_no_others(tmp_path: Path, part: str) ->
     with serve_hub(folder, REPOSITORY) as (endpoint, _):
         result = run(endpoint, tmp_path, REPOSITORY, tmp_path / "out")
         assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_base_of_an_adapter_then_offline(hub: tuple[str, list[str]], tmp_path: Path) -> None:
+    """A base that only its name gives is fetched at its main revision, and is in the manifest."""
+    endpoint, requests = hub
+    folder = adapters.write_adapter(tmp_path / "model", lora={"target_modules": ["query"]})
+    adapters.change(folder, base_model_name_or_path=REPOSITORY, revision="v9")
+    result = run(endpoint, tmp_path, folder, tmp_path / "none", "--local-files-only")
+    check_refusal(result, 5, f"base_model_name_or_path: {REPOSITORY}")
+    result = run(endpoint, tmp_path, folder, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads((tmp_path / "out/assets.extra/tf_exporter.json").read_text())
+    assert f"{REPOSITORY}/model.safetensors" in manifest["sha256"]
+    assert manifest["ignored"]["adapter_config.json"] == ["revision"]
+    assert not any("v9" in request for request in requests)
+    seen = len(requests)
+    result = run(endpoint, tmp_path, folder, tmp_path / "again", "--local-files-only")
+    assert result.returncode == 0, result.stderr
+    assert len(requests) == seen

@@ -48,8 +48,9 @@ from tf_exporter.modules.arguments import ARGUMENTS, DROPS_OTHERS
 from tf_exporter.modules.configs import MODULE_CONFIGS, MODULE_KINDS, TAKES_TEXTS
 from tf_exporter.modules.dimensions import Dimensions
 from tf_exporter.modules.layers import TEXT_MODULES, WEIGHTED, WEIGHTLESS
+from tf_exporter.modules.module_spec import ModuleSpec
 from tf_exporter.modules.reading import check_modules, read_module
-from tf_exporter.modules.spec import ModuleSpec, read_model
+from tf_exporter.modules.spec import read_model
 
 ODD = {"odd": [1, None]}
 INVENTED = (

@@ -64,6 +64,8 @@ class Architecture(Generic[Config]):
     """Translations of configs for the model's own code into transformers' keys."""
     known_as: str | None = None
     """The `model_type` that transformers gets instead; None: the same one."""
+    adapters: bool = True
+    """Whether tensors in checkpoints have the names of transformers' modules, as adapters have."""
     verified: bool = True
     """Whether transformers has a class for it, so that conversions can be verified."""
     classifier: Callable[[ConfigFile, Config], Classifier] | None = None

@@ -42,8 +42,8 @@ def manifest(
         "export_type": options.export_type,
         "source": source.name,
         "revision": source.revision,
-        "sha256": dict(sorted(source.sha256.items())),
-        "ignored": {file: sorted(keys) for file, keys in sorted(source.ignored.items())},
+        "sha256": dict(sorted(source.all_sha256.items())),
+        "ignored": {file: sorted(keys) for file, keys in sorted(source.all_ignored.items())},
         "versions": {
             "tf-exporter": __version__,
             **{package: version(package) for package in packages},

@@ -8,8 +8,9 @@ from tf_exporter.architectures.head_configs import TextFeaturesConfig
 from tf_exporter.errors import Refusals
 from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.classifier import read_classifier
+from tf_exporter.modules.module_spec import ModuleSpec
 from tf_exporter.modules.reading import check_modules
-from tf_exporter.modules.spec import ModuleSpec, read_encoder, read_model
+from tf_exporter.modules.spec import read_encoder, read_model
 from tf_exporter.modules.trainable import read_dropout
 from tf_exporter.names import CLASSIFIER, ENCODER, ENCODER_WITH_MLM, PREPROCESSING
 from tf_exporter.options import Options

@@ -107,7 +107,13 @@ def _not_checked(export: Export) -> str | None:
             f"{export.wording.checked}: transformers has no class of its own for this model, and "
             "code of a model is never run"
         )
-    missing = missing_packages(export.package)
+    adapters = any(transformer.adapter for transformer in export.transformers)
+    if any(transformer.tasks for transformer in export.transformers):
+        return (
+            f"{export.wording.checked}: transformers has no class with an adapter for each task, "
+            "and code of a model is never run"
+        )
+    missing = missing_packages(export.package, adapters)
     return f"{export.wording.checked}: {not_installed(missing)}" if missing else None
 
 

@@ -19,9 +19,11 @@ from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.base import Module, TextModule
 from tf_exporter.modules.dimensions import Dimensions
 from tf_exporter.modules.layers import build_module
+from tf_exporter.modules.module_spec import ModuleSpec
 from tf_exporter.modules.pooling.layer import Pooling
-from tf_exporter.modules.spec import ModelSpec, ModuleSpec
+from tf_exporter.modules.spec import ModelSpec
 from tf_exporter.modules.transformer.layer import Transformer
+from tf_exporter.modules.transformer.tasks import TaskTransformer
 from tf_exporter.names import (
     CROSS_ENCODER,
     DEFAULT,
@@ -71,7 +73,7 @@ class TextModel(tf.Module):
             dim = dimensions[self.output]
             assert dim is not None  # all widths are known after a build
             fixed = options.batch_size, options.sequence_length
-            if fixed != (None, None) and not isinstance(modules[0], Transformer):
+            if fixed != (None, None) and not isinstance(modules[0], (Transformer, TaskTransformer)):
                 kind = spec.pipelines[route][0].kind
                 raise UnsupportedError(
                     "modules.json", "[0].type", kind, "Transformer, where shapes are fixed"
@@ -190,9 +192,13 @@ def _build_all(
     """
     modules, dimensions = [], Dimensions()
     for spec in specs:
-        key = (id(spec), tuple(sorted(dimensions.items())))
+        # The tasks of a Transformer share it.
+        key = (id(spec.transformer or spec), tuple(sorted(dimensions.items())))
         if key not in built:
             built[key] = (build_module(source, spec, options, dimensions), dimensions.copy())
         module, dimensions = built[key][0], built[key][1].copy()
+        if spec.task is not None:
+            assert isinstance(module, Transformer)
+            module = TaskTransformer(module, spec.task)
         modules.append(module)
     return modules, dimensions

@@ -42,6 +42,9 @@ class _NewWeights:
 
     deviation: float
 
+    def __contains__(self, name: str) -> bool:
+        return False  # nothing that a layer may have in addition
+
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """A new tensor, float32 of `shape`, the same in each call."""
         if len(shape) == 1:

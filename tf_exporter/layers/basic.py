@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.layers.activations import Activation
+from tf_exporter.layers.low_rank import of_linear, of_table
 from tf_exporter.layers.training import trainable
 from tf_exporter.model.weights import Weights
 
@@ -64,10 +65,14 @@ class Linear(MatrixLayer):
         self.weight = variable(np.concatenate(kernels, axis=1), "weight")
         biases = [weights.take(f"{name}.bias", (size,)) for name, size in zip(names, sizes) if bias]
         self.bias = variable(np.concatenate(biases), "bias") if bias else None
+        self.change = (
+            of_linear(weights, names[0], in_features, sizes[0]) if len(names) == 1 else None
+        )
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, in] → [rows, out]"""
         y = product(x, self.weight)
+        y = y if self.change is None else self.change.add_product(y, x)
         return y if self.bias is None else tf.nn.bias_add(y, self.bias)
 
 
@@ -106,11 +111,13 @@ class Embedding(MatrixLayer):
         super().__init__()
         # Named after the tensor, so that users can find it in a SavedModel.
         self.weight = variable(weights.take(f"{name}.weight", (rows, features)), name)
+        self.change = of_table(weights, name, rows, features)
 
     def __call__(self, ids: tf.Tensor) -> tf.Tensor:
         """int32 ids of any shape → float32 [..., features]"""
         with tf.device(self.device):
-            return rows(self.weight, ids)
+            y = rows(self.weight, ids)
+            return y if self.change is None else self.change.add_rows(y, ids)
 
     def first(self, count: tf.Tensor) -> tf.Tensor:
         """The first rows, float32 [count, features]."""

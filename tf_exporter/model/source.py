@@ -13,12 +13,16 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from tf_exporter.errors import InputError, UsageError, one_line
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.untyped import Json
+
+T = TypeVar("T")
 
 CONFIG_LIMIT = 16 * 2**20
 """The most bytes of a JSON config; the largest real ones, lists of labels, have 100s of kB."""
@@ -32,6 +36,8 @@ NOT_UTF8 = (
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+ADAPTER = "adapter_model"
+"""The name of an adapter's weights, without the ending."""
 _CONFIGS = ("*.json", "*.txt", "*.model", "*.jinja")
 _REFERENCE_ENDINGS = (".json", ".jinja", ".model", ".txt")
 """Endings of files that the reference may open, even if nothing here does."""
@@ -63,6 +69,11 @@ class ModelSource:
         The reference gets them instead of the model's own files. If the model has no such file,
         they are also read here.
         """
+        self.bases: dict[str, tuple[ModelSource, str]] = {}
+        """adapter_config.json → the model whose weights the adapter changes, and its folder."""
+        self._others: dict[str, ModelSource] = {}
+        self.fetch: Callable[[str], ModelSource] = _offline
+        """Opens another model of the Hub, as this one was opened."""
         self._roots = [self.folder]
         blobs = self.folder.parent.parent / "blobs"
         if self.folder.parent.name == "snapshots" and blobs.is_dir():
@@ -157,19 +168,51 @@ class ModelSource:
             raise InputError(f"{name}: a JSON object is expected, not {type(value).__name__}")
         return value
 
+    def other(self, name: str) -> ModelSource:
+        """Another model of the Hub, which this one needs. It is opened once.
+
+        If links out of the model are allowed, the name may also be that of a local folder.
+
+        Raises:
+            InputError: no such model, or it cannot be fetched.
+        """
+        if name not in self._others:
+            is_folder = self.follow_links and Path(name).is_dir()
+            opened = open_model(name, follow_links=True) if is_folder else self.fetch(name)
+            self._others[name] = opened
+        return self._others[name]
+
+    @property
+    def all_sha256(self) -> dict[str, str]:
+        """File → sha256, with the files of other models after the name of their model."""
+        return {**self.sha256, **self._of_others(lambda other: other.all_sha256)}
+
+    @property
+    def all_ignored(self) -> dict[str, list[str]]:
+        """As `ignored`, with the files of other models after the name of their model."""
+        return {**self.ignored, **self._of_others(lambda other: other.all_ignored)}
+
+    def _of_others(self, values: Callable[[ModelSource], dict[str, T]]) -> dict[str, T]:
+        return {
+            f"{name}/{file}": value
+            for name, other in self._others.items()
+            for file, value in values(other).items()
+        }
+
     def config(self, name: str, limit: int = CONFIG_LIMIT) -> ConfigFile:
         """The JSON object in a file. Its keys have to be accounted for."""
         return ConfigFile(name, self.read_object(name, limit), ignored=self.ignored)
 
     def weight_bytes(self) -> int:
-        """The size of all checkpoints of the model, translated ones included."""
+        """The size of all checkpoints of the model, translated ones and other models included."""
         stand_ins = (content for content in self.stand_ins.values() if isinstance(content, Path))
         paths = (
             path
             for path in (*self.folder.rglob("*"), *stand_ins)
             if path.suffix in (".safetensors", ".bin")
         )
-        return sum(path.stat().st_size for path in paths if path.is_file())
+        others = sum(other.weight_bytes() for other in self._others.values())
+        return others + sum(path.stat().st_size for path in paths if path.is_file())
 
     def check_files(self) -> None:
         """Refuses pipes, devices and links out of the model that the reference might open.
@@ -263,16 +306,30 @@ def open_model(
             )
         source = ModelSource(folder, model, follow_links=follow_links)
         source.check_files()
+        source.fetch = partial(_hub_model, None, cache_dir, local_files_only, quiet)
         return source
     if is_there:
         raise InputError(f"{model}: not a folder")
     if "\\" in model:
         raise InputError(f"{model}: no such folder; its path has backslashes, use forward slashes")
+    return _hub_model(revision, cache_dir, local_files_only, quiet, model)
+
+
+def _hub_model(
+    revision: str | None, cache_dir: str | None, local_files_only: bool, quiet: bool, model: str
+) -> ModelSource:
+    """The snapshot of a Hub repository. Other models that it needs are fetched at their main."""
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise InputError(
             f"{model or 'an empty name'}: no such folder, and not the name of a model on the Hub"
         )
-    return _snapshot(model, revision, cache_dir, local_files_only, quiet)
+    source = _snapshot(model, revision, cache_dir, local_files_only, quiet)
+    source.fetch = partial(_hub_model, None, cache_dir, local_files_only, quiet)
+    return source
+
+
+def _offline(model: str) -> ModelSource:
+    return _hub_model(None, None, True, True, model)
 
 
 def _snapshot(
@@ -305,7 +362,13 @@ def _snapshot(
     folder = fetch((*_CONFIGS, *_WEIGHTS))
     # Pickled weights are fetched only for folders without other weights.
     parts = {path.parent.relative_to(folder) for path in folder.rglob("*config.json")}
-    bare = [part for part in sorted(parts) if not any((folder / part).glob("*.safetensors"))]
-    if bare:
-        fetch(tuple(str(part / "pytorch_model*.bin") for part in bare))
+    pickled = []
+    for part in sorted(parts):
+        names = {path.name for path in (folder / part).glob("*.safetensors")}
+        if names <= {f"{ADAPTER}.safetensors"}:
+            pickled.append(str(part / "pytorch_model*.bin"))
+        if not names and (folder / part / "adapter_config.json").exists():
+            pickled.append(str(part / f"{ADAPTER}.bin"))
+    if pickled:
+        fetch(tuple(pickled))
     return ModelSource(folder, model, folder.name)

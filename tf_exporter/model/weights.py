@@ -62,6 +62,10 @@ class Weights:
             )
         return self._as_float32(name, array)
 
+    def take_floats(self, name: str) -> np.ndarray:
+        """As `take`, for any shape."""
+        return self._as_float32(name, self._read(name, _FLOATS))
+
     def take_matrix(self, name: str) -> np.ndarray:
         """As `take`, for a matrix of unknown shape."""
         array = self._read(name, _FLOATS)
@@ -103,6 +107,11 @@ class Weights:
         return array
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all tensors."""
+        return tuple(self._readers)
+
+    @property
     def taken(self) -> frozenset[str]:
         """The names of the tensors that were taken."""
         return frozenset(self._taken)
@@ -137,6 +146,22 @@ class Weights:
             )
         return left
 
+    def replaced(self, readers: dict[str, Callable[[], np.ndarray]]) -> Weights:
+        """The same tensors, of which some have other readers, and further ones."""
+        return Weights(self.file, {**self._readers, **readers})
+
+    def renamed(self, names: Iterable[tuple[re.Pattern[str], str]]) -> Weights:
+        """The same tensors under other names: patterns and their replacements."""
+        readers: dict[str, Callable[[], np.ndarray]] = {}
+        for name, reader in self._readers.items():
+            new = name
+            for pattern, replacement in names:
+                new = pattern.sub(replacement, new)
+            if new in readers:
+                raise WeightsError(f"{self.file}: two tensors stand for {new}")
+            readers[new] = reader
+        return Weights(self.file, readers)
+
     def without_prefix(self, prefix: str | tuple[str, ...]) -> Weights:
         """The same tensors, with names without the prefix and with current layer norm names."""
         prefixes = (prefix,) if isinstance(prefix, str) else prefix
@@ -156,6 +181,15 @@ class Weights:
         return Weights(self.file, renamed)
 
 
+def read_weights(source: ModelSource, name: str) -> Weights:
+    """The tensors of one file, which is pickled if its name ends in .bin.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return Weights(name, _readers(source, name, name.endswith(".bin")))
+
+
 def open_weights(source: ModelSource, folder: str = "", shards: bool = False) -> Weights:
     """The checkpoint in a folder of the model, by the reference's order of preference.
 
@@ -167,7 +201,7 @@ def open_weights(source: ModelSource, folder: str = "", shards: bool = False) ->
     prefix = f"{folder}/" if folder else ""
     for name, pickled in (("model.safetensors", False), ("pytorch_model.bin", True)):
         if source.exists(prefix + name):
-            return Weights(prefix + name, _readers(source, prefix + name, pickled))
+            return read_weights(source, prefix + name)
         index = prefix + name + ".index.json"
         if shards and source.exists(index):
             return Weights(index, _sharded(source, prefix, index, pickled))

@@ -10,6 +10,7 @@ from tf_exporter.modules.features import Features
 from tf_exporter.tokenizers.chat.frame import Frame
 from tf_exporter.tokenizers.chat.settings import Use
 from tf_exporter.tokenizers.contract import ReferenceTokenizer, TextTokenizer
+from tf_exporter.tokenizers.ops.stripping import stripped
 from tf_exporter.tokenizers.post_processors import Encodings
 from tf_exporter.tokenizers.spec import TokenizerSpec
 
@@ -45,6 +46,8 @@ class TextModule(Module):
     """The most texts in a micro-batch; None: no limit."""
     takes_long = False
     """Whether texts can be so long that `for_long_texts` is better."""
+    strips = False
+    """Whether texts are stripped of white space at both ends first, prompts included."""
     counts_prompt = True
     """Whether a pooling after this module may leave out the tokens of a prompt."""
     truncated_to: int | None = None
@@ -65,6 +68,7 @@ class TextModule(Module):
         """Bytes [batch], for pairs twice → the token ids of each text or pair with its prompt."""
         first, *second = texts
         first = with_prompt(use.prompt, first)
+        first = stripped(first) if self.strips else first
         return self.tokenizer.pairs(first, *second) if second else self.tokenizer(first)
 
     def frames(self) -> dict[Use, Frame]:

@@ -16,12 +16,12 @@ from tf_exporter.modules.dropout.layer import Dropout
 from tf_exporter.modules.layer_norm.layer import LayerNorm
 from tf_exporter.modules.logit_score.layer import LogitScore
 from tf_exporter.modules.lstm.layer import LSTM
+from tf_exporter.modules.module_spec import ModuleSpec
 from tf_exporter.modules.normalize.layer import Normalize
 from tf_exporter.modules.pooling.layer import Pooling
 from tf_exporter.modules.reading import read_module
 from tf_exporter.modules.sparse_auto_encoder.layer import SparseAutoEncoder
 from tf_exporter.modules.sparse_static_embedding.layer import SparseStaticEmbedding
-from tf_exporter.modules.spec import ModuleSpec
 from tf_exporter.modules.splade_pooling.layer import SpladePooling
 from tf_exporter.modules.static_embedding.layer import StaticEmbedding
 from tf_exporter.modules.transformer.layer import Transformer

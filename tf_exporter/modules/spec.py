@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tf_exporter.errors import InputError, Refusals, UnsupportedError
+from tf_exporter.model.adapters.config import read_adapter
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.source import CONFIG_LIMIT, TOKENIZER_LIMIT, ModelSource
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES, TORCH_MODULES
 from tf_exporter.modules.configs import MODULE_KINDS, TAKES_TEXTS
+from tf_exporter.modules.module_spec import ModuleSpec, by_task
 from tf_exporter.modules.router import (
     MAX_MODULES,
     ONE_ROUTE,
@@ -22,6 +24,7 @@ from tf_exporter.modules.router import (
     read_routes,
 )
 from tf_exporter.modules.transformer.config import (
+    TASK_MODULE,
     TransformerSpec,
     first_config,
     read_length,
@@ -40,6 +43,7 @@ _TRANSFORMERS = {
     "CLIPModel": "feature-extraction",
     "MLMTransformer": "fill-mask",
     "Transformer": "feature-extraction",
+    TASK_MODULE: "feature-extraction",
 }
 """Kind → its `transformer_task`, if the config has none."""
 _WITHOUT_CONFIG = ("Dropout", "Normalize", "SparseStaticEmbedding", "SpladePooling")
@@ -51,16 +55,6 @@ _HARMLESS = frozenset({"__version__", "keep_in_fp32_modules", "requirements"})
 
 Everything is computed in float32, and versions of packages matter only to the reference.
 """
-
-
-@dataclass(frozen=True)
-class ModuleSpec:
-    """A module of a pipeline."""
-
-    kind: str
-    folder: str
-    config: ConfigFile
-    transformer: TransformerSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,9 @@ class ModelSpec:
         modules = [module for pipeline in self.pipelines.values() for module in pipeline]
         return [
             module.transformer
-            for module in {id(module): module for module in modules}.values()
+            for module in {
+                id(module.transformer): module for module in modules if module.transformer
+            }.values()
             if module.transformer
         ]
 
@@ -157,7 +153,7 @@ def _read_pipelines(
                 module = replace(module, config=module.config.replaced(values))
             modules.append(module)
     if routes is None:
-        return {"": tuple(modules)}, ONE_ROUTE
+        return by_task(modules)
     routed = {
         name: _read_module(source, f"types.{name}", routes.file, kind, folder)
         for name, (kind, folder) in routes.modules.items()
@@ -181,10 +177,12 @@ def _check_order(modules: tuple[ModuleSpec, ...]) -> None:
 
 
 def _read_plain(source: ModelSource) -> ModelSpec:
-    if not source.exists("config.json"):
+    adapter = read_adapter(source, "")
+    if adapter is None and not source.exists("config.json"):
         raise InputError(f"{source.name}: neither modules.json nor config.json, so not a model")
     file = ConfigFile("(no modules.json)", {})
-    config = source.read_object("config.json")
+    home, name = (adapter.base, adapter.base_config) if adapter else (source, "config.json")
+    config = home.read_object(name)
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or any(
         not isinstance(name, str) for name in architectures
@@ -318,7 +316,7 @@ def _read_entries(source: ModelSource) -> list[tuple[str, str]]:
 def _read_entry(source: ModelSource, file: ConfigFile) -> tuple[str, str, str]:
     """Name, kind and folder of a module."""
     name, folder, path = (file.take(key, str, required=True) for key in ("name", "path", "type"))
-    kind = module_kind("modules.json", f"{file.prefix}type", path)
+    kind = path if path == TASK_MODULE else module_kind("modules.json", f"{file.prefix}type", path)
     if kind not in (*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS):
         raise file.unsupported("type", {*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS})
     # Names of arguments that a caller of the reference may pass to the module.
@@ -336,7 +334,7 @@ def _read_module(source: ModelSource, key: str, file: str, kind: str, folder: st
             "Transformer",
             folder,
             config,
-            read_transformer(source, folder, config, _TRANSFORMERS[kind]),
+            read_transformer(source, folder, config, _TRANSFORMERS[kind], kind == TASK_MODULE),
         )
     if kind not in MODULE_KINDS:
         raise UnsupportedError(file, key, kind, {*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS})

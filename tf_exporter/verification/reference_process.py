@@ -12,6 +12,8 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,6 +48,8 @@ def main(arguments: str) -> None:
             options["package"].replace("_", "-"): package.__version__,
             "torch": torch.__version__,
         }
+        if any(Path(options["model"]).rglob("adapter_config.json")):
+            versions["peft"] = version("peft")
         output.write(
             packed(
                 {"versions": versions, "failed": [a.failed for a in answers]},

@@ -49,6 +49,7 @@ GTE = Architecture(
     config=GteConfig,
     encoder="tf_exporter.architectures.gte.encoder:Gte",
     prefix=("gte", "new"),
+    adapters=False,
     remote_code=(NEW, SNOWFLAKE),
     unused=UNUSED,
     classifier=bert_classifier,

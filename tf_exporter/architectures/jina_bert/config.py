@@ -43,6 +43,7 @@ JINA_BERT = Architecture(
     config=JinaBertConfig,
     encoder="tf_exporter.architectures.jina_bert.encoder:JinaBert",
     prefix="bert",
+    adapters=False,
     remote_code=(JINA,),
     known_as="bert",
     unused=UNUSED,

@@ -8,6 +8,7 @@ from tf_exporter.architectures.architecture import Architecture
 from tf_exporter.architectures.jina_embeddings_v3.remote_code import JINA
 from tf_exporter.architectures.roberta.config import roberta_classifier, roberta_masked_lm
 from tf_exporter.architectures.rotary_bert.config import UNUSED, RotaryBertConfig
+from tf_exporter.architectures.task_adapters import KEY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,9 @@ JINA_EMBEDDINGS_V3 = Architecture(
     config=JinaEmbeddingsV3Config,
     encoder="tf_exporter.architectures.jina_embeddings_v3.encoder:JinaEmbeddingsV3",
     prefix="roberta",
+    adapters=False,
     remote_code=(JINA,),
+    ignored=frozenset({KEY}),
     unused=UNUSED,
     classifier=roberta_classifier,
     masked_lm=roberta_masked_lm,

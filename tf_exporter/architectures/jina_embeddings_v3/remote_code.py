@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tf_exporter.errors import UnsupportedError
+from tf_exporter.architectures.task_adapters import KEY, read_task_adapters
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.remote_code import (
     SIZES,
@@ -28,23 +28,14 @@ _CODE = RemoteCode(
 
 
 def _translate(file: ConfigFile) -> None:
-    """Translates Jina's config, `model_type` "xlm-roberta".
-
-    Adapters are refused: to choose one, the model would need the task as another input.
-    """
-    if adapters := file.values.get("lora_adaptations"):
-        raise UnsupportedError(
-            file.file,
-            "lora_adaptations",
-            adapters,
-            "no adapters, or a model with its adapter merged into the weights",
-        )
+    """Translates Jina's config, `model_type` "xlm-roberta"."""
     _CODE.check(file)
+    adapters = read_task_adapters(file)
+    if adapters is None:
+        file.require("task_instructions", (None, [], {}))
     fix(file, position_embedding_type="rotary")
     need(file, SIZES)
     allow(file, truncate_dim=None, pad_vocab_size_multiple=1, head_dim=None)
-    for key in ("lora_adaptations", "task_instructions"):
-        file.require(key, (None, [], {}))
     drop(
         file,
         "lora_adaptations task_instructions load_trained_adapters lora_alpha lora_rank "
@@ -53,6 +44,8 @@ def _translate(file: ConfigFile) -> None:
     )
     file.values["model_type"] = "jina_embeddings_v3"
     set_rotary(file, "rotary_emb_base", None)
+    if adapters is not None:
+        file.values[KEY] = adapters
 
 
 JINA = Translation(

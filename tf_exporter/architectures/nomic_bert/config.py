@@ -42,6 +42,7 @@ NOMIC_BERT = Architecture(
     config=NomicBertConfig,
     encoder="tf_exporter.architectures.nomic_bert.encoder:NomicBert",
     prefix="nomic_bert",
+    adapters=False,
     remote_code=(NOMIC,),
     unused=UNUSED,
     classifier=bert_classifier,

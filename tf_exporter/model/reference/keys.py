@@ -1,4 +1,4 @@
-"""The keys of a model's configs that the installed transformers reads, from its source files.
+"""The keys of a model's configs that the installed packages read, from their source files.
 
 The files are parsed, not imported: importing transformers also imports torch, which takes seconds.
 In doubt, a key counts as read: any use of its name in the files below, as a key or an attribute of
@@ -30,6 +30,8 @@ _TOKENIZERS = (
     "tokenization_utils_tokenizers.py",
 )
 """Files of transformers that read the config of any tokenizer."""
+_ADAPTERS = ("config.py", "tuners/lora/config.py")
+"""Files of peft with the fields of an adapter's config."""
 _FUNCTIONS = ("getattr", "hasattr", "setattr")
 _METHODS = ("get", "pop", "setdefault")
 """Calls whose string argument is the name of a key."""
@@ -56,6 +58,16 @@ def reads_config_key(model_type: str) -> Callable[[str], bool]:
     return lambda key: names is None or key in names
 
 
+def reads_adapter_key(key: str) -> bool:
+    """Whether the installed peft reads a key of adapter_config.json, of a LoRA adapter.
+
+    If peft is not installed, every key counts as read.
+    """
+    root = _package("peft")
+    files = [root / name for name in _ADAPTERS] if root else []
+    return not all(path.is_file() for path in files) or not files or key in _read_by(files)
+
+
 def reads_tokenizer_key(key: str) -> bool:
     """Whether tokenizers read a key of tokenizer_config.json, other than as a special token.
 
@@ -67,7 +79,11 @@ def reads_tokenizer_key(key: str) -> bool:
 
 
 def _transformers() -> Path | None:
-    spec = importlib.util.find_spec("transformers")
+    return _package("transformers")
+
+
+def _package(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
     places = spec.submodule_search_locations if spec else None
     return Path(next(iter(places))) if places else None
 
@@ -103,7 +119,7 @@ class _Reader:
     """Lists the names of keys in a source file. Configs are recognized by their variable names."""
 
     def __init__(self, path: Path) -> None:
-        self._defines = path.name.startswith("configuration") or path.name == _ROPE
+        self._defines = path.name.startswith("config") or path.name == _ROPE
         tokenizers = path.name.startswith("tokenization")
         self._variables = ("config", "kwargs") if self._defines or tokenizers else ("config",)
 

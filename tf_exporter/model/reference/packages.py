@@ -10,9 +10,13 @@ NEEDED = {SENTENCE_TRANSFORMERS: ("torch", "sentence_transformers"), TRANSFORMER
 """Reference → the packages that it needs besides the dependencies of tf-exporter."""
 
 
-def missing_packages(package: str) -> list[str]:
-    """The packages that the reference with `package` needs and that are not installed."""
-    return [name for name in NEEDED[package] if importlib.util.find_spec(name) is None]
+def missing_packages(package: str, adapters: bool = False) -> list[str]:
+    """The packages that the reference with `package` needs and that are not installed.
+
+    `adapters`: whether the model has an adapter of PEFT.
+    """
+    needed = (*NEEDED[package], *(("peft",) if adapters else ()))
+    return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
 def not_installed(packages: list[str]) -> str:

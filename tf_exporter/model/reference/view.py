@@ -14,7 +14,8 @@ from typing import Any
 
 from tf_exporter.errors import InputError, one_line
 from tf_exporter.model.reference.scratch import scratch_folder
-from tf_exporter.model.source import CONFIG_LIMIT, ModelSource
+from tf_exporter.model.source import ADAPTER, CONFIG_LIMIT, ModelSource
+from tf_exporter.model.weights import read_weights
 
 _MAX_ENTRIES = 100_000
 _MAX_DEPTH = 6
@@ -32,6 +33,7 @@ _CHOOSING = {
         torch_dtype
         """.split()
     ),
+    "adapter_config.json": frozenset({"auto_mapping", "megatron_core", "revision"}),
     "tokenizer_config.json": frozenset({"auto_map", "processor_class", "fast_tokenizer_files"}),
     "config_sentence_transformers.json": frozenset({"requirements", "__version__"}),
 }
@@ -69,9 +71,8 @@ def view(source: ModelSource) -> Iterator[Path]:
     """
     with scratch_folder() as scratch:
         try:
-            _View(source).fill(scratch / "model", "")
-            for name, stand_in in source.stand_ins.items():
-                _put(scratch / "model" / name, stand_in)
+            _fill(source, scratch / "model")
+            _put_bases(source, scratch)
         except OSError as error:
             raise InputError(
                 f"{source.name}: cannot be read ({error.strerror or one_line(error)})"
@@ -87,6 +88,42 @@ def transformers_folder(source: ModelSource) -> Iterator[Path]:
         return
     with view(source) as place:
         yield place
+
+
+def _fill(source: ModelSource, place: Path) -> None:
+    _View(source).fill(place, "")
+    for name, stand_in in source.stand_ins.items():
+        _put(place / name, stand_in)
+
+
+def _put_bases(source: ModelSource, scratch: Path) -> None:
+    """Adds the base models of adapters, and names them in the adapters' configs.
+
+    A base that is no part of the model gets a view of its own.
+    """
+    others: dict[int, Path] = {}
+    for name, (base, folder) in source.bases.items():
+        place = scratch / "model"
+        if base is not source:
+            place = others.setdefault(id(base), scratch / f"base{len(others)}")
+            if not place.exists():
+                _fill(base, place)
+        path = scratch / "model" / name
+        values = _cleaned(path.name, source.read_object(name))
+        path.unlink(missing_ok=True)  # writing through a link would change the model
+        _write(path, {**values, "base_model_name_or_path": str(place / folder)})
+        _put_tensors(source, name.removesuffix(path.name), path.parent)
+
+
+def _put_tensors(source: ModelSource, prefix: str, place: Path) -> None:
+    """Adds a pickled adapter as safetensors: transformers loads no other from a folder."""
+    name, pickled = f"{prefix}{ADAPTER}.safetensors", f"{prefix}{ADAPTER}.bin"
+    if not source.exists(name) and source.exists(pickled):
+        from safetensors.numpy import save_file
+
+        weights = read_weights(source, pickled)
+        tensors = {name: weights.take_floats(name) for name in weights.names}
+        save_file(tensors, place / f"{ADAPTER}.safetensors")
 
 
 class _View:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tf_exporter.architectures.registry import ARCHITECTURES
+from tf_exporter.model.adapters.weights import MergedWeights
 from tf_exporter.model.reference.parameter_names import finish_weights
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.weights import Weights, open_weights
@@ -24,12 +25,26 @@ def checkpoint(source: ModelSource, spec: TransformerSpec, quiet: bool) -> Itera
 
     Raises:
         InputError: there is no checkpoint.
-        WeightsError: the reference would load a tensor that was not taken.
+        WeightsError: the reference would load a tensor that was not taken, or an adapter does not
+            fit.
     """
-    architecture = ARCHITECTURES[spec.model_type]
-    weights = open_weights(source, spec.folder, shards=True).without_prefix(architecture.prefix)
+    architecture, adapter = ARCHITECTURES[spec.model_type], spec.adapter
+    merged = None
+    if adapter is None:
+        weights = open_weights(source, spec.folder, shards=True)
+        weights = weights.without_prefix(architecture.prefix)
+        if spec.tasks is not None:
+            weights = spec.tasks.weights(weights)
+    else:
+        base = open_weights(adapter.base, adapter.base_folder, shards=True)
+        merged = MergedWeights(source, base, adapter, architecture.prefix, spec.task)
+        weights = merged.weights
     with progress("weights", len(weights), quiet) as bar:
         weights.on_take = bar.update
         yield weights
+    if merged is not None:
+        merged.finish(architecture.unused, spec.task)
     config = {**spec.encoder_config.values, "model_type": spec.model_type}
-    finish_weights(source, weights, architecture.unused, config, spec.task)
+    finish_weights(
+        adapter.base if adapter else source, weights, architecture.unused, config, spec.task
+    )

@@ -7,8 +7,10 @@ from typing import Any
 
 from tf_exporter.architectures.reading import Configs, read_architecture
 from tf_exporter.architectures.registry import ARCHITECTURES
+from tf_exporter.architectures.task_adapters import KEY, TaskAdapters
 from tf_exporter.architectures.translation import for_transformers, translated
 from tf_exporter.errors import Refusals, UnsupportedError
+from tf_exporter.model.adapters.config import Adapter, read_adapter
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.keys import reads_config_key
 from tf_exporter.model.source import ModelSource
@@ -27,6 +29,9 @@ _TASKS = {
     "text-generation": ("logits", "causal_logits"),
 }
 """transformer_task → the model's output that is used, and the feature it becomes."""
+TASK_MODULE = "custom_st.Transformer"
+"""The `type` of Jina's own class: a Transformer that takes a task, and strips texts."""
+_CLASSIFIES = "ForSequenceClassification"
 _TRUST = "trust_remote_code"
 """sentence-transformers removes this key from a model's configs, too."""
 _HARMLESS_MODEL_KWARGS = {
@@ -72,6 +77,12 @@ class TransformerSpec:
     """Arguments of `AutoTokenizer.from_pretrained` in the module's config."""
     translated: bool
     """Whether config.json is for the model's own code, so that transformers gets a stand-in."""
+    adapter: Adapter | None
+    """The adapter that is merged into the weights."""
+    tasks: TaskAdapters | None
+    """The tasks that a text can be encoded for, by adapters beside the weights."""
+    strips: bool
+    """Whether texts are stripped of white space at both ends first."""
 
     def read(self) -> Configs:
         """Reads the config of the encoder and its head.
@@ -93,11 +104,20 @@ def first_config(source: ModelSource, folder: str) -> ConfigFile:
 
 
 def read_transformer(
-    source: ModelSource, folder: str, file: ConfigFile, task: str = "feature-extraction"
+    source: ModelSource,
+    folder: str,
+    file: ConfigFile,
+    task: str = "feature-extraction",
+    by_task: bool = False,
 ) -> TransformerSpec:
     """The spec of the Transformer module in `folder`.
 
-    `task` is its `transformer_task` if its own config, `file`, has none.
+    Args:
+        source: the model.
+        folder: the module's folder.
+        file: the module's own config.
+        task: its `transformer_task` if `file` has none.
+        by_task: whether the module's class is Jina's, which takes a task.
 
     Raises:
         InputError: files are missing or are not what they claim to be.
@@ -106,8 +126,10 @@ def read_transformer(
     task = file.take("transformer_task", str, task)
     if task not in _TASKS:
         raise file.unsupported("transformer_task", _TASKS)
+    adapter = read_adapter(source, folder)
     name = f"{folder}/config.json" if folder else "config.json"
-    format, output = _read_outputs(file, task, source.config(name))
+    home, name = (adapter.base, adapter.base_config) if adapter else (source, name)
+    format, output = _read_outputs(file, task, home.config(name))
     for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
         file.require(key, (None,))
     file.take("unpad_inputs", (bool, type(None)))
@@ -134,12 +156,14 @@ def read_transformer(
     with refusals.part():
         # The reference overwrites `backend`, and `cache_dir` is only the place of a cache.
         file.finish(frozenset({"backend", "cache_dir"}))
-    with refusals.part():
-        _check_adapter(source, folder)
-    encoder_config = _changed(source.config(name), file, changes)
+    encoder_config = _changed(home.config(name), file, changes)
     translation = None
     with refusals.part():
         translation = translated(encoder_config)
+        if adapter is not None:
+            _check_base(encoder_config, translation)
+            encoder_config = _with_new_head(encoder_config, task)
+        _check_tasks(encoder_config, translation, by_task)
     refusals.check()
     if translation is not None:
         encoder_config = translation
@@ -159,6 +183,9 @@ def read_transformer(
             key: value for key, value in tokenizer_kwargs.items() if key in _TOKENIZER_KWARGS
         },
         translated=translation is not None,
+        adapter=adapter,
+        tasks=TaskAdapters.of(encoder_config) if by_task else None,
+        strips=by_task,
     )
 
 
@@ -216,11 +243,41 @@ def _changed(config: ConfigFile, file: ConfigFile, changes: dict[str, Any]) -> C
     return config.replaced(values)
 
 
-def _check_adapter(source: ModelSource, folder: str) -> None:
-    name = f"{folder}/adapter_config.json" if folder else "adapter_config.json"
-    if source.exists(name):
-        kind = source.read_object(name).get("peft_type")
-        raise UnsupportedError(name, "peft_type", kind, "models with their adapters merged")
+def _check_base(config: ConfigFile, translation: ConfigFile | None) -> None:
+    """Refuses adapters for checkpoints whose tensors do not have the names of modules."""
+    model_type = config.values.get("model_type")
+    architecture = ARCHITECTURES.get(str(model_type))
+    if translation is not None or (architecture and not architecture.adapters):
+        known = [name for name, architecture in ARCHITECTURES.items() if architecture.adapters]
+        supported = f"for adapters: {', '.join(known)}, without code of their own"
+        raise config.unsupported("model_type", supported)
+
+
+def _check_tasks(config: ConfigFile, translation: ConfigFile | None, by_task: bool) -> None:
+    """Refuses adapters for tasks without a module that takes the task, and such a module alone."""
+    if translation is not None and KEY in translation.values and not by_task:
+        supported = f"adapters for tasks only with the module {TASK_MODULE}"
+        raise config.unsupported("lora_adaptations", supported)
+    if by_task and translation is None:
+        supported = f"xlm-roberta with rotary positions and adapters for tasks, for {TASK_MODULE}"
+        raise config.unsupported("model_type", supported)
+    if by_task and translation is not None and KEY not in translation.values:
+        raise config.unsupported("lora_adaptations", f"names of tasks, for {TASK_MODULE}")
+
+
+def _with_new_head(config: ConfigFile, task: str) -> ConfigFile:
+    """config.json of an adapter's base, with the head that the reference adds for classification.
+
+    If the base model does not classify, the head has one label, and its weights are the adapter's.
+    """
+    names = config.values.get("architectures")
+    names = names if isinstance(names, list) else []
+    if task != "sequence-classification" or any(str(name).endswith(_CLASSIFIES) for name in names):
+        return config
+    left_out = ("id2label", "label2id")
+    values = {key: value for key, value in config.values.items() if key not in left_out}
+    head = {"architectures": [_CLASSIFIES], "num_labels": 1}
+    return config.replaced({**values, **head})
 
 
 def read_length(file: ConfigFile, key: str, value: Json) -> int | None:

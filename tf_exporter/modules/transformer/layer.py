@@ -98,7 +98,7 @@ class Transformer(TextModule):
             self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops
         )
         self._chat = Chat(spec.folder, chat, hf_tokenizer, self.tokenizer_spec) if chat else None
-        self._output = spec.output
+        self._output, self.strips = spec.output, spec.strips
         dimensions[spec.output] = self.head.width
         if self._gives_all_layers:
             dimensions["all_layer_embeddings"] = len(self.encoder.layers) + 1

@@ -9,19 +9,11 @@ import tensorflow as tf
 from tf_exporter.tokenizers.chat.frame import NEWLINES, NOTHING, WHITE_SPACE, Frame, Slot
 from tf_exporter.tokenizers.chat.settings import Use
 from tf_exporter.tokenizers.contract import TextTokenizer
+from tf_exporter.tokenizers.ops import stripping
 from tf_exporter.tokenizers.post_processors import Encodings
 
-
-def _class(chars: list[str]) -> str:
-    """A class of characters for RE2."""
-    return "[" + "".join(f"\\x{{{ord(char):x}}}" for char in chars) + "]"
-
-
-_CLASSES = {
-    WHITE_SPACE: _class([char for char in map(chr, range(0x3001)) if char.isspace()]),
-    NEWLINES: _class(["\n"]),
-}
-"""What is stripped → the class of its characters. `str.strip` strips what `str.isspace` accepts."""
+_CLASSES = {NOTHING: None, WHITE_SPACE: stripping.WHITE_SPACE, NEWLINES: stripping.NEWLINE}
+"""What is stripped → the class of its characters."""
 
 
 class ChatTexts:
@@ -65,12 +57,7 @@ def framed(frame: Frame, *texts: tf.Tensor) -> tf.Tensor:
 
 
 def _stripped(slot: Slot, texts: tuple[tf.Tensor, ...]) -> tf.Tensor:
-    text = texts[slot.text]
-    if slot.left != NOTHING:
-        text = tf.strings.regex_replace(text, rf"\A{_CLASSES[slot.left]}+", "")
-    if slot.right != NOTHING:
-        text = tf.strings.regex_replace(text, rf"{_CLASSES[slot.right]}+\z", "")
-    return text
+    return stripping.stripped(texts[slot.text], _CLASSES[slot.left], _CLASSES[slot.right])
 
 
 def _with_end(encodings: Encodings, suffix: list[int], limit: int) -> Encodings:

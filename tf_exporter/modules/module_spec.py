@@ -1,0 +1,36 @@
+"""The spec of a module, and of the pipelines of a model with adapters for tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.modules.router import ONE_ROUTE
+from tf_exporter.modules.transformer.config import TransformerSpec
+
+
+@dataclass(frozen=True)
+class ModuleSpec:
+    """A module of a pipeline."""
+
+    kind: str
+    folder: str
+    config: ConfigFile
+    transformer: TransformerSpec | None = None
+    task: int | None = None
+    """The number of the task that a Transformer with adapters computes; None: without one."""
+
+
+def by_task(
+    modules: list[ModuleSpec],
+) -> tuple[dict[str, tuple[ModuleSpec, ...]], dict[str, str]]:
+    """The modules without a task and, if the Transformer has adapters, those of each task."""
+    transformer = modules[0].transformer if modules else None
+    tasks = transformer.tasks.tasks if transformer and transformer.tasks else ()
+    pipelines = {
+        task: (replace(modules[0], task=index), *modules[1:]) for index, task in enumerate(tasks)
+    }
+    if not pipelines:
+        return {"": tuple(modules)}, ONE_ROUTE
+    # The module fails for any other task, such as "query".
+    return {"": tuple(modules), **pipelines}, {"": "", **{task: task for task in tasks}}
