@@ -85,19 +85,16 @@ def measure(chosen: int, tokens: int, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints a table in Markdown, and writes the figures."""
+    """Writes the figures, which `tools.tables` makes a table of."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="turns of each layer")
     options = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
-    print("| experts | tokens | experts, ms | dense, ms | ratio |")
-    print("|---|---|---|---|---|", flush=True)
     for chosen in CHOSEN:
         for tokens in TOKENS:
             row = measure(chosen, tokens, options.rounds)
             figures[f"{chosen} of {EXPERTS}, {tokens:,} tokens"] = row
-            times = f"{row['experts_ms']:,.1f} | {row['dense_ms']:,.1f} | {row['ratio']:.2f}"
-            print(f"| {chosen} of {EXPERTS} | {tokens:,} | {times} |", flush=True)
+            print(f"{chosen} of {EXPERTS}, {tokens:,} tokens: {row['ratio']:.2f}", flush=True)
     RESULT.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     worst = max(row["ratio"] for name, row in figures.items() if name.startswith(f"2 of {EXPERTS}"))
     if worst > LIMIT:

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -191,14 +191,14 @@ def compare_models(model_type: str) -> tuple[str, dict[str, Any], list[str]]:
     return model_type, figures, failures
 
 
-def sweep_models() -> int:
-    """Compares all architectures: the number of models that newly differ too much."""
+def sweep_models(names: Sequence[str]) -> int:
+    """Compares architectures: the number of models that newly differ too much."""
     rows, before = {}, json.loads(MODELS.read_text(encoding="utf-8"))
     with (
         get_context("spawn").Pool(2, maxtasksperchild=1) as pool,
-        progress("models", len(VERIFIED), quiet=False) as bar,
+        progress("models", len(names), quiet=False) as bar,
     ):
-        for model_type, figures, failures in pool.imap_unordered(compare_models, VERIFIED):
+        for model_type, figures, failures in pool.imap_unordered(compare_models, names):
             rows[model_type] = figures
             print("\n".join([*failures, f"{model_type:20} {figures}"]), flush=True)
             bar.update(1)
@@ -207,6 +207,7 @@ def sweep_models() -> int:
         for name, figures in rows.items()
     )
     if not failed:
+        rows = {name: row for name, row in {**before, **rows}.items() if name in VERIFIED}
         MODELS.write_text(json.dumps(dict(sorted(rows.items())), indent=1) + "\n", encoding="utf-8")
         fill_tables()
     return failed
@@ -215,12 +216,15 @@ def sweep_models() -> int:
 def main() -> int:
     """Runs all comparisons, or only `--tokenizers`, `--trained` or `--models`.
 
+    After `--models` there may be names of architectures; the rows of the others stay as they are.
+
     Returns:
         The exit code: 1 where token ids differ, or more models differ than before.
     """
     started = time.monotonic()
     if "--models" in sys.argv:
-        failures = sweep_models()
+        names = [name for name in sys.argv[1:] if name != "--models"]
+        failures = sweep_models(names or VERIFIED)
         print(f"{failures} differences in {time.monotonic() - started:.0f} s")
         return int(failures > 0)
     before = json.loads(TOKENIZERS.read_text(encoding="utf-8")) if TOKENIZERS.is_file() else {}
@@ -241,7 +245,7 @@ def main() -> int:
     else:
         TOKENIZERS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         fill_tables()
-    failures = 0 if trained or "--tokenizers" in sys.argv else sweep_models()
+    failures = 0 if trained or "--tokenizers" in sys.argv else sweep_models(VERIFIED)
     print(f"{wrong + failures} differences in {time.monotonic() - started:.0f} s")
     return int(bool(fewer_equal) or wrong + failures > 0)
 

@@ -217,6 +217,16 @@ def embeddings() -> str:
     return (RESULTS / "embeddings.md").read_text(encoding="utf-8").strip()
 
 
+def experts() -> str:
+    """The time of a mixture of experts beside a dense layer of the chosen experts' size."""
+    lines = ["| chosen | experts, ms | dense, ms | ratio |", "|---|---|---|---|"]
+    for name, row in result("experts").items():
+        lines.append(
+            f"| {name} | {row['experts_ms']:,.1f} | {row['dense_ms']:,.1f} | {row['ratio']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "supported": supported,
     "popular": popular,
@@ -228,6 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "older": older,
     "soak": soak,
     "embeddings": embeddings,
+    "experts": experts,
 }
 """The name of a table → its Markdown."""
 _TABLE = re.compile(r"(<!-- ([\w-]+): made by [^>]*-->\n).*?(<!-- \2: end -->)", re.DOTALL)

@@ -148,7 +148,7 @@ class TextModel(tf.Module):
         """
         first = self.pipelines[self.tokenize_signatures[name]].first
         inputs = (flatten(texts, INPUT),) if pairs is None else paired(texts, pairs)
-        padded = first.tokenizer.padding(first.encodings(Use(), *inputs))
+        padded = first.tokenizer.padding(first.bare_encodings(*inputs))
         return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
 
     def encode(self, texts: tf.Tensor, signature: Signature) -> tf.Tensor:

@@ -68,8 +68,11 @@ class TextModule(Module):
         """Bytes [batch], for pairs twice → the token ids of each text or pair with its prompt."""
         first, *second = texts
         first = with_prompt(use.prompt, first)
-        first = stripped(first) if self.strips else first
-        return self.tokenizer.pairs(first, *second) if second else self.tokenizer(first)
+        return self.bare_encodings(stripped(first) if self.strips else first, *second)
+
+    def bare_encodings(self, *texts: tf.Tensor) -> Encodings:
+        """Bytes [batch], for pairs twice → the token ids without a prompt and not stripped."""
+        return self.tokenizer.pairs(*texts) if len(texts) > 1 else self.tokenizer(*texts)
 
     def frames(self) -> dict[Use, Frame]:
         """The text that a chat template puts around texts, for each use; empty without one."""

@@ -118,6 +118,9 @@ class Transformer(TextModule):
     def encodings(self, use: Use, *texts: tf.Tensor) -> Encodings:
         return super().encodings(use, *texts) if self._chat is None else self._chat(use, *texts)
 
+    def bare_encodings(self, *texts: tf.Tensor) -> Encodings:
+        return super().bare_encodings(*texts) if self._chat is None else self._chat(Use(), *texts)
+
     def frames(self) -> dict[Use, Frame]:
         return {} if self._chat is None else self._chat.frames
 

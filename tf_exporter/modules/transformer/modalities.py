@@ -71,7 +71,8 @@ def read_modalities(
         with file.refusing():
             part.check()
     if _TEXT not in modalities:
-        file.refuse(file.unsupported("modality_config", "text, and perhaps message"))
+        others = [f"modality_config.{name}" for name in modalities]
+        file.refuse(file.unsupported("modality_config", "text, and perhaps message"), *others)
     return format
 
 
