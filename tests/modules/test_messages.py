@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ ATOL = 1e-5
 TEXTS = [*texts(1, 30), "  the hello \n", "\n\nof\n", "<|im_end|> </turn>", "the\x1c", "a" * 60]
 HOSTILE = [text.decode(errors="replace") for text in hostile_texts()]
 PAIRS = [*zip(HOSTILE, [*HOSTILE[50:], *HOSTILE[:50]])]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return chat.write_chat_model(tmp_path_factory.mktemp("saved") / "model")
 
 
 def embedding_difference(folder: Path) -> dict[str, float]:
@@ -152,13 +158,24 @@ def same_ids(folder: Path, limit: int, signature: str = "encode_query") -> bool:
 @pytest.mark.parametrize(
     "processing",
     [
-        {"chat_template": {"add_generation_prompt": True}},
-        {"chat_template": {"restore_suffix": False}},
         {"chat_template": {"max_length": 31}, "text": {"max_length": 20}},
-        {"text": {"max_length": 33, "truncation": True, "padding": "longest"}, "image": {"a": 1}},
-        {"text": {"max_length": 100}},
-        {"chat_template": {"max_length": 3}},
-        {"chat_template": {"bos_token": "<turn>", "add_generation_prompt": False}, "common": {}},
+        *(
+            pytest.param(processing, marks=pytest.mark.slow)
+            for processing in (
+                {"chat_template": {"add_generation_prompt": True}},
+                {"chat_template": {"restore_suffix": False}},
+                {
+                    "text": {"max_length": 33, "truncation": True, "padding": "longest"},
+                    "image": {"a": 1},
+                },
+                {"text": {"max_length": 100}},
+                {"chat_template": {"max_length": 3}},
+                {
+                    "chat_template": {"bos_token": "<turn>", "add_generation_prompt": False},
+                    "common": {},
+                },
+            )
+        ),
     ],
     ids=str,
 )
@@ -172,6 +189,7 @@ def test_processing_kwargs(tmp_path: Path, processing: dict[str, Any]) -> None:
     assert max(embedding_difference(folder).values()) <= ATOL
 
 
+@pytest.mark.slow
 def test_end_of_a_text_that_just_fits(tmp_path: Path) -> None:
     """The reference overwrites the end of a full prompt, even if its tokens were others.
 
@@ -181,6 +199,7 @@ def test_end_of_a_text_that_just_fits(tmp_path: Path) -> None:
     assert same_ids(folder, 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["restored", "ignored"])
 def test_mistakes_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A suffix that is not restored, or one token less of it, is seen."""
@@ -208,6 +227,7 @@ def test_plain_folder(tmp_path: Path) -> None:
     assert max(embedding_difference(folder).values()) <= ATOL
 
 
+@pytest.mark.slow
 def test_plain_reranker(tmp_path: Path) -> None:
     folder = chat.write_plain_chat(
         tmp_path / "model", chat.JUDGE, AutoModelForSequenceClassification, num_labels=1
@@ -215,6 +235,7 @@ def test_plain_reranker(tmp_path: Path) -> None:
     assert max(score_difference(folder).values()) <= ATOL
 
 
+@pytest.mark.slow
 def test_model_saved_before_the_message_modality(tmp_path: Path) -> None:
     """Without `modality_config`, the reference takes texts as they are."""
     folder = chat.write_chat_model(tmp_path / "model")
@@ -223,6 +244,7 @@ def test_model_saved_before_the_message_modality(tmp_path: Path) -> None:
     assert max(embedding_difference(folder).values()) <= ATOL
 
 
+@pytest.mark.slow
 def test_unknown_modalities_and_no_format(tmp_path: Path) -> None:
     folder = chat.write_chat_model(tmp_path / "model", chat.TURNS)
     path = folder / "sentence_bert_config.json"
@@ -248,8 +270,10 @@ def test_unknown_modalities_and_no_format(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_refused_modalities(tmp_path: Path, changes: dict[str, Any], words: list[str]) -> None:
-    folder = chat.write_chat_model(tmp_path / "model")
+def test_refused_modalities(
+    saved: Path, tmp_path: Path, changes: dict[str, Any], words: list[str]
+) -> None:
+    folder = Path(shutil.copytree(saved, tmp_path / "model"))
     path = folder / "sentence_bert_config.json"
     config = json.loads(path.read_text())["modality_config"]
     rewrite(path, modality_config={**config, **changes})
@@ -272,8 +296,10 @@ def test_refused_modalities(tmp_path: Path, changes: dict[str, Any], words: list
     ],
     ids=str,
 )
-def test_refused_arguments(tmp_path: Path, processing: dict[str, Any], words: list[str]) -> None:
-    folder = chat.write_chat_model(tmp_path / "model")
+def test_refused_arguments(
+    saved: Path, tmp_path: Path, processing: dict[str, Any], words: list[str]
+) -> None:
+    folder = Path(shutil.copytree(saved, tmp_path / "model"))
     rewrite(folder / "sentence_bert_config.json", processing_kwargs=processing)
     refused(folder, UnsupportedError, "sentence_bert_config.json", "processing_kwargs", *words)
 
@@ -318,6 +344,7 @@ def test_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(rows, transformer.preprocess(inputs)["input_ids"].numpy())
 
 
+@pytest.mark.slow
 def test_conversion_of_a_reranker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tf_exporter.exports.run.Reference", InProcessReference)
     folder = chat.write_chat_reranker(tmp_path / "model", max_length=200)

@@ -32,6 +32,7 @@ def test_frames_of_several_uses() -> None:
     }
 
 
+@pytest.mark.slow
 def test_tasks() -> None:
     """A template gets the task only if it has a variable of that name, as in the reference."""
     uses = [Use(), Use("", "query"), Use("", "document")]
@@ -42,6 +43,7 @@ def test_tasks() -> None:
     assert frame.parts[1:] == ("</turn>",)
 
 
+@pytest.mark.slow
 def test_arguments() -> None:
     template = "{{ a.b ~ bos_token ~ messages[0].content ~ (tools | length) ~ common_kwargs }}"
     [frame] = frames(template, a={"b": "x"}, bos_token="y", tools=[{"type": "function"}]).values()
@@ -52,6 +54,7 @@ def test_arguments() -> None:
     assert frame == Frame((Slot(0),))
 
 
+@pytest.mark.slow
 def test_named_templates() -> None:
     named = {"default": "{{ messages[0].content[0].text }}1", "other": "{{ messages }}"}
     assert [*frames(named).values()] == [Frame((Slot(0), "1"))]
@@ -64,6 +67,7 @@ def test_named_templates() -> None:
 LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "words"),
     [
