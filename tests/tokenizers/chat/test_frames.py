@@ -136,6 +136,7 @@ def test_pairs_that_a_template_leaves_out(name: str) -> None:
         ("{{ messages[0].content ~ messages[0].content | length }}", "white space"),
         ("{{ messages[0].content * 5 }}", "more than 4 places"),
         ("constant", "text is not in the prompt"),
+        ("{{ messages[0].content ~ 'ab' * 500001 }}", "more than 1,000,000 characters"),
         ("{{ strftime_now('%Y') }}{{ messages[0].content }}", "reads the clock"),
         ("{{ ['a', 'b'] | random }}{{ messages[0].content }}", r"random values \(random\)"),
         ("{{ lipsum() }}{{ messages[0].content }}", r"random values \(lipsum\)"),

@@ -22,6 +22,7 @@ _EDGE = "\n \n"
 _ADDRESS = re.compile(r"\bat 0x[0-9a-f]{4,}")
 """The address of an object, which differs in each process."""
 _MOST_LITERALS = 48
+_MOST_TEXT = 1_000_000
 _MOST_PLACES = 4
 """The most places of texts in a template; each may strip in nine ways."""
 
@@ -58,9 +59,11 @@ def find_frame(render: Render, count: int) -> Frame:
     for index in range(count):
         if index not in parts:
             raise NotAFrameError(f"the {_role(index, count)} is not in the prompt")
-    for part in parts:
-        if isinstance(part, str) and _ADDRESS.search(part):
-            raise NotAFrameError("it renders the address of an object")
+    constant = "".join(part for part in parts if isinstance(part, str))
+    if len(constant) > _MOST_TEXT:
+        raise NotAFrameError(f"it adds more than {_MOST_TEXT:,} characters")
+    if _ADDRESS.search(constant):
+        raise NotAFrameError("it renders the address of an object")
     if parts != same:
         raise NotAFrameError("it renders two words differently")
     edged = _rendered(render, [f"{_EDGE}{word}{_EDGE}" for word in words])
