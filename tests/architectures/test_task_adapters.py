@@ -65,6 +65,7 @@ def test_tasks_differ(jina: Path) -> None:
             assert np.abs(one - other).max() > 0.1
 
 
+@pytest.mark.slow
 def test_weights_are_stored_once(jina: Path, tmp_path: Path) -> None:
     conversion = convert(jina, tmp_path / "out")
     signatures = conversion.manifest["signatures"]

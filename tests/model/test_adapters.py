@@ -183,7 +183,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name == "16 bits")) for name in LAYOUTS],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "beside")) for name in LAYOUTS],
 )
 def test_layout(copy: Path, tmp_path: Path, name: str) -> None:
     """Each is converted and verified; both files of weights are in the manifest."""
