@@ -284,6 +284,8 @@ def test_refused_modalities(
     ("processing", "words"),
     [
         ({"chat_template": {"tokenize": False}}, ["chat_template.tokenize"]),
+        ({"chat_template": {"conversation": []}}, ["chat_template.conversation"]),
+        ({"chat_template": {"max_length": None}}, ["chat_template.max_length", "positive"]),
         ({"chat_template": {"sanitize_control_tokens": True}}, ["sanitize_control_tokens"]),
         ({"chat_template": {"padding": "max_length"}}, ["chat_template.padding"]),
         ({"chat_template": {"max_length": 0}}, ["chat_template.max_length", "positive"]),

@@ -25,7 +25,7 @@ _FIXED: dict[str, tuple[Json, ...]] = {
     "sanitize_control_tokens": (False,),
 }
 """Arguments of `apply_chat_template` that do not go to the template, with supported values."""
-_REFUSED = ("tokenize", "return_dict", "common_kwargs", "tokenizer_kwargs")
+_REFUSED = ("conversation", "tokenize", "return_dict", "common_kwargs", "tokenizer_kwargs")
 """Arguments that sentence-transformers passes itself, so that the reference fails."""
 
 
@@ -100,6 +100,9 @@ def read_processing(file: ConfigFile, chats: bool) -> Processing:
         return Processing(limit, f"{own.prefix}max_length", {}, True)
     chat = part.part("chat_template", values["chat_template"])
     chat_limit = _limit(chat)
+    if "max_length" in chat and chat_limit is None:
+        # In the reference, null here also undoes the limit for texts.
+        chat.refuse(chat.unsupported("max_length", "a positive number"))
     restores = chat.take("restore_suffix", bool, True)
     for key in _REFUSED:
         if key in chat:
