@@ -27,7 +27,6 @@ REFUSED = {
     "folder-04": "config.json: cannot be read",
     "folder-06": "key 'model_type' is missing",
     "gpt_neo-01": "model_type = 'gpt_neo'",
-    "jina_embeddings_v5-01": "model_type = 'jina_embeddings_v5'",
     "mymodernbert-01": "model_type = 'mymodernbert'",
     "neobert-01": "model_type = 'neobert'",
     "roberta-09": "tokenizer_class = 'PhobertTokenizer'",

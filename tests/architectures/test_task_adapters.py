@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fixtures import models
-from fixtures.jina_tasks import PROMPTS, TASKS, embeddings, write_jina_tasks
+from fixtures.jina_tasks import PROMPTS, RANK, TASKS, embeddings, write_jina_tasks
 from fixtures.models import rewrite
 from tests.support.helpers import build
 from tests.support.refusals import refused
@@ -72,7 +72,7 @@ def test_weights_are_stored_once(jina: Path, tmp_path: Path) -> None:
     assert {f"encode_{task}" for task in TASKS} <= signatures.keys()
     assert signatures["encode_retrieval.query"] == PROMPTS["retrieval.query"]
     assert "encode_query" not in signatures
-    assert any("no class with an adapter for each task" in line for line in conversion.summary)
+    assert conversion.manifest["verification"]["max_abs_difference"] <= TOLERANCE
     saved = sum(path.stat().st_size for path in (tmp_path / "out/variables").glob("*.data*"))
     assert saved < 1.2 * (jina / "model.safetensors").stat().st_size
     graph = tf.saved_model.load(str(tmp_path / "out"))
@@ -117,18 +117,20 @@ def product(wrong: Callable[..., Any]) -> Patch:
 def changed(self: Any, y: Any, x: Any, factor: float) -> Any:
     task = low_rank._task.get()
     assert task is not None
-    return y + factor * ((x @ self.first[task]) @ self.second[task])
+    parts = tf.split(x @ self.first[task], self._ranks, axis=1)
+    changes = [part @ second[task] for part, second in zip(parts, self.seconds)]
+    return y + factor * tf.concat(changes, axis=1)
 
 
 def scale(change: Callable[[float], float]) -> Patch:
     def patch(patch: pytest.MonkeyPatch) -> None:
-        real = task_adapters.read_task_adapters
+        real = task_adapters.read_checkpoint_adapters
 
         def wrong(file: Any) -> Any:
             values = real(file)
-            return values and {**values, "scale": change(values["scale"])}
+            return values and {**values, "alpha": change(values["alpha"] / RANK) * RANK}
 
-        name = "tf_exporter.architectures.jina_embeddings_v3.remote_code.read_task_adapters"
+        name = "tf_exporter.architectures.jina_embeddings_v3.remote_code.read_checkpoint_adapters"
         patch.setattr(name, wrong)
 
     return patch
@@ -143,7 +145,7 @@ MISTAKES: dict[str, Patch] = {
     "subtracted": product(lambda self, y, x: changed(self, y, x, -1.0)),
     "twice": product(lambda self, y, x: changed(self, y, x, 2.0)),
     "rows of the first task": rows(
-        lambda self, y, ids: y + tf.tensordot(tf.gather(self.first[0], ids), self.second[1], 1)
+        lambda self, y, ids: y + tf.tensordot(tf.gather(self.first[0], ids), self.seconds[0][1], 1)
     ),
     "no factor": scale(lambda value: 1.0),
     "the root of the factor": scale(lambda value: value**0.5),
@@ -171,7 +173,7 @@ CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"lora_adaptations": [5]}, "lora_adaptations"),
     ({"lora_adaptations": []}, "task_instructions"),
     ({"lora_adaptations": None, "task_instructions": {}}, "lora_adaptations"),
-    ({"model_type": "jina_embeddings_v5"}, "jina_embeddings_v5"),
+    ({"model_type": "bert"}, "jina_embeddings_v5"),
     ({"lora_rank": 0}, "lora_rank"),
     ({"lora_alpha": float("inf")}, "lora_alpha"),
     ({"load_trained_adapters": False}, "load_trained_adapters"),
@@ -193,7 +195,12 @@ def test_no_rank(model: Path) -> None:
 
 
 def test_default_task(model: Path) -> None:
-    rewrite(model / "sentence_bert_config.json", model_args={"default_task": TASKS[0]})
+    """It is the task of `serving_default`, as the published class has it; the prompt stays."""
+    config = model / "sentence_bert_config.json"
+    rewrite(config, model_args={"default_task": TASKS[1]})
+    expected = embeddings(model, TEXTS, TASKS[1])
+    assert np.abs(encoded(model, "serving_default") - expected).max() <= TOLERANCE
+    rewrite(config, model_args={"default_task": "other"})
     refused(model, UnsupportedError, "default_task")
 
 

@@ -13,6 +13,7 @@ from fixtures import adapters, models
 from tests.support.adapters import built
 from tests.support.helpers import embed, reference
 from tf_exporter.model.adapters import matching
+from tf_exporter.model.adapters import pairs as tensors
 from tf_exporter.model.adapters import weights as merging
 from tf_exporter.model.adapters.config import AdapterConfig
 from tf_exporter.model.adapters.matching import Pair
@@ -50,7 +51,7 @@ def pairs(
             found = real(config, *arguments)
             return {module: change(config, module, pair) for module, pair in found.items()}
 
-        patch.setattr(merging, "targeted", wrong)
+        patch.setattr(tensors, "targeted", wrong)
 
     return patch
 
@@ -60,8 +61,8 @@ def products(change: Callable[..., None]) -> Callable[[pytest.MonkeyPatch], None
     return lambda patch: patch.setattr(merging, "_add_product", change)
 
 
-def real_product(matrix: np.ndarray, left: np.ndarray, right: np.ndarray, scale: float) -> None:
-    matrix += scale * left @ right
+def real_product(matrix: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+    matrix += left @ right
 
 
 def without(*words: str) -> Callable[[pytest.MonkeyPatch], None]:
@@ -82,7 +83,7 @@ def without(*words: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "no adapter": products(lambda matrix, left, right, scale: None),
+    "no adapter": products(lambda matrix, left, right: None),
     "no factor": pairs(lambda config, module, pair: pair._replace(scale=1.0)),
     "rank, not its root": pairs(
         lambda config, module, pair: pair._replace(scale=pair.scale / pair.rank**0.5)
@@ -95,30 +96,24 @@ MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
             scale=pair.scale * (pair.rank / config.rank) ** 0.5
         )
     ),
-    "subtracted": products(
-        lambda matrix, left, right, scale: real_product(matrix, left, right, -scale)
-    ),
+    "subtracted": products(lambda matrix, left, right: real_product(matrix, -left, right)),
     "transposed": products(
-        lambda matrix, left, right, scale: real_product(
-            matrix, *((right.T, left.T) if len(set(matrix.shape)) == 1 else (left, right)), scale
+        lambda matrix, left, right: real_product(
+            matrix, *((right.T, left.T) if len(set(matrix.shape)) == 1 else (left, right))
         )
     ),
-    "factor twice": products(
-        lambda matrix, left, right, scale: real_product(matrix, left, right, scale**2)
-    ),
-    "replaced, not added": products(
-        lambda matrix, left, right, scale: np.copyto(matrix, scale * left @ right)
-    ),
+    "factor twice": pairs(lambda config, module, pair: pair._replace(scale=pair.scale**2)),
+    "replaced, not added": products(lambda matrix, left, right: np.copyto(matrix, left @ right)),
     "embeddings left out": products(
-        lambda matrix, left, right, scale: (
-            None if matrix.shape[0] > 100 else real_product(matrix, left, right, scale)
+        lambda matrix, left, right: (
+            None if matrix.shape[0] > 100 else real_product(matrix, left, right)
         )
     ),
     "a rank left out": products(
-        lambda matrix, left, right, scale: real_product(matrix, left[:, 1:], right[1:], scale)
+        lambda matrix, left, right: real_product(matrix, left[:, 1:], right[1:])
     ),
     "only whole blocks": products(
-        lambda matrix, left, right, scale: real_product(matrix[:16], left[:16], right, scale)
+        lambda matrix, left, right: real_product(matrix[:16], left[:16], right)
     ),
     "biases left out": without(".base_layer.bias"),
     "saved modules left out": without("intermediate.dense.weight"),
@@ -148,5 +143,5 @@ def test_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     matrix, left, right = (random.normal(size=size) for size in ((7, 3), (7, 2), (2, 3)))
     expected = matrix + 0.5 * left @ right
-    merging._add_product(matrix, left, right, 0.5)
+    merging._add_product(matrix, 0.5 * left, right)
     np.testing.assert_allclose(matrix, expected, rtol=1e-6)

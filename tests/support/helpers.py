@@ -29,7 +29,7 @@ from tf_exporter.tokenizers.chat.process import answer_to
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
 from tf_exporter.tokenizers.spec import Part, TokenizerSpec, read_tokenizer
 from tf_exporter.verification.reference import Answer, Job, Loading
-from tf_exporter.verification.reference_process import answers_to, load
+from tf_exporter.verification.reference_process import answers_of_jobs, answers_to, load
 from tf_exporter.verification.sample_texts import INVALID_UTF8, SENTENCES, generated_texts, words
 from tf_exporter.verification.tokens import token_mismatches
 
@@ -94,14 +94,14 @@ SINGLES = 6
 class InProcessReference:
     """`tf_exporter.verification.reference.Reference` in this process, which has loaded torch."""
 
-    def __init__(self, folder: Path, package: str, waits: bool = False):
-        self.waits = waits
+    def __init__(self, folder: Path, package: str, waits: bool, renamed: dict[str, str]):
+        self.waits, self._renamed = waits, renamed
         self._folder = folder
         self._answers: list[Answer] = []
 
     def submit(self, jobs: list[Job], loading: Loading) -> None:
-        model = load(str(self._folder), *loading)
-        self._answers = [answers_to(model, job) for job in jobs]
+        model = load(str(self._folder), *loading, renamed=self._renamed)
+        self._answers = answers_of_jobs(model, self._folder, jobs)
 
     def wait(self) -> None:
         pass

@@ -24,6 +24,7 @@ from tf_exporter.model.reference.packages import missing_packages, not_installed
 from tf_exporter.model.reference.scratch import scratch_folder
 from tf_exporter.model.reference.view import view
 from tf_exporter.model.source import ModelSource
+from tf_exporter.modules.task_view import put_tasks
 from tf_exporter.options import Options
 from tf_exporter.verification.reference import Reference
 
@@ -107,12 +108,7 @@ def _not_checked(export: Export) -> str | None:
             f"{export.wording.checked}: transformers has no class of its own for this model, and "
             "code of a model is never run"
         )
-    adapters = any(transformer.adapter for transformer in export.transformers)
-    if any(transformer.tasks for transformer in export.transformers):
-        return (
-            f"{export.wording.checked}: transformers has no class with an adapter for each task, "
-            "and code of a model is never run"
-        )
+    adapters = any(transformer.adapter or transformer.tasks for transformer in export.transformers)
     missing = missing_packages(export.package, adapters)
     return f"{export.wording.checked}: {not_installed(missing)}" if missing else None
 
@@ -124,5 +120,9 @@ def _reference(source: ModelSource, export: Export) -> Iterator[Reference]:
     with view(source) as folder:
         # Only one copy of a large model is in memory at a time.
         waits = source.weight_bytes() > _LARGE
-        with closing(Reference(folder, export.package, waits)) as running:
+        renamed: dict[str, str] = {}
+        for transformer in export.transformers:
+            put_tasks(source, transformer, folder)
+            renamed.update(transformer.tasks.renamed if transformer.tasks else {})
+        with closing(Reference(folder, export.package, waits, renamed)) as running:
             yield running

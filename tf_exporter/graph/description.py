@@ -36,6 +36,10 @@ class Description:
     """Signature → the text that a chat template puts around its texts, if the model has one."""
     inputs: tuple[str, str] = (INPUT, PAIR)
     """The names of the inputs: a text, and the second text of a pair."""
+    adapters: dict[str, str] = field(default_factory=dict)
+    """Route → the folder of its adapter in the reference's view, if tasks have adapters."""
+    strips: bool = False
+    """Whether the reference strips texts, after the prompt, of white space at both ends."""
     truncated_to: int | None = None
     """The length that texts are truncated to because the reference fails for longer ones."""
 

@@ -32,6 +32,8 @@ class Signature:
 def signatures(spec: ModelSpec, prompt_name: str | None) -> dict[str, Signature]:
     """`serving_default`, and one for each prompt and each route of the model.
 
+    Where adapters give the tasks, a prompt goes with each of them, unless it is a task's own.
+
     Raises:
         UsageError: `prompt_name` is none of the model's prompts.
         UnsupportedError: two prompts' names lead to one signature, or there are too many.
@@ -60,12 +62,18 @@ def signatures(spec: ModelSpec, prompt_name: str | None) -> dict[str, Signature]
     # In the reference, every model that encodes has the prompts "query" and "document".
     tasks = [task for task in spec.tasks if task] if len(spec.pipelines) > 1 else []
     always = ["query", "document"] if verb == "encode_" and (spec.prompts or tasks) else []
-    for key in dict.fromkeys([*spec.prompts, *tasks, *always]):
-        task = key if key in ("query", "document", *tasks) and verb == "encode_" else ""
+    calls = [
+        (key, key if key in ("query", "document", *tasks) and verb == "encode_" else "", key)
+        for key in dict.fromkeys([*spec.prompts, *tasks, *always])
+    ]
+    if spec.by_adapters:
+        others = [key for key in spec.prompts if key not in tasks]
+        calls += [(f"{task}_{key}", task, key) for task in tasks for key in others]
+    for suffix, task, key in calls:
         if task not in spec.tasks:
             continue  # the reference has no route for it either
         prompt = known.get(key, default)
-        signature = verb + simple_name(key)
+        signature = verb + simple_name(suffix)
         if signature in result:
             raise UnsupportedError(
                 "config_sentence_transformers.json", f"prompts.{key}", prompt, "distinct names"

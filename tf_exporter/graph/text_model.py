@@ -60,9 +60,8 @@ class TextModel(tf.Module):
             )
         self.max_active_dims, self._batch_size = spec.max_active_dims, options.batch_size
         self.signatures = signatures(spec, options.prompt_name)
-        self.tokenize_signatures = {
-            tokenize_name(route, spec): route for route in _routes(self.signatures)
-        }
+        self.tokenize_signatures = _tokenize_signatures(self.signatures, spec)
+        self._adapters = spec.adapter_folders()
         built: dict[_BuildKey, tuple[Module, Dimensions]] = {}
         self.pipelines = {}
         for route in _routes(self.signatures):
@@ -102,7 +101,11 @@ class TextModel(tf.Module):
         tokenizing = {
             name: self.pipelines[route].first for name, route in self.tokenize_signatures.items()
         }
-        firsts = [first for first in tokenizing.values() if isinstance(first, Transformer)]
+        firsts = [
+            first
+            for first in tokenizing.values()
+            if isinstance(first, (Transformer, TaskTransformer))
+        ]
         used = [module for pipeline in self.pipelines.values() for module in pipeline.others]
         return Description(
             kind=self.kind,
@@ -129,6 +132,8 @@ class TextModel(tf.Module):
                 for name, signature in self.signatures.items()
                 if (frame := self.pipelines[signature.route].first.frames().get(signature.use))
             },
+            adapters=self._adapters,
+            strips=self.first.strips,
             truncated_to=min(
                 (first.truncated_to for first in firsts if first.truncated_to), default=None
             ),
@@ -174,6 +179,18 @@ class TextModel(tf.Module):
 def _routes(used: dict[str, Signature]) -> list[str]:
     """The routes of signatures, each once."""
     return list(dict.fromkeys(signature.route for signature in used.values()))
+
+
+def _tokenize_signatures(used: dict[str, Signature], spec: ModelSpec) -> dict[str, str]:
+    """The signatures with token ids, and their routes: one for each tokenizer.
+
+    Adapters for tasks share a Transformer, and so its tokenizer.
+    """
+    seen: dict[int, str] = {}
+    for route in _routes(used):
+        first = spec.pipelines[route][0]
+        seen.setdefault(id(first.transformer or first), route)
+    return {tokenize_name(route, spec): route for route in seen.values()}
 
 
 def _score_activation(spec: ModelSpec, labels: int) -> Callable[[tf.Tensor], tf.Tensor]:

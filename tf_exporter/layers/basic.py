@@ -65,9 +65,7 @@ class Linear(MatrixLayer):
         self.weight = variable(np.concatenate(kernels, axis=1), "weight")
         biases = [weights.take(f"{name}.bias", (size,)) for name, size in zip(names, sizes) if bias]
         self.bias = variable(np.concatenate(biases), "bias") if bias else None
-        self.change = (
-            of_linear(weights, names[0], in_features, sizes[0]) if len(names) == 1 else None
-        )
+        self.change = of_linear(weights, names, in_features, sizes)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, in] → [rows, out]"""

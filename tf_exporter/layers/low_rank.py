@@ -5,7 +5,7 @@ A context variable chooses the task of the graph that is traced, so that no laye
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_exporter.errors import WeightsError
 from tf_exporter.layers.training import trainable
+from tf_exporter.model.adapters.tasks import change
 from tf_exporter.model.weights import Weights
 
 _task: ContextVar[int | None] = ContextVar("task", default=None)
@@ -32,18 +33,28 @@ def for_task(index: int | None) -> Iterator[None]:
 class LowRank(tf.Module):
     """The product of two matrices for each task (E. Hu et al., 2021)."""
 
-    def __init__(self, first: np.ndarray, second: np.ndarray):
-        """`first`: [tasks, in, rank]; `second`: [tasks, rank, out]."""
+    def __init__(self, first: np.ndarray, seconds: Sequence[np.ndarray]):
+        """The matrices of a layer, or of several layers over one input, whose outputs are joined.
+
+        Args:
+            first: [tasks, in, ranks], the first matrices of all layers beside each other.
+            seconds: [tasks, rank, out] for each layer. A layer without a change has rank 0.
+        """
         super().__init__()
+        self._ranks = [second.shape[1] for second in seconds]
         self.first = tf.Variable(first, trainable=trainable(), name="first")
-        self.second = tf.Variable(second, trainable=trainable(), name="second")
+        self.seconds = [
+            tf.Variable(second, trainable=trainable(), name="second") for second in seconds
+        ]
 
     def add_product(self, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """Y plus the change of x, float32 [rows, in], for the task; y: float32 [rows, out]."""
         task = _task.get()
         if task is None:
             return y
-        return y + tf.matmul(tf.matmul(x, self.first[task]), self.second[task])
+        parts = tf.split(tf.matmul(x, self.first[task]), self._ranks, axis=1)
+        changes = [tf.matmul(part, second[task]) for part, second in zip(parts, self.seconds)]
+        return y + tf.concat(changes, axis=1)
 
     def add_rows(self, y: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """Y plus the change of the rows `ids` of a table; y: float32 [..., out]."""
@@ -52,20 +63,32 @@ class LowRank(tf.Module):
             return y
         _, rows, rank = self.first.shape
         looked_up = tf.gather(tf.reshape(self.first, [-1, rank]), ids + task * rows)
-        return y + tf.tensordot(looked_up, self.second[task], 1)
+        return y + tf.tensordot(looked_up, self.seconds[0][task], 1)
 
 
-def of_linear(weights: Weights, name: str, inputs: int, outputs: int) -> LowRank | None:
-    """The changes of a linear layer; None: there are none.
+def of_linear(
+    weights: Weights, names: tuple[str, ...], inputs: int, outputs: tuple[int, ...]
+) -> LowRank | None:
+    """The changes of linear layers over one input; None: there are none.
 
-    Its tensors are A [tasks, rank, in] and B [tasks, out, rank].
+    The tensors of a layer are A [tasks, rank, in] and B [tasks, out, rank].
     """
-    if not _is_changed(weights, name):
+    taken: list[tuple[np.ndarray, np.ndarray] | None] = []
+    for name, width in zip(names, outputs):
+        if not _is_changed(weights, name):
+            taken.append(None)
+            continue
+        first, second = _taken(weights, name)
+        tasks, rank = first.shape[:2]
+        _check(weights, name, first, second, (tasks, rank, inputs), (tasks, width, rank))
+        taken.append((first.transpose(0, 2, 1), second.transpose(0, 2, 1)))
+    changed = [pair for pair in taken if pair is not None]
+    if not changed:
         return None
-    first, second = _taken(weights, name)
-    tasks, rank = first.shape[:2]
-    _check(weights, name, first, second, (tasks, rank, inputs), (tasks, outputs, rank))
-    return LowRank(first.transpose(0, 2, 1), second.transpose(0, 2, 1))
+    tasks = len(changed[0][0])
+    none = [np.zeros((tasks, 0, width), np.float32) for width in outputs]
+    seconds = [empty if pair is None else pair[1] for pair, empty in zip(taken, none)]
+    return LowRank(np.concatenate([first for first, _ in changed], axis=2), seconds)
 
 
 def of_table(weights: Weights, name: str, rows: int, features: int) -> LowRank | None:
@@ -78,23 +101,19 @@ def of_table(weights: Weights, name: str, rows: int, features: int) -> LowRank |
     first, second = _taken(weights, name)
     tasks, rank = first.shape[0], first.shape[2]
     _check(weights, name, first, second, (tasks, rows, rank), (tasks, rank, features))
-    return LowRank(first, second)
-
-
-def _tensor(name: str, part: str) -> str:
-    return f"{name}.parametrizations.weight.0.lora_{part}"
+    return LowRank(first, [second])
 
 
 def _is_changed(weights: Weights, name: str) -> bool:
-    return any(_tensor(name, part) in weights for part in "AB")
+    return any(change(name, part) in weights for part in "AB")
 
 
 def _taken(weights: Weights, name: str) -> tuple[np.ndarray, np.ndarray]:
-    first, second = (weights.take_floats(_tensor(name, part)) for part in "AB")
+    first, second = (weights.take_floats(change(name, part)) for part in "AB")
     for part, array in (("A", first), ("B", second)):
         if array.ndim != 3:
             raise WeightsError(
-                f"{weights.file}: tensor {_tensor(name, part)} has shape {list(array.shape)}, "
+                f"{weights.file}: tensor {change(name, part)} has shape {list(array.shape)}, "
                 "not one matrix for each task"
             )
     return first, second
@@ -111,6 +130,6 @@ def _check(
     for part, array, shape in (("A", first, first_shape), ("B", second, second_shape)):
         if array.shape != shape:
             raise WeightsError(
-                f"{weights.file}: tensor {_tensor(name, part)} has shape {list(array.shape)}, "
+                f"{weights.file}: tensor {change(name, part)} has shape {list(array.shape)}, "
                 f"not {list(shape)}"
             )

@@ -21,16 +21,30 @@ class ModuleSpec:
     """The number of the task that a Transformer with adapters computes; None: without one."""
 
 
+LAST_TOKEN = tuple(
+    ModuleSpec(kind, "", ConfigFile("(custom_st.Transformer)", values))
+    for kind, values in (
+        ("Pooling", {"embedding_dimension": 0, "pooling_mode": "lasttoken"}),
+        ("Normalize", {}),
+    )
+)
+"""The modules that are a part of Jina's class for embeddings v5."""
+
+
 def by_task(
     modules: list[ModuleSpec],
 ) -> tuple[dict[str, tuple[ModuleSpec, ...]], dict[str, str]]:
     """The modules without a task and, if the Transformer has adapters, those of each task."""
     transformer = modules[0].transformer if modules else None
-    tasks = transformer.tasks.tasks if transformer and transformer.tasks else ()
-    pipelines = {
-        task: (replace(modules[0], task=index), *modules[1:]) for index, task in enumerate(tasks)
-    }
-    if not pipelines:
+    if transformer is None or transformer.tasks is None:
         return {"": tuple(modules)}, ONE_ROUTE
+    adapters = transformer.tasks
+    pooling = LAST_TOKEN if adapters.pools else ()
+    pipelines = {
+        task: (replace(modules[0], task=index), *pooling, *modules[1:])
+        for index, task in enumerate(adapters.tasks)
+    }
+    if not adapters.pools:
+        pipelines = {"": tuple(modules), **pipelines}
     # The module fails for any other task, such as "query".
-    return {"": tuple(modules), **pipelines}, {"": "", **{task: task for task in tasks}}
+    return pipelines, {"": adapters.default, **{task: task for task in adapters.tasks}}

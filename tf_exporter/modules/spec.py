@@ -78,6 +78,20 @@ class ModelSpec:
     """The label of each score of a CrossEncoder."""
 
     @property
+    def by_adapters(self) -> bool:
+        """Whether the tasks are those of adapters beside the weights of one Transformer."""
+        return any(transformer.tasks for transformer in self.transformers)
+
+    def adapter_folders(self) -> dict[str, str]:
+        """Route → the folder of its adapter in the reference's view, if tasks have adapters."""
+        firsts = {route: modules[0] for route, modules in self.pipelines.items()}
+        return {
+            route: first.transformer.tasks.folder(first.task)
+            for route, first in firsts.items()
+            if first.task is not None and first.transformer and first.transformer.tasks
+        }
+
+    @property
     def transformers(self) -> list[TransformerSpec]:
         """The Transformer modules of all routes, each once."""
         modules = [module for pipeline in self.pipelines.values() for module in pipeline]

@@ -267,8 +267,17 @@ def _job(
         batch_size = 1
     batches = None if cost is None else batched(sized.tokens, batch_size)
     seconds = allowed_seconds(sized.tokens, cost)
+    # Adapters stand for tasks; the reference's own class would not know their names.
     return name, Job(
-        sized.texts, signature.prompt, batch_size, signature.task, sized.pairs, batches, seconds
+        sized.texts,
+        signature.prompt,
+        batch_size,
+        task="" if model.adapters else signature.task,
+        adapter=model.adapters.get(signature.route, ""),
+        strips=model.strips,
+        pairs=sized.pairs,
+        batches=batches,
+        seconds=seconds,
     )
 
 

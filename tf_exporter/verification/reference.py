@@ -34,12 +34,17 @@ class Job:
     prompt: str
     batch_size: int
     task: str = ""
+    """The `task` of `encode`; "": none."""
     pairs: list[str] | None = None
     """The second text of each pair."""
     batches: list[list[int]] | None = None
     """The rows of each batch; None: batches of `batch_size` texts, in order of length."""
     seconds: float = 0.0
     """The time that the job may take."""
+    adapter: str = ""
+    """The folder of the adapter that changes the model's weights; "": none."""
+    strips: bool = False
+    """Whether texts are stripped, after the prompt, of white space at both ends."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +97,21 @@ class Reference:
         folder: the model.
         package: "sentence_transformers" or "transformers", which the process imports.
         waits: whether the graph must not be loaded before the process has ended.
+        renamed: regular expressions for names of tensors → the names that the package has.
     """
 
-    def __init__(self, folder: Path, package: str, waits: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        package: str,
+        waits: bool = False,
+        renamed: Mapping[str, str] | None = None,
+    ):
         self.waits = waits
         self._package = package.replace("_", "-")
         self._stack = ExitStack()
         scratch = self._stack.enter_context(scratch_folder())
-        arguments = {"model": str(folder), "package": package}
+        arguments = {"model": str(folder), "package": package, "renamed": dict(renamed or {})}
         self._process = processes.start(_PROCESS, arguments, scratch)
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._output: Future[bytes] | None = None

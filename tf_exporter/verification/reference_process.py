@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -40,10 +40,12 @@ def main(arguments: str) -> None:
         header, inputs = unpacked(sys.stdin.buffer.read())
         jobs = header["jobs"]
         if header["loading"] is None:
-            answers = _answers_of_ids(options["model"], [job["loader"] for job in jobs], inputs)
+            loaders = [job["loader"] for job in jobs]
+            answers = _answers_of_ids(options["model"], loaders, inputs, options["renamed"])
         else:
-            model = load(options["model"], *header["loading"])
-            answers = [answers_to(model, Job(**job)) for job in jobs]
+            model = load(options["model"], *header["loading"], renamed=options["renamed"])
+            place = Path(options["model"])
+            answers = answers_of_jobs(model, place, [Job(**values) for values in jobs])
         versions = {
             options["package"].replace("_", "-"): package.__version__,
             "torch": torch.__version__,
@@ -59,14 +61,22 @@ def main(arguments: str) -> None:
 
 
 def load(
-    folder: str, kind: str, truncate_dim: int | None = None, max_seq_length: int | None = None
+    folder: str,
+    kind: str,
+    truncate_dim: int | None = None,
+    max_seq_length: int | None = None,
+    *,
+    renamed: Mapping[str, str] | None = None,
 ) -> TorchModel:
-    """The model in sentence-transformers, in float32 on the CPU. Arguments: see `Loading`."""
+    """The model in sentence-transformers, in float32 on the CPU.
+
+    Arguments: see `Loading`, and `Reference` for `renamed`.
+    """
     import sentence_transformers
     import torch
 
     options: dict[str, Any] = {"truncate_dim": truncate_dim} if truncate_dim is not None else {}
-    options["model_kwargs"] = {"dtype": torch.float32, **_OWN_CHOICE}
+    options["model_kwargs"] = {"dtype": torch.float32, **_OWN_CHOICE, **_mapping(renamed)}
     options |= {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
     with _without_images():
         model = getattr(sentence_transformers, kind)(folder, **options)
@@ -79,6 +89,48 @@ def load(
             for part in ("text", "chat_template"):
                 getattr(module, "processing_kwargs", {}).get(part, {}).pop("max_length", None)
     return model
+
+
+def _mapping(renamed: Mapping[str, str] | None) -> dict[str, Any]:
+    """The argument of transformers' loader for names of tensors."""
+    return {"key_mapping": dict(renamed)} if renamed else {}
+
+
+def answers_of_jobs(model: TorchModel, place: Path, jobs: list[Job]) -> list[Answer]:
+    """The answer to each job, with its adapter. `place`: the model's folder."""
+    adapters, answers = _Adapters(model, place), []
+    for job in jobs:
+        adapters.choose(job.adapter)
+        answers.append(answers_to(model, job))
+    return answers
+
+
+class _Adapters:
+    """The adapters of a model of sentence-transformers, each for a task."""
+
+    def __init__(self, model: TorchModel, place: Path):
+        self._model, self._place = model, place
+        self._names: dict[str, str] = {}
+        """Folder → the name of its adapter in the model."""
+
+    def choose(self, folder: str) -> None:
+        """Changes the model's weights by the adapter in a folder alone; "": by none."""
+        if not folder and not self._names:
+            return
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        encoder = self._model[0].model
+        if folder and folder not in self._names:
+            self._names[folder] = f"task{len(self._names)}"
+            encoder.load_adapter(str(self._place / folder), adapter_name=self._names[folder])
+            # Like the model, adapters are stored in any dtype, and computed in float32.
+            encoder.float()
+        # As transformers' own methods, which ask for a version of peft that is not published yet.
+        for module in encoder.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.enable_adapters(bool(folder))
+                if folder:
+                    module.set_adapter(self._names[folder])
 
 
 @contextmanager
@@ -149,6 +201,8 @@ def _encoded(model: TorchModel, job: Job, rows: list[int]) -> np.ndarray:
     texts = [job.texts[row] for row in rows]
     size = job.batch_size if job.batches is None else len(rows)
     options: dict[str, Any] = {"prompt": job.prompt, "batch_size": size, "show_progress_bar": False}
+    if job.strips:
+        texts, options["prompt"] = [(job.prompt + text).strip() for text in texts], ""
     if job.pairs is not None:
         pairs = [job.pairs[row] for row in rows]
         return np.asarray(model.predict([*zip(texts, pairs)], **options), np.float32)
@@ -161,11 +215,13 @@ def _encoded(model: TorchModel, job: Job, rows: list[int]) -> np.ndarray:
     return np.asarray(model.encode(texts, **options), np.float32)
 
 
-def _answers_of_ids(folder: str, loaders: list[str], batches: list[Arrays]) -> list[Answer]:
+def _answers_of_ids(
+    folder: str, loaders: list[str], batches: list[Arrays], renamed: dict[str, str]
+) -> list[Answer]:
     """The answer to each batch of token ids. Only one class at a time is in memory."""
     results: dict[int, Answer] = {}
     for loader in dict.fromkeys(loaders):
-        model = _transformers_model(folder, loader)
+        model = _transformers_model(folder, loader, renamed)
         answers = {
             index: answer_of_ids(model, batch, layers=loader == "AutoModel")
             for index, batch in enumerate(batches)
@@ -179,7 +235,7 @@ def _answers_of_ids(folder: str, loaders: list[str], batches: list[Arrays]) -> l
     return [results[index] for index in range(len(batches))]
 
 
-def _transformers_model(folder: str, loader: str) -> TorchModel:
+def _transformers_model(folder: str, loader: str, renamed: dict[str, str]) -> TorchModel:
     import torch
     import transformers
 
@@ -188,6 +244,7 @@ def _transformers_model(folder: str, loader: str) -> TorchModel:
         "dtype": torch.float32,
         "trust_remote_code": False,
         **_OWN_CHOICE,
+        **_mapping(renamed),
     }
     return getattr(transformers, loader).from_pretrained(folder, **options).eval()
 

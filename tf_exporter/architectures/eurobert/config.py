@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tf_exporter.architectures.architecture import Architecture
+from tf_exporter.architectures.eurobert.remote_code import JINA_V5
 from tf_exporter.architectures.head_configs import (
     ClassificationConfig,
     VocabularyConfig,
@@ -15,6 +16,7 @@ from tf_exporter.architectures.head_configs import (
     label_count,
 )
 from tf_exporter.architectures.llama.config import UNUSED, LlamaConfig, Masks
+from tf_exporter.architectures.task_adapters import KEY
 from tf_exporter.model.config_file import ConfigFile
 
 _POOLINGS = {"bos": "cls", "mean": "mean", "late": "late"}
@@ -63,10 +65,11 @@ EUROBERT = Architecture(
     encoder="tf_exporter.architectures.llama.encoder:Llama",
     prefix="model",
     unused=(*UNUSED, r"dense\..*", r"classifier\..*"),
+    remote_code=(JINA_V5,),
     ignored=frozenset(
-        """
+        f"""
         classifier_pooling clf_pooling hidden_dropout pretraining_tp bos_token eos_token pad_token
-        mask_token
+        mask_token {KEY}
         """.split()
     ),
     classifier=eurobert_classifier,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tf_exporter.architectures.task_adapters import KEY, read_task_adapters
+from tf_exporter.architectures.task_adapters import KEY, read_checkpoint_adapters
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.remote_code import (
     SIZES,
@@ -30,7 +30,7 @@ _CODE = RemoteCode(
 def _translate(file: ConfigFile) -> None:
     """Translates Jina's config, `model_type` "xlm-roberta"."""
     _CODE.check(file)
-    adapters = read_task_adapters(file)
+    adapters = read_checkpoint_adapters(file)
     if adapters is None:
         file.require("task_instructions", (None, [], {}))
     fix(file, position_embedding_type="rotary")

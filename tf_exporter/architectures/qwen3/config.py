@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from tf_exporter.architectures.llama.config import DECODER
 from tf_exporter.architectures.qwen.config import QwenConfig
+from tf_exporter.architectures.task_adapters import KEY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,4 +26,4 @@ class Qwen3Config(QwenConfig):
         return self.attention_bias, self.attention_bias, False
 
 
-QWEN3 = replace(DECODER, config=Qwen3Config)
+QWEN3 = replace(DECODER, config=Qwen3Config, ignored=frozenset({KEY}))

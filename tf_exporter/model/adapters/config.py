@@ -133,13 +133,18 @@ def read_adapter(source: ModelSource, folder: str) -> Adapter | None:
         return None
     file = source.config(prefix + _NAME)
     config = read_adapter_config(file)
-    weights = next((prefix + name for name in ADAPTER_FILES if source.exists(prefix + name)), None)
     if source.exists(f"{prefix}config.json"):
         base, base_folder = source, folder
     else:
         base, base_folder = _base(source, file)
     source.bases[file.file] = base, base_folder
-    return Adapter(config, weights, base, base_folder)
+    return Adapter(config, adapter_file(source, folder), base, base_folder)
+
+
+def adapter_file(source: ModelSource, folder: str) -> str | None:
+    """The file with an adapter's tensors in a folder; None: there is none."""
+    prefix = f"{folder}/" if folder else ""
+    return next((prefix + name for name in ADAPTER_FILES if source.exists(prefix + name)), None)
 
 
 def read_adapter_config(file: ConfigFile) -> AdapterConfig:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from tf_exporter.architectures.registry import ARCHITECTURES
+from tf_exporter.model.adapters.tasks import TaskTensors
 from tf_exporter.model.adapters.weights import MergedWeights
 from tf_exporter.model.reference.parameter_names import finish_weights
 from tf_exporter.model.source import ModelSource
@@ -29,21 +31,21 @@ def checkpoint(source: ModelSource, spec: TransformerSpec, quiet: bool) -> Itera
             fit.
     """
     architecture, adapter = ARCHITECTURES[spec.model_type], spec.adapter
-    merged = None
     if adapter is None:
         weights = open_weights(source, spec.folder, shards=True)
-        weights = weights.without_prefix(architecture.prefix)
+        tensors = TaskTensors(weights.without_prefix(architecture.prefix))
         if spec.tasks is not None:
-            weights = spec.tasks.weights(weights)
+            tensors = spec.tasks.tensors(source, tensors.weights)
     else:
         base = open_weights(adapter.base, adapter.base_folder, shards=True)
         merged = MergedWeights(source, base, adapter, architecture.prefix, spec.task)
-        weights = merged.weights
+        finish = partial(merged.finish, architecture.unused, spec.task)
+        tensors = TaskTensors(merged.weights, finish)
+    weights = tensors.weights
     with progress("weights", len(weights), quiet) as bar:
         weights.on_take = bar.update
         yield weights
-    if merged is not None:
-        merged.finish(architecture.unused, spec.task)
+    tensors.finish()
     config = {**spec.encoder_config.values, "model_type": spec.model_type}
     finish_weights(
         adapter.base if adapter else source, weights, architecture.unused, config, spec.task

@@ -7,10 +7,12 @@ from typing import Any
 
 from tf_exporter.architectures.reading import Configs, read_architecture
 from tf_exporter.architectures.registry import ARCHITECTURES
-from tf_exporter.architectures.task_adapters import KEY, TaskAdapters
+from tf_exporter.architectures.task_adapters import KEY, CheckpointAdapters
 from tf_exporter.architectures.translation import for_transformers, translated
 from tf_exporter.errors import Refusals, UnsupportedError
 from tf_exporter.model.adapters.config import Adapter, read_adapter
+from tf_exporter.model.adapters.folders import read_folders
+from tf_exporter.model.adapters.tasks import TaskAdapters
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.keys import reads_config_key
 from tf_exporter.model.source import ModelSource
@@ -30,7 +32,9 @@ _TASKS = {
 }
 """transformer_task → the model's output that is used, and the feature it becomes."""
 TASK_MODULE = "custom_st.Transformer"
-"""The `type` of Jina's own class: a Transformer that takes a task, and strips texts."""
+"""The `type` of Jina's own classes: a Transformer that takes a task."""
+_DEFAULT_TASK = "default_task"
+"""The argument of these classes that names the task of texts without a task."""
 _CLASSIFIES = "ForSequenceClassification"
 _TRUST = "trust_remote_code"
 """sentence-transformers removes this key from a model's configs, too."""
@@ -136,7 +140,8 @@ def read_transformer(
     for old, new in _OLD_NAMES.items():
         if old in file and new in file:
             file.refuse(file.unsupported(old, f"{new} alone, not both"))
-    _kwargs(file, "model_kwargs", _HARMLESS_MODEL_KWARGS)
+    own = {_DEFAULT_TASK} if by_task else set()
+    default_task = _kwargs(file, "model_kwargs", _HARMLESS_MODEL_KWARGS | own).get(_DEFAULT_TASK)
     changes = _kwargs(file, "config_kwargs", None)
     tokenizer_kwargs = _kwargs(
         file,
@@ -168,6 +173,13 @@ def read_transformer(
     if translation is not None:
         encoder_config = translation
         source.stand_in(name, for_transformers(translation))
+    tasks = _read_tasks(source, folder, file, encoder_config, default_task) if by_task else None
+    if tasks is not None and tasks.pools:
+        # Its class has its own default limit, and ignores this setting.
+        file.require("do_lower_case", (None, False))
+        file.check()
+        if max_seq_length is None:
+            max_seq_length = encoder_config.take("max_position_embeddings", int, required=True)
     return TransformerSpec(
         folder=folder,
         model_type=encoder_config.take("model_type", str, required=True),
@@ -184,8 +196,8 @@ def read_transformer(
         },
         translated=translation is not None,
         adapter=adapter,
-        tasks=TaskAdapters.of(encoder_config) if by_task else None,
-        strips=by_task,
+        tasks=tasks,
+        strips=tasks is not None and not tasks.pools,
     )
 
 
@@ -255,14 +267,34 @@ def _check_base(config: ConfigFile, translation: ConfigFile | None) -> None:
 
 def _check_tasks(config: ConfigFile, translation: ConfigFile | None, by_task: bool) -> None:
     """Refuses adapters for tasks without a module that takes the task, and such a module alone."""
+    key = "task_names" if "task_names" in config.values else "lora_adaptations"
     if translation is not None and KEY in translation.values and not by_task:
         supported = f"adapters for tasks only with the module {TASK_MODULE}"
-        raise config.unsupported("lora_adaptations", supported)
+        raise config.unsupported(key, supported)
     if by_task and translation is None:
-        supported = f"xlm-roberta with rotary positions and adapters for tasks, for {TASK_MODULE}"
+        supported = (
+            f"for {TASK_MODULE}: xlm-roberta with rotary positions and adapters for tasks, "
+            "or jina_embeddings_v5"
+        )
         raise config.unsupported("model_type", supported)
     if by_task and translation is not None and KEY not in translation.values:
-        raise config.unsupported("lora_adaptations", f"names of tasks, for {TASK_MODULE}")
+        raise config.unsupported(key, f"names of tasks, for {TASK_MODULE}")
+
+
+def _read_tasks(
+    source: ModelSource, folder: str, file: ConfigFile, config: ConfigFile, default: Json
+) -> TaskAdapters:
+    """The adapters that a translated config has; `default`: the `default_task` of the module."""
+    values = config.values[KEY]
+    prefix = ARCHITECTURES[config.values["model_type"]].prefix
+    assert isinstance(prefix, str)
+    if default is not None and default not in values["tasks"]:
+        raise UnsupportedError(file.file, f"model_kwargs.{_DEFAULT_TASK}", default, values["tasks"])
+    first: str = default or values.get("default", "")
+    if "rank" not in values:
+        return read_folders(source, folder, values["tasks"], first, prefix)
+    tasks = tuple(values["tasks"])
+    return CheckpointAdapters(folder, tasks, first, values["rank"], values["alpha"], prefix)
 
 
 def _with_new_head(config: ConfigFile, task: str) -> ConfigFile:
