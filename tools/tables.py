@@ -173,11 +173,12 @@ def older() -> str:
     rows = result("older_tensorflow")
     names = dict.fromkeys(name for row in rows.values() for name in row)
     models = [name for name in names if name not in ("tensorflow", "error")]
-    lines = [f"| TensorFlow | {' | '.join(models)} |", "|---|" + "---|" * len(models)]
-    for version, row in rows.items():
-        values = [row.get(name, row.get("error", "")) for name in models]
+    versions = [row.get("tensorflow", version) for version, row in rows.items()]
+    lines = [f"| TensorFlow | {' | '.join(versions)} |", "|---|" + "---|" * len(versions)]
+    for name in models:
+        values = [row.get(name, row.get("error", "")) for row in rows.values()]
         cells = [f"{value:.1e}" if isinstance(value, float) else plain(value) for value in values]
-        lines.append(f"| {row.get('tensorflow', version)} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
