@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
-SENTENCE_TRANSFORMER, SPARSE_ENCODER, CROSS_ENCODER = KINDS = (
+SENTENCE_TRANSFORMER, SPARSE_ENCODER, CROSS_ENCODER, MULTI_VECTOR = KINDS = (
     "SentenceTransformer",
     "SparseEncoder",
     "CrossEncoder",
+    "MultiVectorEncoder",
 )
 """Kinds of models, with the names of sentence-transformers."""
+QUERY, DOCUMENT = "query", "document"
+"""The tasks of texts in sentence-transformers; also the inputs of the signature `score`."""
 
 EMBEDDING, PREPROCESSING, ENCODER, ENCODER_WITH_MLM, CLASSIFIER = EXPORT_TYPES = (
     "sentence-embedding",
@@ -27,6 +30,10 @@ INPUT, PAIR, OUTPUT, SCORES = "input_sequence", "pair_sequence", "sentence_embed
 """Tensors of a sentence embedding or a cross-encoder."""
 INDICES, WEIGHTS = "indices", "weights"
 """Tensors of the sparse signatures."""
+VECTORS, VECTOR_MASK, VECTOR_IDS = "token_embeddings", "mask", "input_ids"
+"""Tensors of a multi-vector model."""
+SCORE = "score"
+"""The signature of a multi-vector model that scores documents for a query."""
 
 CLASSIFY = ("classify", "classify_pair")
 """Signatures of a classifier: for one text, and for two."""

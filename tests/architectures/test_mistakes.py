@@ -71,7 +71,7 @@ def test_every_mistake_is_caught(model_type: str, tmp_path: Path) -> None:
         return first.encoder
 
     def check() -> None:
-        result = np.concatenate([pipeline._compute(padded, None).numpy() for padded in batches])
+        result = np.concatenate([pipeline._compute(padded, None)[0].numpy() for padded in batches])
         compare("serving_default", result, expected, of_embeddings("float32", ATOL), texts)
 
     rebuild()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,12 +14,19 @@ from tf_exporter.model.untyped import Function
 from tf_exporter.names import (
     CROSS_ENCODER,
     DEFAULT,
+    DOCUMENT,
     INDICES,
     INPUT,
+    MULTI_VECTOR,
     OUTPUT,
     PAIR,
+    QUERY,
+    SCORE,
     SCORES,
     SPARSE_ENCODER,
+    VECTOR_IDS,
+    VECTOR_MASK,
+    VECTORS,
     WEIGHTS,
 )
 
@@ -42,7 +50,9 @@ class Exported(tf.Module):
         }
         self.__call__ = self._function(model.signatures[DEFAULT])
 
-    def _computing(self, signature: Signature) -> Callable[..., tf.Tensor]:
+    def _computing(self, signature: Signature) -> Callable[..., Any]:
+        if self.model.kind == MULTI_VECTOR:
+            return lambda texts: self.model.vectors(texts, signature)
         if self._pairs:
             return lambda texts, pairs: self.model.predict(texts, pairs, signature)
         return lambda texts: self.model.encode(texts, signature)
@@ -60,13 +70,20 @@ class Exported(tf.Module):
         for name in self.model.tokenize_signatures:
             functions[name] = self._tokenizing(name)
         names = [INPUT, PAIR] if self._pairs else [INPUT]
-        specs = [tf.TensorSpec(None, tf.string, name=name) for name in names]
-        return {
-            name: tf.function(function, input_signature=specs, autograph=False)
-            for name, function in functions.items()
-        }
+        exported = {name: _taking(names, function) for name, function in functions.items()}
+        if self.model.kind == MULTI_VECTOR:
+            exported[SCORE] = _taking(
+                [QUERY, DOCUMENT],
+                lambda query, document: {SCORES: self.model.score(query, document)},
+            )
+        return exported
 
     def _dense(self, signature: Signature) -> Callable[..., dict[str, tf.Tensor]]:
+        if self.model.kind == MULTI_VECTOR:
+            names = VECTORS, VECTOR_MASK, VECTOR_IDS
+            return lambda input_sequence: dict(
+                zip(names, self._function(signature)(input_sequence))
+            )
         if self._pairs:
             return lambda input_sequence, pair_sequence: {
                 SCORES: self._function(signature)(input_sequence, pair_sequence)
@@ -88,6 +105,14 @@ class Exported(tf.Module):
                 input_sequence, pair_sequence, name=name
             )
         return lambda input_sequence: self.model.tokenize(input_sequence, name=name)
+
+
+def _taking(
+    names: list[str], function: Callable[..., dict[str, tf.Tensor]]
+) -> tf.types.experimental.GenericFunction:
+    """A function of strings with these names."""
+    specs = [tf.TensorSpec(None, tf.string, name=name) for name in names]
+    return tf.function(function, input_signature=specs, autograph=False)
 
 
 def _key(signature: Signature) -> str:

@@ -22,8 +22,11 @@ its own working memory.
 """
 
 
+Results = tuple[tf.Tensor, ...]
+
+
 class Pipeline(tf.Module):
-    """Encodings of texts → embeddings or scores."""
+    """Encodings of texts → embeddings or scores, one row for each text."""
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class Pipeline(tf.Module):
         self.first = first
         self.dim = dim
         self._output = output
-        self._function = one_function(self._embeddings)
+        self._function = one_function(self._results)
         self._row_check = row_check(self.first.tokenizer_spec)
         self._takes_long = first.takes_long
         self._max_rows = first.max_rows
@@ -52,23 +55,30 @@ class Pipeline(tf.Module):
 
     def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
         """float32 [batch, dim]. A token without an embedding is an error when the graph runs."""
+        [results] = self.results(encodings, prompt_length)
+        return results
+
+    def results(self, encodings: Encodings, prompt_length: int | None) -> Results:
+        """All results, of which each has a row for each text."""
         if self._row_check is not None:
             encodings = self._row_check(encodings)
         return self._function(encodings, prompt_length)
 
-    def _embeddings(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
-        """float32 [batch, dim]: a small batch is computed at once, any other in micro-batches."""
-        batch, longest = (
-            tf.size(encodings.lengths),
-            tf.reduce_max(tf.concat([encodings.lengths, [1]], 0)),
-        )
+    def _width(self, encodings: Encodings) -> tf.Tensor:
+        """The length of the longest row, padding to the first module's least length included."""
+        least = [max(1, self.first.least_length)]
+        return tf.reduce_max(tf.concat([encodings.lengths, least], 0))
+
+    def _results(self, encodings: Encodings, prompt_length: int | None) -> Results:
+        """A small batch is computed at once, any other in micro-batches."""
+        batch, longest = tf.size(encodings.lengths), self._width(encodings)
         if self._fixed != (None, None):
             return self._with_fixed_shape(encodings, prompt_length)
         count = tf.cast(batch, tf.int64) * tf.cast(longest, tf.int64)
         # An empty batch has no first token.
         is_small = (batch > 0) & (count <= min(SMALL_BATCH_TOKENS, self.first.micro_batch_tokens))
 
-        def at_once() -> tf.Tensor:
+        def at_once() -> Results:
             return self._compute(self.first.tokenizer.padding(encodings), prompt_length)
 
         # Not inlined: TensorFlow visits every op of an inlined branch, even if it is not taken.
@@ -77,17 +87,18 @@ class Pipeline(tf.Module):
             not_inlined(lambda: compute_small_batch(at_once)),
             not_inlined(lambda: self._in_micro_batches(encodings, prompt_length)),
         )
-        return tf.ensure_shape(results, [None, self.dim])
+        return self._shaped(results)
 
-    def _with_fixed_shape(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
-        """float32 [batch, dim], all at once, as accelerators need it. A fixed batch is static."""
+    def _with_fixed_shape(self, encodings: Encodings, prompt_length: int | None) -> Results:
+        """Computed all at once, as accelerators need it. A fixed batch is static."""
         batch, length = self._fixed
         padded = self.first.tokenizer.padding(encodings, length=length)
         padded = Padded(*(tf.ensure_shape(matrix, [batch, length]) for matrix in padded))
-        return tf.ensure_shape(self._compute(padded, prompt_length), [batch, self.dim])
+        [result] = self._compute(padded, prompt_length)
+        return (tf.ensure_shape(result, [batch, self.dim]),)
 
-    def _in_micro_batches(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
-        """float32 [batch, dim], computed in micro-batches, the longest texts first.
+    def _in_micro_batches(self, encodings: Encodings, prompt_length: int | None) -> Results:
+        """Computed in micro-batches, the longest texts first.
 
         Each micro-batch is padded to its own longest text. So the cost grows with the number of
         tokens, and the working memory does not grow with the batch. Long texts have their own loop.
@@ -96,27 +107,30 @@ class Pipeline(tf.Module):
         lengths = tf.gather(encodings.lengths, order)
         starts, sizes = tf.gather(encodings.starts, order), tf.gather(encodings.sizes, order)
         encodings = Encodings(encodings.ids, starts, sizes, lengths)
-        batch = tf.shape(lengths)[0]
+        batch, width = tf.shape(lengths)[0], self._width(encodings)
+        least = max(1, self.first.least_length)
 
-        def micro_batch(
-            done: tf.Tensor, results: tf.Tensor, long: bool = False
-        ) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = tf.maximum(1, self.first.micro_batch_tokens // tf.maximum(1, lengths[done]))
+        def micro_batch(done: tf.Tensor, *results: tf.Tensor, long: bool = False) -> Results:
+            rows = tf.maximum(1, self.first.micro_batch_tokens // tf.maximum(least, lengths[done]))
             rows = rows if self._max_rows is None else tf.minimum(rows, self._max_rows)
             end = tf.minimum(done + rows, batch)
             padded = self.first.tokenizer.padding(encodings, slice(done, end))
-            result = self._compute(padded, prompt_length, long)
-            return end, tf.tensor_scatter_nd_update(results, order[done:end, tf.newaxis], result)
+            computed = self._widened(self._compute(padded, prompt_length, long), width)
+            places = order[done:end, tf.newaxis]
+            return end, *(
+                tf.tensor_scatter_nd_update(result, places, rows)
+                for result, rows in zip(results, computed)
+            )
 
-        begin = tf.constant(0), tf.zeros([batch, self.dim])
-        shapes = tf.TensorShape([]), tf.TensorShape([None, self.dim])
+        begin: Results = tf.constant(0), *self._empty(batch, width)
+        shapes = tf.TensorShape([]), *self._shapes()
         if self._takes_long:
             short_from = tf.math.count_nonzero(lengths > LONG, dtype=tf.int32)
 
-            def long_micro_batches() -> tuple[tf.Tensor, tf.Tensor]:
-                state: tuple[tf.Tensor, tf.Tensor] = tf.while_loop(
-                    lambda done, _: done < short_from,
-                    lambda done, results: micro_batch(done, results, long=True),
+            def long_micro_batches() -> Results:
+                state: Results = tf.while_loop(
+                    lambda done, *_: done < short_from,
+                    lambda *state: micro_batch(*state, long=True),
                     begin,
                     shape_invariants=shapes,
                     parallel_iterations=1,
@@ -126,24 +140,44 @@ class Pipeline(tf.Module):
             # TensorFlow takes seconds to prepare the body of a loop, even if it never runs. It
             # prepares a branch only if it is taken.
             begin = tf.cond(short_from > 0, not_inlined(long_micro_batches), lambda: begin)
-            begin[1].set_shape([None, self.dim])
-        _, results = tf.while_loop(
-            lambda done, _: done < batch,
+            for result, shape in zip(begin, shapes):
+                result.set_shape(shape)
+        _, *results = tf.while_loop(
+            lambda done, *_: done < batch,
             micro_batch,
             begin,
             shape_invariants=shapes,
             parallel_iterations=PARALLEL_MICRO_BATCHES,
         )
+        return tuple(results)
+
+    def _shapes(self) -> tuple[tf.TensorShape, ...]:
+        """The static shapes of all results."""
+        return (tf.TensorShape([None, self.dim]),)
+
+    def _shaped(self, results: Results) -> Results:
+        return tuple(map(tf.ensure_shape, results, self._shapes()))
+
+    def _empty(self, batch: tf.Tensor, width: tf.Tensor) -> Results:
+        """Results for all texts, to be filled. `width`: the length of the longest row."""
+        return (tf.zeros([batch, self.dim]),)
+
+    def _widened(self, results: Results, width: tf.Tensor) -> Results:
+        """The results of a micro-batch, as wide as those for all texts."""
         return results
 
-    def _compute(self, padded: Padded, prompt_length: int | None, long: bool = False) -> tf.Tensor:
+    def _compute(self, padded: Padded, prompt_length: int | None, long: bool = False) -> Results:
+        """The results of the rows of a matrix."""
+        return (self._features(padded, prompt_length, long)[self._output][:, : self.dim],)
+
+    def _features(self, padded: Padded, prompt_length: int | None, long: bool) -> Features:
         features: Features = dict(padded._asdict())
         if prompt_length is not None:
             features["prompt_length"] = tf.constant(prompt_length)
         features = self.first.for_long_texts(features) if long else self.first(features)
         for module in self.others:
             features = module(features)
-        return features[self._output][:, : self.dim]
+        return features
 
     def prompt_length(self, prompt: str) -> int | None:
         """The number of tokens that a pooling leaves out; None: it leaves out nothing.

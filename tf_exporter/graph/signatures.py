@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tf_exporter.errors import UnsupportedError, UsageError
-from tf_exporter.modules.spec import ModelSpec
+from tf_exporter.modules.model_spec import ModelSpec
 from tf_exporter.names import CROSS_ENCODER, DEFAULT, SPARSE_ENCODER, simple_name
 from tf_exporter.tokenizers.chat.settings import Use
 

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.graph.description import Description
 from tf_exporter.graph.inputs import flatten, paired
-from tf_exporter.graph.pipeline import Pipeline
+from tf_exporter.graph.pipeline import Pipeline, Results
 from tf_exporter.graph.placement import keep_on_cpu
 from tf_exporter.graph.precision import reduce_precision
 from tf_exporter.graph.signatures import Signature, signatures, tokenize_name
+from tf_exporter.graph.token_pipeline import TokenPipeline, max_sim
 from tf_exporter.layers import sparse
 from tf_exporter.layers.activations import TORCH_ACTIVATIONS
 from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.base import Module, TextModule
 from tf_exporter.modules.dimensions import Dimensions
 from tf_exporter.modules.layers import build_module
+from tf_exporter.modules.model_spec import ModelSpec
 from tf_exporter.modules.module_spec import ModuleSpec
+from tf_exporter.modules.multi_vector_mask.layer import MultiVectorMask
 from tf_exporter.modules.pooling.layer import Pooling
-from tf_exporter.modules.spec import ModelSpec
+from tf_exporter.modules.reading import read_module
+from tf_exporter.modules.transformer.late_texts import LateTransformer
 from tf_exporter.modules.transformer.layer import Transformer
 from tf_exporter.modules.transformer.tasks import TaskTransformer
 from tf_exporter.names import (
     CROSS_ENCODER,
     DEFAULT,
+    DOCUMENT,
     INPUT,
+    MULTI_VECTOR,
     OUTPUT,
+    QUERY,
     SCORES,
     SENTENCE_TRANSFORMER,
     SPARSE_ENCODER,
+    VECTORS,
 )
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.chat.settings import Use
@@ -39,6 +48,7 @@ from tf_exporter.tokenizers.chat.settings import Use
 _BuildKey = tuple[int, tuple[tuple[str, int | None], ...]]
 """A module's spec, by its `id`, and the dimensions before the module."""
 _NEEDED_MODULES = {
+    VECTORS: "a module that makes token_embeddings, such as Transformer",
     OUTPUT: "a module that makes a sentence_embedding, such as Pooling",
     SCORES: "a module that makes scores",
 }
@@ -50,7 +60,8 @@ class TextModel(tf.Module):
     def __init__(self, source: ModelSource, spec: ModelSpec, options: Options):
         super().__init__()
         self.kind = spec.kind
-        self.output = SCORES if spec.kind == CROSS_ENCODER else OUTPUT
+        self.output = {CROSS_ENCODER: SCORES, MULTI_VECTOR: VECTORS}.get(spec.kind, OUTPUT)
+        self._mean = spec.similarity_fn_name == "meanmaxsim"
         truncate_dim = (
             options.truncate_dim if options.truncate_dim is not None else spec.truncate_dim
         )
@@ -63,7 +74,7 @@ class TextModel(tf.Module):
         self.tokenize_signatures = _tokenize_signatures(self.signatures, spec)
         self._adapters = spec.adapter_folders()
         built: dict[_BuildKey, tuple[Module, Dimensions]] = {}
-        self.pipelines = {}
+        self.pipelines: dict[str, Pipeline] = {}
         for route in _routes(self.signatures):
             modules, dimensions = _build_all(source, spec.pipelines[route], options, built)
             if self.output not in dimensions:
@@ -77,9 +88,8 @@ class TextModel(tf.Module):
                 raise UnsupportedError(
                     "modules.json", "[0].type", kind, "Transformer, where shapes are fixed"
                 )
-            self.pipelines[route] = Pipeline(
-                modules, self.output, min(dim, truncate_dim or dim), fixed
-            )
+            make = TokenPipeline if spec.kind == MULTI_VECTOR else Pipeline
+            self.pipelines[route] = make(modules, self.output, min(dim, truncate_dim or dim), fixed)
         self._prepare()
         reduce_precision(self, options.precision)
         self.on_cpu = keep_on_cpu(self) if options.embeddings_on_cpu else set()
@@ -104,7 +114,7 @@ class TextModel(tf.Module):
         firsts = [
             first
             for first in tokenizing.values()
-            if isinstance(first, (Transformer, TaskTransformer))
+            if isinstance(first, (Transformer, TaskTransformer, LateTransformer))
         ]
         used = [module for pipeline in self.pipelines.values() for module in pipeline.others]
         return Description(
@@ -165,6 +175,26 @@ class TextModel(tf.Module):
             embeddings = sparse.keep_largest(embeddings, tf.abs(embeddings), self.max_active_dims)
         return embeddings
 
+    def vectors(self, texts: tf.Tensor, signature: Signature) -> Results:
+        """Bytes [batch] or [batch, 1] → vectors, mask and ids; see `TokenPipeline.vectors`."""
+        pipeline = self.pipelines[signature.route]
+        assert isinstance(pipeline, TokenPipeline)
+        return pipeline.vectors(pipeline.first.encodings(signature.use, flatten(texts, INPUT)))
+
+    def score(self, queries: tf.Tensor, documents: tf.Tensor) -> tf.Tensor:
+        """One query, or one for each document, and the documents → float32 [documents]."""
+        query, document = flatten(queries, QUERY), flatten(documents, DOCUMENT)
+        count, wanted = tf.size(query), tf.size(document)
+        message = "one query, or one for each document, is expected; the numbers of both are"
+        fits = tf.debugging.Assert((count == 1) | (count == wanted), [message, count, wanted])
+        with tf.control_dependencies([fits]):
+            query = tf.identity(query)
+        theirs, ours = (
+            self.vectors(texts, self.signatures[f"encode_{task}"])
+            for texts, task in ((query, QUERY), (document, DOCUMENT))
+        )
+        return max_sim(theirs, ours, self._mean)
+
     def predict(self, texts: tf.Tensor, pairs: tf.Tensor, signature: Signature) -> tf.Tensor:
         """Bytes [batch] or [batch, 1], twice → float32 [batch, labels]; [batch] for one label.
 
@@ -207,15 +237,24 @@ def _build_all(
 
     `built` has the modules of earlier routes. Modules that routes share are built once.
     """
-    modules, dimensions = [], Dimensions()
+    modules: list[Module] = []
+    dimensions = Dimensions()
     for spec in specs:
         # The tasks of a Transformer share it.
-        key = (id(spec.transformer or spec), tuple(sorted(dimensions.items())))
+        key = (id(spec.transformer or spec.config), tuple(sorted(dimensions.items())))
+        if spec.kind == "MultiVectorMask" and spec.text_task is not None:
+            config: Any = read_module(spec, dimensions)
+            first = modules[0]
+            assert isinstance(first, LateTransformer)
+            modules.append(MultiVectorMask(config, spec.text_task, first.hf_tokenizer))
+            continue
         if key not in built:
             built[key] = (build_module(source, spec, options, dimensions), dimensions.copy())
         module, dimensions = built[key][0], built[key][1].copy()
         if spec.task is not None:
             assert isinstance(module, Transformer)
             module = TaskTransformer(module, spec.task)
+        if spec.text_task is not None and isinstance(module, Transformer):
+            module = LateTransformer(module, spec.text_task)
         modules.append(module)
     return modules, dimensions

@@ -18,6 +18,7 @@ _KEYS = {
     "LSTM": _WIDTHS + "hidden_dim num_layers dropout bidirectional",
     "LayerNorm": "dimension",
     "LogitScore": "true_token_id false_token_id module_input_name",
+    "MultiVectorMask": "skiplist_words skiplist_tasks keep_only_token_ids",
     "Normalize": "module_input_name module_output_name",
     "Pooling": _WIDTHS + "include_prompt pooling_mode "
     "pooling_mode_cls_token pooling_mode_max_tokens pooling_mode_mean_tokens "

@@ -46,6 +46,8 @@ class TextModule(Module):
     """The most texts in a micro-batch; None: no limit."""
     takes_long = False
     """Whether texts can be so long that `for_long_texts` is better."""
+    least_length = 0
+    """The least number of tokens that a row is padded to."""
     strips = False
     """Whether texts are stripped of white space at both ends first, prompts included."""
     counts_prompt = True

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.source import ModelSource
-from tf_exporter.modules.spec import ModelSpec, read_model
+from tf_exporter.modules.model_spec import ModelSpec
+from tf_exporter.modules.spec import read_model
 from tf_exporter.modules.transformer.config import TransformerSpec
 from tf_exporter.names import CROSS_ENCODER
 

@@ -17,6 +17,7 @@ from tf_exporter.modules.dropout import config as dropout
 from tf_exporter.modules.layer_norm import config as layer_norm
 from tf_exporter.modules.logit_score import config as logit_score
 from tf_exporter.modules.lstm import config as lstm
+from tf_exporter.modules.multi_vector_mask import config as multi_vector_mask
 from tf_exporter.modules.normalize import config as normalize
 from tf_exporter.modules.pooling import config as pooling
 from tf_exporter.modules.sparse_auto_encoder import config as sparse_auto_encoder
@@ -32,9 +33,11 @@ MODULE_CONFIGS: dict[str, Callable[[ConfigFile, Dimensions], object]] = {
     "CNN": cnn.read,
     "Dense": dense.read,
     "Dropout": dropout.read,
+    "InlineDense": dense.read_inline,
     "LSTM": lstm.read,
     "LayerNorm": layer_norm.read,
     "LogitScore": logit_score.read,
+    "MultiVectorMask": multi_vector_mask.read,
     "Normalize": normalize.read,
     "Pooling": pooling.read,
     "SparseAutoEncoder": sparse_auto_encoder.read,
@@ -49,6 +52,6 @@ MODULE_CONFIGS: dict[str, Callable[[ConfigFile, Dimensions], object]] = {
 
 Transformer is not here: it has more than one config.
 """
-MODULE_KINDS = (*MODULE_CONFIGS, "Transformer")
+MODULE_KINDS = (*(kind for kind in MODULE_CONFIGS if kind != "InlineDense"), "Transformer")
 TAKES_TEXTS = ("BoW", "SparseStaticEmbedding", "StaticEmbedding", "Transformer", "WordEmbeddings")
 """Kinds that have a tokenizer, so they can come first."""

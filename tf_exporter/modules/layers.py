@@ -10,6 +10,7 @@ from tf_exporter.model.weights import Weights, open_weights
 from tf_exporter.modules.base import Module, TextModule
 from tf_exporter.modules.bow.layer import BoW
 from tf_exporter.modules.cnn.layer import CNN
+from tf_exporter.modules.dense.inline import InlineDense
 from tf_exporter.modules.dense.layer import Dense
 from tf_exporter.modules.dimensions import Dimensions
 from tf_exporter.modules.dropout.layer import Dropout
@@ -63,6 +64,8 @@ def build_module(
     """Builds a module, and updates `dimensions` to those after it."""
     if spec.transformer is not None:
         return Transformer(source, spec.config.file, spec.transformer, options, dimensions)
+    if spec.kind == "InlineDense":
+        return InlineDense(source, spec.folder, dimensions)
     config = read_module(spec, dimensions)
     if spec.kind in TEXT_MODULES:
         return TEXT_MODULES[spec.kind](source, spec.folder, config, options, dimensions)

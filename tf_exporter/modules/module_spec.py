@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.modules.late_interaction import LateSettings
 from tf_exporter.modules.router import ONE_ROUTE
 from tf_exporter.modules.transformer.config import TransformerSpec
+from tf_exporter.names import DOCUMENT, QUERY
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class ModuleSpec:
     transformer: TransformerSpec | None = None
     task: int | None = None
     """The number of the task that a Transformer with adapters computes; None: without one."""
+    text_task: str | None = None
+    """The task of the texts of a multi-vector model's route; None: another kind of model."""
 
 
 LAST_TOKEN = tuple(
@@ -31,7 +35,7 @@ LAST_TOKEN = tuple(
 """The modules that are a part of Jina's class for embeddings v5."""
 
 
-def by_task(
+def by_adapter(
     modules: list[ModuleSpec],
 ) -> tuple[dict[str, tuple[ModuleSpec, ...]], dict[str, str]]:
     """The modules without a task and, if the Transformer has adapters, those of each task."""
@@ -48,3 +52,16 @@ def by_task(
         pipelines = {"": tuple(modules), **pipelines}
     # The module fails for any other task, such as "query".
     return pipelines, {"": adapters.default, **{task: task for task in adapters.tasks}}
+
+
+def by_text_task(
+    modules: list[ModuleSpec], late: LateSettings
+) -> tuple[dict[str, tuple[ModuleSpec, ...]], dict[str, str]]:
+    """The modules of a multi-vector model for queries, for documents, and without a task."""
+    added = [ModuleSpec(*module) for module in late.modules] if late.adds_modules else []
+    tasks = ("", QUERY, DOCUMENT)
+    pipelines = {
+        task: tuple(replace(module, text_task=task) for module in (*modules, *added))
+        for task in tasks
+    }
+    return pipelines, {task: task for task in tasks}

@@ -15,7 +15,13 @@ _NAMESPACES = (
     "sentence_transformers.sparse_encoder.models",
     *(
         f"sentence_transformers.{part}.modules"
-        for part in ("base", "sentence_transformer", "sparse_encoder", "cross_encoder")
+        for part in (
+            "base",
+            "sentence_transformer",
+            "sparse_encoder",
+            "cross_encoder",
+            "multi_vector_encoder",
+        )
     ),
 )
 ROUTERS = ("Router", "Asym")

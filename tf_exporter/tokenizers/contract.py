@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow as tf
 
-from tf_exporter.tokenizers.post_processors import Encodings, Padded
+from tf_exporter.tokenizers.post_processors import Encodings
 
 
 class Encoding(Protocol):
@@ -51,8 +51,8 @@ class ReferenceTokenizer(Protocol):
 class TextTokenizer:
     """Base class of tokenizers in TensorFlow ops."""
 
-    padding: Callable[..., Padded]
-    """Encodings → ids, mask and segments, int32 [batch, length]; called as `Padding`."""
+    padding: Callable[..., Any]
+    """Encodings → `Padded`, or more inputs of a model; called as `Padding`."""
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
         """Bytes [batch] → token ids, truncated and not padded."""

@@ -64,3 +64,9 @@ def _read_activation(file: ConfigFile) -> str:
         supported = f"torch.nn's {', '.join(sorted(known))}"
         file.refuse(UnsupportedError(file.file, "activation_function", path, supported))
     return str(name)
+
+
+def read_inline(file: ConfigFile, dimensions: Dimensions) -> None:
+    """Notes that the width of tokens is known only when the matrix is read."""
+    file.take("module_input_name", str)
+    dimensions["token_embeddings"] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tf_exporter.architectures.reading import Configs, read_architecture
@@ -17,6 +17,8 @@ from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.reference.keys import reads_config_key
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.untyped import Json
+from tf_exporter.modules.late_interaction import LateSettings
+from tf_exporter.modules.transformer.late import Lengths, read_lengths
 from tf_exporter.modules.transformer.modalities import chat_of, read_modalities, read_processing
 from tf_exporter.tokenizers.chat.settings import ChatSettings
 
@@ -87,6 +89,10 @@ class TransformerSpec:
     """The tasks that a text can be encoded for, by adapters beside the weights."""
     strips: bool
     """Whether texts are stripped of white space at both ends first."""
+    lengths: Lengths | None = None
+    """The limits by task of a multi-vector model; None: another kind of model."""
+    prefixes: dict[str, str] = field(default_factory=dict)
+    """Task → the token before its texts, in older layouts of multi-vector models."""
 
     def read(self) -> Configs:
         """Reads the config of the encoder and its head.
@@ -113,6 +119,7 @@ def read_transformer(
     file: ConfigFile,
     task: str = "feature-extraction",
     by_task: bool = False,
+    late: LateSettings | None = None,
 ) -> TransformerSpec:
     """The spec of the Transformer module in `folder`.
 
@@ -122,6 +129,7 @@ def read_transformer(
         file: the module's own config.
         task: its `transformer_task` if `file` has none.
         by_task: whether the module's class is Jina's, which takes a task.
+        late: the settings outside the modules, if it is a multi-vector model.
 
     Raises:
         InputError: files are missing or are not what they claim to be.
@@ -134,8 +142,15 @@ def read_transformer(
     name = f"{folder}/config.json" if folder else "config.json"
     home, name = (adapter.base, adapter.base_config) if adapter else (source, name)
     format, output = _read_outputs(file, task, home.config(name))
-    for key in ("query_length", "document_length", "query_expansion", "tokenizer_name_or_path"):
-        file.require(key, (None,))
+    lengths = None
+    if late is None:
+        for key in ("query_length", "document_length", "query_expansion"):
+            file.require(key, (None,))
+    else:
+        lengths = read_lengths(file.replaced({**late.transformer, **file.values}))
+        for key in ("query_length", "document_length", "query_expansion"):
+            file.take(key, (int, dict, type(None)))
+    file.require("tokenizer_name_or_path", (None,))
     file.take("unpad_inputs", (bool, type(None)))
     for old, new in _OLD_NAMES.items():
         if old in file and new in file:
@@ -197,6 +212,8 @@ def read_transformer(
         translated=translation is not None,
         adapter=adapter,
         tasks=tasks,
+        lengths=lengths,
+        prefixes=late.prefixes if late else {},
         strips=tasks is not None and not tasks.pools,
     )
 

@@ -17,6 +17,8 @@ from tf_exporter.modules.features import Features
 from tf_exporter.modules.transformer.chat import Chat, chat_settings
 from tf_exporter.modules.transformer.checkpoint import checkpoint
 from tf_exporter.modules.transformer.config import TransformerSpec
+from tf_exporter.modules.transformer.late import Expansion, expansion_id, register_prefixes
+from tf_exporter.names import QUERY
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.chat.frame import Frame
 from tf_exporter.tokenizers.chat.settings import Use
@@ -54,6 +56,7 @@ class Transformer(TextModule):
         hf_tokenizer = load_tokenizer(
             source, spec.folder, spec.do_lower_case, spec.tokenizer_kwargs
         )
+        register_prefixes(spec.prefixes, hf_tokenizer)
         if spec.task == "text-generation":
             # The head reads the last token, which must be at the end of every row.
             hf_tokenizer.padding_side = "left"
@@ -97,6 +100,7 @@ class Transformer(TextModule):
         self.tokenizer = TokenizerGraph(
             self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops
         )
+        self._late = self._read_late(file, spec, template.added)
         self._chat = Chat(spec.folder, chat, hf_tokenizer, self.tokenizer_spec) if chat else None
         self._output, self.strips = spec.output, spec.strips
         dimensions[spec.output] = self.head.width
@@ -109,6 +113,38 @@ class Transformer(TextModule):
         self.max_rows = max_positions if spec.task == "text-generation" else None
         if spec.task == "fill-mask":
             self.micro_batch_tokens = min(self.micro_batch_tokens, max_positions)
+
+    def late_texts(self, task: str) -> tuple[int | None, tuple[Expansion, int] | None]:
+        """The limit of texts of a task, and the expansion of queries with the id of its token."""
+        return self._late[task]
+
+    def _read_late(
+        self, file: str, spec: TransformerSpec, added: int
+    ) -> dict[str, tuple[int | None, tuple[Expansion, int] | None]]:
+        """Task → its limit and expansion; empty if the model is none with several vectors.
+
+        `added`: the number of special tokens around a text.
+        """
+        lengths = spec.lengths
+        if lengths is None:
+            return {}
+        found: dict[str, tuple[int | None, tuple[Expansion, int] | None]] = {}
+        for task, (key, limit) in lengths.limits(spec.text_max_length, self.max_length).items():
+            most = self.config.max_length
+            if limit is not None and most is not None and limit > most:
+                supported = f"at most {most}, the positions of the encoder"
+                raise UnsupportedError(file, key, limit, supported)
+            if limit is not None and limit < added:
+                supported = f"at least {added}, the number of special tokens"
+                raise UnsupportedError(file, key, limit, supported)
+            found[task] = limit, None
+        if expansion := lengths.expansion:
+            if self.tokenizer_spec.padding_side == "left":
+                supported = "right, as queries are filled up"
+                raise UnsupportedError(_tokenizer_config(spec), "padding_side", "left", supported)
+            id = expansion_id(file, expansion, self.hf_tokenizer)
+            found[QUERY] = found[QUERY][0], (expansion, id)
+        return found
 
     def prepare(self, uses: Sequence[Use], pairs: bool) -> None:
         if self._chat is not None:
