@@ -126,6 +126,11 @@ class EncoderConfig:
         return None
 
     @property
+    def reach(self) -> int | None:
+        """The farthest token that every layer attends to, in tokens; None: any."""
+        return None
+
+    @property
     def fails_beyond(self) -> bool:
         """Whether the reference fails for texts with more than `max_length` tokens."""
         return False

@@ -19,7 +19,21 @@ from tf_exporter.model.reference.packages import SENTENCE_TRANSFORMERS
 from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.spec import read_model
 from tf_exporter.modules.transformer.config import TransformerSpec
-from tf_exporter.names import CROSS_ENCODER, DEFAULT, INPUT, PAIR, SPARSE_ENCODER
+from tf_exporter.names import (
+    CROSS_ENCODER,
+    DEFAULT,
+    DOCUMENT,
+    INPUT,
+    MULTI_VECTOR,
+    PAIR,
+    QUERY,
+    SCORE,
+    SCORES,
+    SPARSE_ENCODER,
+    VECTOR_IDS,
+    VECTOR_MASK,
+    VECTORS,
+)
 from tf_exporter.options import Options
 from tf_exporter.verification.costs import cost_of, room
 from tf_exporter.verification.outputs import check_outputs
@@ -27,6 +41,7 @@ from tf_exporter.verification.plans import plan
 from tf_exporter.verification.reference import Loading, Reference
 from tf_exporter.verification.report import Verification
 from tf_exporter.verification.sample_texts import texts_for
+from tf_exporter.verification.scores import check_scores
 from tf_exporter.verification.tokens import check_tokens
 from tf_exporter.verification.tolerances import of_embeddings, of_scores
 
@@ -86,6 +101,8 @@ class EmbeddingExport:
             return Verification(options.verify, compared)
         answers, versions = reference.answers()
         result = check_outputs(loaded, model, planned, answers, texts, self._tolerance, cost)
+        if self._spec.kind == MULTI_VECTOR:
+            check_scores(loaded, planned, answers, self._spec.mean_score, self._tolerance)
         return Verification(
             options.verify,
             compared,
@@ -123,13 +140,17 @@ class EmbeddingExport:
                 name: [part if isinstance(part, str) else asdict(part) for part in frame.parts]
                 for name, frame in model.frames.items()
             },
-            "signatures": {**prompts, **dict.fromkeys(model.tokenizers)},
+            "signatures": {**prompts, **dict.fromkeys([*model.tokenizers, *self._scoring])},
             "max_seq_length": model.tokenizer_spec.max_length,
             **missing_tokens(*(tokenizer for _, tokenizer in model.tokenizers.values())),
             "tokenizer_ops": options.tokenizer_ops,
             "precision": options.precision,
             "micro_batch_tokens": model.micro_batch_tokens,
         }
+
+    @property
+    def _scoring(self) -> list[str]:
+        return [SCORE] if self._spec.kind == MULTI_VECTOR else []
 
     def remarks(self) -> list[str]:
         lines = []
@@ -152,6 +173,14 @@ class EmbeddingExport:
             outputs, labels = "scores of pairs", self._spec.labels
             several = f"Scores: float32 [batch, {len(labels)}], for {plain(', '.join(labels))}"
             result = several if len(labels) > 1 else "Scores: float32 [batch]"
+        if self._spec.kind == MULTI_VECTOR:
+            outputs = "vectors of tokens"
+            result = (
+                f"Vectors: `{VECTORS}` float32 [batch, longest, {self._model.dim}], "
+                f"`{VECTOR_MASK}` and `{VECTOR_IDS}` int32 [batch, longest]; what counts comes "
+                f"first. `{SCORE}` takes one `{QUERY}`, or one for each `{DOCUMENT}`, and gives "
+                f"`{SCORES}`"
+            )
         if self._spec.kind == SPARSE_ENCODER:
             result += (
                 ", mostly 0; the `sparse` signatures give `indices` and `weights` of the other "

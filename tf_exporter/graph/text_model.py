@@ -61,7 +61,7 @@ class TextModel(tf.Module):
         super().__init__()
         self.kind = spec.kind
         self.output = {CROSS_ENCODER: SCORES, MULTI_VECTOR: VECTORS}.get(spec.kind, OUTPUT)
-        self._mean = spec.similarity_fn_name == "meanmaxsim"
+        self._mean = spec.mean_score
         truncate_dim = (
             options.truncate_dim if options.truncate_dim is not None else spec.truncate_dim
         )

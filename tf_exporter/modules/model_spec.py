@@ -29,6 +29,11 @@ class ModelSpec:
     """The label of each score of a CrossEncoder."""
 
     @property
+    def mean_score(self) -> bool:
+        """Whether the scores of a multi-vector model are divided by the query's vectors."""
+        return self.similarity_fn_name == "meanmaxsim"
+
+    @property
     def by_adapters(self) -> bool:
         """Whether the tasks are those of adapters beside the weights of one Transformer."""
         return any(transformer.tasks for transformer in self.transformers)

@@ -97,6 +97,7 @@ def read_stanford_model(source: ModelSource) -> ModelSpec:
     late, prompts = read_stanford(source)
     file = ConfigFile("(no modules.json)", {})
     transformer = read_transformer(source, "", file, late=late)
+    transformer = replace(transformer, others=(r"linear\.weight",))
     projection = ConfigFile("(linear.weight)", {"module_input_name": "token_embeddings"})
     modules = [
         ModuleSpec("Transformer", "", file, transformer),

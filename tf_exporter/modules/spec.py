@@ -29,7 +29,7 @@ from tf_exporter.modules.transformer.config import (
     first_config,
     read_transformer,
 )
-from tf_exporter.names import CROSS_ENCODER
+from tf_exporter.names import CROSS_ENCODER, MULTI_VECTOR
 
 _CONFIG_NAMES = {
     "CNN": "cnn_config.json",
@@ -137,6 +137,10 @@ def _check_order(modules: tuple[ModuleSpec, ...]) -> None:
     if not kinds or kinds[0] not in TAKES_TEXTS:
         raise UnsupportedError(
             "modules.json", "[0].type", kinds[:1], f"one of {', '.join(TAKES_TEXTS)}, as the first"
+        )
+    if "MultiVectorMask" in kinds and modules[0].text_task is None:
+        raise UnsupportedError(
+            "modules.json", "type", "MultiVectorMask", f"only in a {MULTI_VECTOR}"
         )
     for kind in kinds[1:]:
         if kind in TAKES_TEXTS and kind != "SparseStaticEmbedding":

@@ -14,10 +14,18 @@ from tf_exporter.graph.description import Description
 from tf_exporter.graph.signatures import sparse_name
 from tf_exporter.layers.sparse import UNUSED_INDEX
 from tf_exporter.model.untyped import Signatures
-from tf_exporter.names import INDICES, SPARSE_ENCODER, WEIGHTS
+from tf_exporter.names import (
+    INDICES,
+    MULTI_VECTOR,
+    SPARSE_ENCODER,
+    VECTOR_IDS,
+    VECTOR_MASK,
+    VECTORS,
+    WEIGHTS,
+)
 from tf_exporter.verification.costs import Cost
 from tf_exporter.verification.plans import BATCH, Plan, count, is_long, mixed
-from tf_exporter.verification.reference import Answer, Job
+from tf_exporter.verification.reference import Answer, Arrays, Job
 from tf_exporter.verification.sample_texts import decoded
 from tf_exporter.verification.tolerances import Tolerance, allowed
 
@@ -77,9 +85,13 @@ def check_outputs(
         left_out.update({shortened(job.texts[row], 60): reason for row, reason in failed.items()})
         rows = [row for row in range(len(job.texts)) if row not in failed]
         actual = _compute(loaded, name, model, job, rows, cost, raw)
-        worst = worst.or_worse(
-            compare(name, actual, arrays["values"], tolerance, [job.texts[row] for row in rows])
-        )
+        compared = [job.texts[row] for row in rows]
+        if model.kind == MULTI_VECTOR:
+            difference = compare_vectors(name, actual, arrays, tolerance, compared)
+        else:
+            [values] = actual
+            difference = compare(name, values, arrays["values"], tolerance, compared)
+        worst = worst.or_worse(difference)
         rows_compared += len(rows)
     return Compared(rows_compared, worst, left_out)
 
@@ -101,8 +113,10 @@ def _compute(
     rows: list[int],
     cost: Cost | None,
     raw: dict[str, bytes],
-) -> np.ndarray:
+) -> list[np.ndarray]:
     """The embeddings, float32 [rows, dim], or scores of some texts of a job, by the saved graph.
+
+    Those of a multi-vector model are the vectors of all texts, the numbers of vectors, and ids.
 
     The sparse signature of a sparse encoder has to agree with them. `raw`: decoded text → its
     bytes, which may be invalid UTF-8.
@@ -115,7 +129,7 @@ def _compute(
         model.batch_size or (1 if alone else BATCH),
     )
     sides = dict(zip(model.inputs, [job.texts] if job.pairs is None else [job.texts, job.pairs]))
-    results = []
+    results: list[list[np.ndarray]] = []
     for batch in batches:
         # If the batch size is fixed, the last batch is filled up with any text.
         filling = [b"a"] * ((model.batch_size or 0) - len(batch))
@@ -125,11 +139,56 @@ def _compute(
             )
             for key, texts in sides.items()
         }
-        result = loaded[name](**inputs)[model.output].numpy()
+        outputs = loaded[name](**inputs)
+        if model.kind == MULTI_VECTOR:
+            results.append(flat_vectors(outputs))
+            continue
+        result = outputs[model.output].numpy()
         if model.kind == SPARSE_ENCODER:
             _check_sparse(loaded[sparse_name(name)](**inputs), result, name)
-        results.append(result[: len(batch)])
-    return np.concatenate(results)
+        results.append([result[: len(batch)]])
+    return [np.concatenate(parts) for parts in zip(*results)]
+
+
+def compare_vectors(
+    name: str,
+    actual: Sequence[np.ndarray],
+    expected: Arrays,
+    tolerance: Tolerance,
+    texts: Sequence[str],
+) -> Difference:
+    """The largest differences between vectors of texts; see `compare`.
+
+    Args:
+        name: the name of the signature, for the error.
+        actual: the result of `flat_vectors`.
+        expected: the arrays of the reference's answer.
+        tolerance: the difference that is allowed.
+        texts: the texts.
+
+    Raises:
+        VerificationError: a text has another number of vectors or other tokens, or a vector
+            differs by more.
+    """
+    vectors, counts, ids = actual
+    ends = np.cumsum(counts)
+    for row, (ours, theirs) in enumerate(zip(counts, expected["counts"])):
+        part = slice(ends[row] - ours, ends[row])
+        # Until the first other number, both have their vectors at the same places.
+        if ours != theirs or (ids[part] != expected["ids"][part]).any():
+            raise VerificationError(
+                f"{name}: the vectors of {shortened(texts[row], 60)} are those of the tokens "
+                f"{shortened(ids[part].tolist())}, not "
+                f"{shortened(expected['ids'][ends[row] - ours :][:theirs].tolist())}"
+            )
+    repeated = [text for text, count in zip(texts, counts) for _ in range(count)]
+    return compare(name, vectors, expected["values"], tolerance, repeated)
+
+
+def flat_vectors(outputs: dict[str, tf.Tensor]) -> list[np.ndarray]:
+    """The vectors of all texts [vectors, dim], the number of each text's, and their ids."""
+    vectors, mask, ids = (outputs[key].numpy() for key in (VECTORS, VECTOR_MASK, VECTOR_IDS))
+    return [vectors[mask > 0], mask.sum(1), ids[mask > 0]]
 
 
 def _check_sparse(sparse: dict[str, tf.Tensor], dense: np.ndarray, name: str) -> None:

@@ -76,7 +76,11 @@ class Answer(NamedTuple):
 
     @property
     def values(self) -> np.ndarray:
-        """The answer to a `Job`: float32 embeddings [texts, dim], or scores."""
+        """The answer to a `Job`: float32 embeddings [texts, dim], or scores.
+
+        For a multi-vector model: the vectors of all texts, [vectors, dim]. `counts` int32 [texts]
+        has the number of each text's vectors, and `ids` int32 [vectors] those of their tokens.
+        """
         return self.arrays["values"]
 
 

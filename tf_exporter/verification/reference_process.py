@@ -10,12 +10,12 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,16 @@ from tf_exporter.model.reference import processes
 from tf_exporter.model.untyped import TorchModel
 from tf_exporter.verification.reference import Answer, Arrays, Job, packed, unpacked
 
+
+class Vectors(NamedTuple):
+    """The vectors of a text, float32 [vectors, dim], and the ids of their tokens."""
+
+    vectors: np.ndarray
+    ids: np.ndarray
+
+
+Row: TypeAlias = Any
+"""The embedding of a text, float32 [dim], or its score, or its `Vectors`."""
 _OWN_CHOICE = {"attn_implementation": None, "experts_implementation": None}
 """None: transformers ignores the config and uses fused attention if the class supports it."""
 
@@ -164,26 +174,37 @@ def answers_to(model: TorchModel, job: Job) -> Answer:
         Exception: the reference's own error, if it can encode no text or memory is short.
     """
     batches = job.batches or [list(range(len(job.texts)))]
-    values: dict[int, np.ndarray] = {}
+    values: dict[int, Row] = {}
     failed: dict[int, Exception] = {}
     for rows in batches:
         values.update(_row_results(lambda batch: _encoded(model, job, batch), rows, failed))
     if failed and not values:
         raise failed[min(failed)]
-    arrays = {"values": np.stack([values[row] for row in sorted(values)])}
+    arrays = _joined([values[row] for row in sorted(values)])
     return Answer(arrays, {row: one_line(failed[row]) for row in sorted(failed)})
 
 
+def _joined(rows: list[Row]) -> Arrays:
+    """The arrays of an `Answer`; see `Answer.values`."""
+    if not isinstance(rows[0], Vectors):
+        return {"values": np.stack(rows)}
+    return {
+        "values": np.concatenate([row.vectors for row in rows]),
+        "counts": np.array([len(row.ids) for row in rows], np.int32),
+        "ids": np.concatenate([row.ids for row in rows]),
+    }
+
+
 def _row_results(
-    compute: Callable[[list[int]], np.ndarray], rows: list[int], failed: dict[int, Exception]
-) -> dict[int, np.ndarray]:
+    compute: Callable[[list[int]], Iterable[Row]], rows: list[int], failed: dict[int, Exception]
+) -> dict[int, Row]:
     """Row → its result. If a batch fails, each row is computed alone; errors go into `failed`."""
     try:
         return dict(zip(rows, compute(rows)))
     except Exception as error:
         if processes.is_for_memory(error):
             raise
-    results: dict[int, np.ndarray] = {}
+    results: dict[int, Row] = {}
     for row in rows:
         try:
             [results[row]] = compute([row])
@@ -194,9 +215,9 @@ def _row_results(
     return results
 
 
-def _encoded(model: TorchModel, job: Job, rows: list[int]) -> np.ndarray:
-    """float32 embeddings [rows, dim], or scores."""
-    from sentence_transformers import SparseEncoder
+def _encoded(model: TorchModel, job: Job, rows: list[int]) -> Iterable[Row]:
+    """float32 embeddings [rows, dim], or scores; or the vectors of each text."""
+    from sentence_transformers import MultiVectorEncoder, SparseEncoder
 
     texts = [job.texts[row] for row in rows]
     size = job.batch_size if job.batches is None else len(rows)
@@ -208,11 +229,20 @@ def _encoded(model: TorchModel, job: Job, rows: list[int]) -> np.ndarray:
         return np.asarray(model.predict([*zip(texts, pairs)], **options), np.float32)
     if job.task:
         options["task"] = job.task
+    if isinstance(model, MultiVectorEncoder):
+        return [_vectors(row) for row in model.encode(texts, output_value=None, **options)]
     if isinstance(model, SparseEncoder):
         return np.asarray(
             model.encode(texts, convert_to_sparse_tensor=False, **options).to_dense(), np.float32
         )
     return np.asarray(model.encode(texts, **options), np.float32)
+
+
+def _vectors(features: dict[str, Any]) -> Vectors:
+    """The vectors that count, of the features of a text."""
+    counts = features["attention_mask"].bool()
+    vectors = features["token_embeddings"][counts].float().numpy()
+    return Vectors(vectors, features["input_ids"][counts].numpy().astype(np.int32))
 
 
 def _answers_of_ids(

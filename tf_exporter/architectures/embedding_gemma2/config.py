@@ -61,6 +61,10 @@ class EmbeddingGemma2Config(EncoderConfig):
     def max_length(self) -> int | None:
         return shortest(self.ropes.values())
 
+    @property
+    def reach(self) -> int | None:
+        return self.sliding_window // 2
+
     @classmethod
     def read(cls, file: ConfigFile) -> Self:
         keys = read_fields(file, cls)

@@ -70,6 +70,10 @@ class GemmaLayersConfig(EncoderConfig):
 class Gemma3Config(GemmaLayersConfig):
     """`transformers.Gemma3TextConfig`: the keys that change a token embedding."""
 
+    @property
+    def reach(self) -> int | None:
+        return self.window - self.causal
+
     @classmethod
     def read(cls, file: ConfigFile) -> Self:
         keys = read_fields(file, cls)

@@ -80,6 +80,10 @@ class LlamaLayersConfig(EncoderConfig):
     def max_length(self) -> int | None:
         return self.rope.max_length
 
+    @property
+    def reach(self) -> int | None:
+        return None if self.window is None else self.window - self.causal
+
     @classmethod
     def read(cls, file: ConfigFile) -> Self:
         keys = read_fields(file, cls)

@@ -57,6 +57,10 @@ class ModernBertConfig(EncoderConfig):
     def max_length(self) -> int | None:
         return shortest(self.ropes.values())
 
+    @property
+    def reach(self) -> int | None:
+        return self.local_attention // 2
+
     @classmethod
     def read(cls, file: ConfigFile) -> Self:
         keys = read_fields(file, cls)

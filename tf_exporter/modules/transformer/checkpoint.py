@@ -47,6 +47,5 @@ def checkpoint(source: ModelSource, spec: TransformerSpec, quiet: bool) -> Itera
         yield weights
     tensors.finish()
     config = {**spec.encoder_config.values, "model_type": spec.model_type}
-    finish_weights(
-        adapter.base if adapter else source, weights, architecture.unused, config, spec.task
-    )
+    unused = (*architecture.unused, *spec.others)
+    finish_weights(adapter.base if adapter else source, weights, unused, config, spec.task)

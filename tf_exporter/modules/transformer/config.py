@@ -93,6 +93,8 @@ class TransformerSpec:
     """The limits by task of a multi-vector model; None: another kind of model."""
     prefixes: dict[str, str] = field(default_factory=dict)
     """Task → the token before its texts, in older layouts of multi-vector models."""
+    others: tuple[str, ...] = ()
+    """Patterns for the names of tensors that other modules read from the checkpoint."""
 
     def read(self) -> Configs:
         """Reads the config of the encoder and its head.

@@ -142,6 +142,11 @@ class Transformer(TextModule):
             if self.tokenizer_spec.padding_side == "left":
                 supported = "right, as queries are filled up"
                 raise UnsupportedError(_tokenizer_config(spec), "padding_side", "left", supported)
+            reach = self.config.reach
+            if not expansion.attend and reach is not None and expansion.length - added > reach:
+                # In the reference, a place that sees no token depends on torch's kernel.
+                supported = f"at most {reach + added}, so that every place sees a token of the text"
+                raise UnsupportedError(file, "query_expansion.length", expansion.length, supported)
             id = expansion_id(file, expansion, self.hf_tokenizer)
             found[QUERY] = found[QUERY][0], (expansion, id)
         return found
