@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from fixtures.multi_vector import (
     write_pylate,
     write_stanford,
 )
-from tests.support.helpers import build
+from tests.support.helpers import InProcessReference, build
 from tests.support.multi_vector import TASKS, difference, ours
 from tests.support.refusals import refused
 from tf_exporter import UnsupportedError, WeightsError, convert
@@ -38,7 +38,12 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("mask", MASKS)
+def quick(names: Iterable[str], *some: str) -> list[Any]:
+    """The parameters of a test, of which only some are quick."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in some)) for name in names]
+
+
+@pytest.mark.parametrize("mask", quick(MASKS, "punctuation", "some ids"))
 @pytest.mark.parametrize("expansion", EXPANSIONS)
 def test_own_layout(tmp_path: Path, expansion: str, mask: str) -> None:
     folder = write_multi_vector(
@@ -85,7 +90,7 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", quick(LAYOUTS, "PyLate", "Stanford", "PyLate with known prefixes"))
 def test_older_layout(tmp_path: Path, name: str) -> None:
     assert difference(LAYOUTS[name](tmp_path / "model"), TEXTS) <= TOLERANCE
 
@@ -103,6 +108,7 @@ def test_limits(tmp_path: Path) -> None:
         assert difference(folder, texts) <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_expansion_beyond_a_window(tmp_path: Path) -> None:
     """What such a place gives depends on torch's kernel in the reference."""
     fixed = {"strategy": "fixed", "length": 30}
@@ -110,6 +116,7 @@ def test_expansion_beyond_a_window(tmp_path: Path) -> None:
     refused(folder, UnsupportedError, "query_expansion.length", "every place sees")
 
 
+@pytest.mark.slow
 def test_batches(tmp_path: Path) -> None:
     """The same vectors one by one, in micro-batches, and together with long texts."""
     folder = write_multi_vector(tmp_path / "model", expansion=EXPANSIONS["at least"])
@@ -159,8 +166,9 @@ def test_documents_without_a_vector(tmp_path: Path) -> None:
     assert result.min() == -1e9
 
 
-def test_conversion(tmp_path: Path) -> None:
+def test_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors, ids and scores are verified; the manifest names all signatures."""
+    monkeypatch.setattr("tf_exporter.exports.run.Reference", InProcessReference)
     folder = write_multi_vector(
         tmp_path / "model", expansion=EXPANSIONS["fixed"], prompts={**PROMPTS, "other": "the "}
     )
