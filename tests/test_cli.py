@@ -132,6 +132,7 @@ def test_contract() -> None:
         "max_seq_length": None,
         "truncate_dim": None,
         "prompt_name": None,
+        "signatures": None,
         "tokenizer_ops": "core",
         "precision": "float32",
         "micro_batch_tokens": 512,

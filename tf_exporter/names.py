@@ -32,6 +32,15 @@ INDICES, WEIGHTS = "indices", "weights"
 """Tensors of the sparse signatures."""
 VECTORS, VECTOR_MASK, VECTOR_IDS = "token_embeddings", "mask", "input_ids"
 """Tensors of a multi-vector model."""
+TOKENS, IDS, TRUNCATED, BINARY = EXTRAS = (
+    "encode_tokens",
+    "encode_ids",
+    "encode_truncated",
+    "encode_binary",
+)
+"""Signatures of a sentence embedding that only `--signatures` exports."""
+DIMENSIONS, BINARY_EMBEDDING = "dimensions", "binary_embedding"
+"""An input and an output of these signatures."""
 SCORE = "score"
 """The signature of a multi-vector model that scores documents for a query."""
 

@@ -15,7 +15,10 @@ from tf_exporter.names import (
     ENCODER,
     ENCODER_WITH_MLM,
     EXPORT_TYPES,
+    EXTRAS,
+    IDS,
     PREPROCESSING,
+    TRUNCATED,
 )
 
 Value: TypeAlias = Any
@@ -79,6 +82,13 @@ class Options:
         None,
         "the prompt of serving_default (default: the model's)",
         metavar="NAME",
+        exports=(EMBEDDING,),
+    )
+    signatures: str | None = _option(
+        None,
+        "the signatures besides serving_default and tokenize, separated by commas, also "
+        f"{', '.join(EXTRAS)} (default: all others)",
+        metavar="NAMES",
         exports=(EMBEDDING,),
     )
     tokenizer_ops: str = _option(
@@ -170,6 +180,12 @@ class Options:
                 f"--batch-size {self.batch_size}: not with --serving {self.serving}, as requests "
                 "have any number of texts"
             )
+        for name in self.chosen_signatures or ():
+            if name in (IDS, TRUNCATED) and self.serving in ("triton", "triton-tensorflow"):
+                raise UsageError(
+                    f"--signatures {name}: not with --serving {self.serving}, whose model takes "
+                    "texts alone"
+                )
         if self.verify == "full" and self.export_type not in _FULLY_VERIFIABLE:
             raise UsageError(
                 f"--verify full: only for --export-type {' or '.join(_FULLY_VERIFIABLE)}, "
@@ -209,6 +225,13 @@ class Options:
             raise UsageError(
                 f"{flag(name)}: only for --export-type {types}, not {self.export_type}"
             )
+
+    @property
+    def chosen_signatures(self) -> tuple[str, ...] | None:
+        """The signatures that are asked for; None: those of the model."""
+        if self.signatures is None:
+            return None
+        return tuple(name.strip() for name in self.signatures.split(",") if name.strip())
 
     @property
     def most_tokens(self) -> int | None:

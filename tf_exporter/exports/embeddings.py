@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tf_exporter.names import (
     CROSS_ENCODER,
     DEFAULT,
     DOCUMENT,
+    EXTRAS,
     INPUT,
     MULTI_VECTOR,
     PAIR,
@@ -36,6 +37,7 @@ from tf_exporter.names import (
 )
 from tf_exporter.options import Options
 from tf_exporter.verification.costs import cost_of, room
+from tf_exporter.verification.extras import check_extras
 from tf_exporter.verification.outputs import check_outputs
 from tf_exporter.verification.plans import plan
 from tf_exporter.verification.reference import Loading, Reference
@@ -63,6 +65,7 @@ class EmbeddingExport:
             outputs.capitalize(), rows, checked=outputs, tolerance=self._tolerance
         )
         self._description: Description | None = None
+        self._scoring: list[str] = []
 
     @property
     def transformers(self) -> list[TransformerSpec]:
@@ -70,9 +73,14 @@ class EmbeddingExport:
 
     def build(self, place: Path) -> Built:
         model = TextModel(self._source, self._spec, self._options)
-        self._description = model.describe()
         exported = Exported(model)
-        return Built(exported, exported.signature_functions(), model.on_cpu)
+        functions = exported.signature_functions(self._options.chosen_signatures)
+        described = model.describe()
+        kept = {name: own for name, own in described.signatures.items() if name in functions}
+        extras = tuple(name for name in EXTRAS if name in functions)
+        self._scoring = [SCORE] if SCORE in functions else []
+        self._description = replace(described, signatures=kept, extras=extras)
+        return Built(exported, functions, model.on_cpu)
 
     @property
     def _model(self) -> Description:
@@ -101,7 +109,8 @@ class EmbeddingExport:
             return Verification(options.verify, compared)
         answers, versions = reference.answers()
         result = check_outputs(loaded, model, planned, answers, texts, self._tolerance, cost)
-        if self._spec.kind == MULTI_VECTOR:
+        check_extras(loaded, planned.jobs[0][1], answers[0], model.extras, self._tolerance)
+        if self._scoring:
             check_scores(loaded, planned, answers, self._spec.mean_score, self._tolerance)
         return Verification(
             options.verify,
@@ -140,17 +149,16 @@ class EmbeddingExport:
                 name: [part if isinstance(part, str) else asdict(part) for part in frame.parts]
                 for name, frame in model.frames.items()
             },
-            "signatures": {**prompts, **dict.fromkeys([*model.tokenizers, *self._scoring])},
+            "signatures": {
+                **prompts,
+                **dict.fromkeys([*model.tokenizers, *self._scoring, *model.extras]),
+            },
             "max_seq_length": model.tokenizer_spec.max_length,
             **missing_tokens(*(tokenizer for _, tokenizer in model.tokenizers.values())),
             "tokenizer_ops": options.tokenizer_ops,
             "precision": options.precision,
             "micro_batch_tokens": model.micro_batch_tokens,
         }
-
-    @property
-    def _scoring(self) -> list[str]:
-        return [SCORE] if self._spec.kind == MULTI_VECTOR else []
 
     def remarks(self) -> list[str]:
         lines = []

@@ -36,6 +36,8 @@ class Description:
     """Signature → the text that a chat template puts around its texts, if the model has one."""
     inputs: tuple[str, str] = (INPUT, PAIR)
     """The names of the inputs: a text, and the second text of a pair."""
+    extras: tuple[str, ...] = ()
+    """The further signatures, of `names.EXTRAS`."""
     adapters: dict[str, str] = field(default_factory=dict)
     """Route → the folder of its adapter in the reference's view, if tasks have adapters."""
     strips: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_exporter.graph.extras import check_extras, extra_functions, selected
 from tf_exporter.graph.signatures import Signature, sparse_name
 from tf_exporter.graph.text_model import TextModel
 from tf_exporter.layers import sparse
@@ -60,8 +61,25 @@ class Exported(tf.Module):
     def _function(self, signature: Signature) -> Function:
         return self._functions[_key(signature)]
 
-    def signature_functions(self) -> dict[str, tf.types.experimental.GenericFunction]:
-        """Name → function of `input_sequence` (and `pair_sequence`), for `tf.saved_model.save`."""
+    def signature_functions(
+        self, asked: tuple[str, ...] | None = None
+    ) -> dict[str, tf.types.experimental.GenericFunction]:
+        """Name → function of `input_sequence` (and `pair_sequence`), for `tf.saved_model.save`.
+
+        `asked`: the names of signatures to export; None: all but further ones.
+
+        Raises:
+            UsageError: there is no signature of such a name.
+        """
+        check_extras(self.model, asked or ())
+        encode = self._function(self.model.signatures[DEFAULT])
+        extras = extra_functions(self.model, encode, asked or ())
+        needed = {SCORE: [f"encode_{task}" for task in (QUERY, DOCUMENT)]}
+        if self.model.kind == SPARSE_ENCODER:
+            needed = {name: [sparse_name(name)] for name in self.model.signatures}
+        return selected({**self._all_functions(), **extras}, asked, needed)
+
+    def _all_functions(self) -> dict[str, Function]:
         functions: dict[str, Callable[..., dict[str, tf.Tensor]]] = {}
         for name, signature in self.model.signatures.items():
             functions[name] = self._dense(signature)

@@ -151,6 +151,10 @@ class Pipeline(tf.Module):
         )
         return tuple(results)
 
+    def compute(self, padded: Padded) -> Results:
+        """The results for a matrix of ids, computed at once. There is no prompt."""
+        return self._shaped(self._compute(padded, None))
+
     def _shapes(self) -> tuple[tf.TensorShape, ...]:
         """The static shapes of all results."""
         return (tf.TensorShape([None, self.dim]),)

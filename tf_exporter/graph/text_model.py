@@ -24,6 +24,7 @@ from tf_exporter.modules.layers import build_module
 from tf_exporter.modules.model_spec import ModelSpec
 from tf_exporter.modules.module_spec import ModuleSpec
 from tf_exporter.modules.multi_vector_mask.layer import MultiVectorMask
+from tf_exporter.modules.normalize.layer import Normalize
 from tf_exporter.modules.pooling.layer import Pooling
 from tf_exporter.modules.reading import read_module
 from tf_exporter.modules.transformer.late_texts import LateTransformer
@@ -44,6 +45,7 @@ from tf_exporter.names import (
 )
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.chat.settings import Use
+from tf_exporter.tokenizers.post_processors import Padded
 
 _BuildKey = tuple[int, tuple[tuple[str, int | None], ...]]
 """A module's spec, by its `id`, and the dimensions before the module."""
@@ -88,6 +90,10 @@ class TextModel(tf.Module):
                 raise UnsupportedError(
                     "modules.json", "[0].type", kind, "Transformer, where shapes are fixed"
                 )
+            if route == self.signatures[DEFAULT].route:
+                starts = isinstance(modules[0], (Transformer, TaskTransformer))
+                self.token_width = dimensions.get(VECTORS) if starts else None
+                self.normalizes = isinstance(modules[-1], Normalize)
             make = TokenPipeline if spec.kind == MULTI_VECTOR else Pipeline
             self.pipelines[route] = make(modules, self.output, min(dim, truncate_dim or dim), fixed)
         self._prepare()
@@ -180,6 +186,24 @@ class TextModel(tf.Module):
         pipeline = self.pipelines[signature.route]
         assert isinstance(pipeline, TokenPipeline)
         return pipeline.vectors(pipeline.first.encodings(signature.use, flatten(texts, INPUT)))
+
+    def tokens(self, texts: tf.Tensor) -> Results:
+        """Bytes [batch] or [batch, 1] → the vectors of all tokens, as `vectors`.
+
+        They are those before the pooling, with the prompt of `serving_default`.
+        """
+        signature = self.signatures[DEFAULT]
+        pipeline = self.pipelines[signature.route]
+        assert self.token_width is not None
+        modules = [pipeline.first, *pipeline.others]
+        tokens = TokenPipeline(modules, VECTORS, self.token_width)
+        return tokens.vectors(pipeline.first.encodings(signature.use, flatten(texts, INPUT)))
+
+    def encode_ids(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """int32 [batch, length] each → float32 [batch, dim], all at once and without segments."""
+        pipeline = self.pipelines[self.signatures[DEFAULT].route]
+        [embeddings] = pipeline.compute(Padded(ids, mask, tf.zeros_like(ids)))
+        return embeddings
 
     def score(self, queries: tf.Tensor, documents: tf.Tensor) -> tf.Tensor:
         """One query, or one for each document, and the documents → float32 [documents]."""

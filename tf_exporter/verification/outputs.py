@@ -15,6 +15,7 @@ from tf_exporter.graph.signatures import sparse_name
 from tf_exporter.layers.sparse import UNUSED_INDEX
 from tf_exporter.model.untyped import Signatures
 from tf_exporter.names import (
+    IDS,
     INDICES,
     MULTI_VECTOR,
     SPARSE_ENCODER,
@@ -86,7 +87,7 @@ def check_outputs(
         rows = [row for row in range(len(job.texts)) if row not in failed]
         actual = _compute(loaded, name, model, job, rows, cost, raw)
         compared = [job.texts[row] for row in rows]
-        if model.kind == MULTI_VECTOR:
+        if job.tokens or model.kind == MULTI_VECTOR:
             difference = compare_vectors(name, actual, arrays, tolerance, compared)
         else:
             [values] = actual
@@ -139,8 +140,10 @@ def _compute(
             )
             for key, texts in sides.items()
         }
+        if name == IDS:
+            inputs = loaded["tokenize"](**inputs)
         outputs = loaded[name](**inputs)
-        if model.kind == MULTI_VECTOR:
+        if job.tokens or model.kind == MULTI_VECTOR:
             results.append(flat_vectors(outputs))
             continue
         result = outputs[model.output].numpy()

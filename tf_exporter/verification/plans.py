@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import TypeVar
 
 from tf_exporter.graph.description import Description
-from tf_exporter.names import CLASSIFY, CROSS_ENCODER, DEFAULT
+from tf_exporter.names import CLASSIFY, CROSS_ENCODER, DEFAULT, IDS, TOKENS
 from tf_exporter.tokenizers.contract import ReferenceTokenizer
 from tf_exporter.verification import costs
 from tf_exporter.verification.costs import Cost
@@ -106,6 +106,12 @@ def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int)
             if name != DEFAULT
         ),
     ]
+    if TOKENS in model.extras:
+        _, job = _job(DEFAULT, sized.subset(sample), BATCH, model, cost)
+        jobs.append((TOKENS, replace(job, tokens=True)))
+    if IDS in model.extras:
+        _, job = _job(DEFAULT, sized.subset(sample), BATCH, model, cost)
+        jobs.append((IDS, replace(job, prompt="")))
     return Plan(jobs, note, bool(long))
 
 

@@ -43,6 +43,8 @@ class Job:
     """The time that the job may take."""
     adapter: str = ""
     """The folder of the adapter that changes the model's weights; "": none."""
+    tokens: bool = False
+    """Whether the vectors of all tokens are asked for, not the embedding."""
     strips: bool = False
     """Whether texts are stripped, after the prompt, of white space at both ends."""
 

@@ -229,7 +229,7 @@ def _encoded(model: TorchModel, job: Job, rows: list[int]) -> Iterable[Row]:
         return np.asarray(model.predict([*zip(texts, pairs)], **options), np.float32)
     if job.task:
         options["task"] = job.task
-    if isinstance(model, MultiVectorEncoder):
+    if job.tokens or isinstance(model, MultiVectorEncoder):
         return [_vectors(row) for row in model.encode(texts, output_value=None, **options)]
     if isinstance(model, SparseEncoder):
         return np.asarray(

@@ -82,13 +82,18 @@ def write_files(folder: Path, values: dict[str, Any]) -> None:
 def warmup_requests(signatures: dict[str, Any]) -> list[Any]:
     """The `PredictionLog`s that warm up a server.
 
-    Each signature gets single texts and batches, short and long. A server answers them before it
-    shows a version as available. If there are too many signatures for that, all get the first of
-    their requests, and as many as possible get the others.
+    Each signature that takes texts alone gets single texts and batches, short and long. A server
+    answers them before it shows a version as available. If there are too many signatures for that,
+    all get the first of their requests, and as many as possible get the others.
     """
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+    signatures = {
+        name: tensors
+        for name, tensors in signatures.items()
+        if all(tensor["dtype"] == "string" for tensor in tensors["inputs"].values())
+    }
     # The default is the most used signature.
     first = [name for name in signatures if name == DEFAULT]
     rest = [name for name in signatures if name != DEFAULT]

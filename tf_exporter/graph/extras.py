@@ -1,0 +1,131 @@
+"""Further signatures of an embedding model, which are exported only if they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_exporter.errors import UsageError
+from tf_exporter.graph.text_model import TextModel
+from tf_exporter.model.untyped import Function
+from tf_exporter.names import (
+    BINARY,
+    BINARY_EMBEDDING,
+    DEFAULT,
+    DIMENSIONS,
+    EXTRAS,
+    IDS,
+    INPUT,
+    OUTPUT,
+    SENTENCE_TRANSFORMER,
+    TOKENS,
+    TRUNCATED,
+    VECTOR_IDS,
+    VECTOR_MASK,
+    VECTORS,
+)
+
+_SMALLEST_NORM = 1e-12
+_BITS = 8
+
+
+def check_extras(model: TextModel, names: tuple[str, ...]) -> None:
+    """Refuses signatures that a model cannot have. `names`: those that are asked for.
+
+    Raises:
+        UsageError: names the signature and what it needs.
+    """
+    starts = model.token_width is not None
+    needs = {
+        TOKENS: (starts, "a model that begins with a Transformer"),
+        IDS: (starts, "a model that begins with a Transformer"),
+        TRUNCATED: (model.normalizes, "a model whose last module is Normalize"),
+    }
+    for name in names:
+        if name in EXTRAS and model.kind != SENTENCE_TRANSFORMER:
+            raise UsageError(f"--signatures {name}: only for a {SENTENCE_TRANSFORMER}")
+        has, needed = needs.get(name, (True, ""))
+        if not has:
+            raise UsageError(f"--signatures {name}: only for {needed}")
+
+
+def extra_functions(
+    model: TextModel, encode: Function, names: tuple[str, ...]
+) -> dict[str, Function]:
+    """Name → function, of the further signatures that are asked for.
+
+    Args:
+        model: the model.
+        encode: texts → embeddings, as `serving_default`.
+        names: the names of all signatures that are asked for.
+    """
+    text = tf.TensorSpec(None, tf.string, name=INPUT)
+    matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in IDS_AND_MASK]
+    number = tf.TensorSpec([], tf.int32, name=DIMENSIONS)
+
+    def tokens(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        return dict(zip((VECTORS, VECTOR_MASK, VECTOR_IDS), model.tokens(input_sequence)))
+
+    def ids(input_ids: tf.Tensor, attention_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {OUTPUT: model.encode_ids(input_ids, attention_mask)}
+
+    def truncated(input_sequence: tf.Tensor, dimensions: tf.Tensor) -> dict[str, tf.Tensor]:
+        message = f"{DIMENSIONS} must be from 1 to {model.dim}; it is"
+        fits = (dimensions >= 1) & (dimensions <= model.dim)
+        with tf.control_dependencies([tf.debugging.Assert(fits, [message, dimensions])]):
+            kept = encode(input_sequence)[:, : tf.identity(dimensions)]
+        norm = tf.norm(kept, axis=1, keepdims=True)
+        return {OUTPUT: kept / tf.maximum(norm, _SMALLEST_NORM)}
+
+    def binary(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {BINARY_EMBEDDING: packed_bits(encode(input_sequence))}
+
+    made: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
+        TOKENS: (tokens, [text]),
+        IDS: (ids, matrix),
+        TRUNCATED: (truncated, [text, number]),
+        BINARY: (binary, [text]),
+    }
+    return {
+        name: tf.function(function, input_signature=specs, autograph=False)
+        for name, (function, specs) in made.items()
+        if name in names
+    }
+
+
+IDS_AND_MASK = (VECTOR_IDS, "attention_mask")
+"""The inputs of `encode_ids`."""
+
+
+def packed_bits(embeddings: tf.Tensor) -> tf.Tensor:
+    """One bit for each positive value, the first in the highest bit: uint8 [batch, ⌈dim / 8⌉]."""
+    bits = tf.cast(embeddings > 0, tf.int32)
+    bits = tf.pad(bits, [[0, 0], [0, -bits.shape[1] % _BITS]])
+    values = tf.reshape(bits, [-1, bits.shape[1] // _BITS, _BITS])
+    powers = tf.constant([2**power for power in reversed(range(_BITS))])
+    return tf.cast(tf.reduce_sum(values * powers, 2), tf.uint8)
+
+
+def selected(
+    functions: dict[str, Function], asked: tuple[str, ...] | None, needed: dict[str, list[str]]
+) -> dict[str, Function]:
+    """The functions whose signatures are asked for; `serving_default` and `tokenize` always.
+
+    Args:
+        functions: all functions by the names of their signatures.
+        asked: the names; None: all.
+        needed: name → the names of signatures that come with it.
+
+    Raises:
+        UsageError: there is no signature of such a name.
+    """
+    if asked is None:
+        return functions
+    for name in asked:
+        if name not in functions:
+            known = ", ".join(dict.fromkeys([*functions, *EXTRAS]))
+            raise UsageError(f"--signatures {name}: no such signature; there are {known}")
+    kept = {DEFAULT, *(name for name in functions if name.startswith("tokenize")), *asked}
+    kept |= {other for name in kept for other in needed.get(name, [])}
+    return {name: function for name, function in functions.items() if name in kept}
