@@ -20,9 +20,9 @@ import sentence_transformers  # noqa: F401, I001  # before TensorFlow: their cop
 import numpy as np
 from fixtures.minilm import minilm_folder
 from fixtures.popular import POPULAR
-from tests.support.helpers import reference
 from tests.support.helpers import hostile_texts
 from tf_exporter import convert
+from tf_exporter.verification.reference_process import load
 from tf_exporter.verification.sample_texts import decoded
 
 VERSIONS = ("2.12", "2.15", "2.17", "2.19", "2.20", "2.21")
@@ -76,7 +76,8 @@ def artifacts(place: Path) -> dict[str, str]:
         folder = place / f"model{number}"
         convert(source, folder)
         own = by_hand.get(name)
-        expected = reference(source).encode(strings) if own is None else own(source, strings, 32)
+        theirs = load(str(source), "SentenceTransformer")
+        expected = theirs.encode(strings) if own is None else own(source, strings, 32)
         np.save(f"{folder}.npy", np.asarray(expected))
         Path(f"{folder}.json").write_text(
             json.dumps([base64.b64encode(text).decode() for text in texts])
