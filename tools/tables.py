@@ -182,6 +182,20 @@ def older() -> str:
     return "\n".join(lines)
 
 
+def full() -> str:
+    """Conversions with `--verify full` of models of published sizes."""
+    lines = [
+        "| model | texts with equal ids | embeddings or scores | difference |",
+        "|---|---|---|---|",
+    ]
+    for name, row in result("full_verification").items():
+        figures = (
+            f"{row['token_id_texts']:,} | {row['embedding_texts']:,} | {row['difference']:.1e}"
+        )
+        lines.append(f"| {name} | {figures} |")
+    return "\n".join(lines)
+
+
 _SOAK: dict[str, Callable[[dict[str, Any]], str]] = {
     "requests, failures, wrong vectors": lambda f: (
         f"{f['requests']:,}, {f['failures']}, {f['wrong']}"
@@ -236,6 +250,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "memory": memory,
     "sweep": sweep,
     "sweep-models": sweep_models,
+    "full-verification": full,
     "older": older,
     "soak": soak,
     "embeddings": embeddings,
