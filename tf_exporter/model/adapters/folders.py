@@ -94,7 +94,8 @@ class _Stacked:
         self._base, self._adapters = base, adapters
         self._shapes: dict[str, tuple[int, ...]] = {}
         """Module → the shape of its matrix, which is taken before the changes."""
-        self._factors: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._factors: dict[str, np.ndarray] = {}
+        """Module → B, from when A is taken, which is always first."""
 
     def finish(self) -> None:
         for adapter in self._adapters:
@@ -127,10 +128,10 @@ class _Stacked:
         """The reader of A [tasks, rank, in], or of B [tasks, out, rank]."""
 
         def read() -> np.ndarray:
-            if module not in self._factors:
-                self._factors[module] = self._stacked(module)
-            first, second = self._factors[module]
-            return first if part == "A" else second
+            if part == "A":
+                first, self._factors[module] = self._stacked(module)
+                return first
+            return self._factors.pop(module)  # freed when the layer has it
 
         return read
 
