@@ -113,8 +113,8 @@ UNSUPPORTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "length zero": (keys("sentence_bert_config.json", max_seq_length=0), "max_seq_length"),
     "length one": (keys("sentence_bert_config.json", max_seq_length=1), "special tokens"),
     "model kind": (
-        keys("config_sentence_transformers.json", model_type="MultiVectorEncoder"),
-        "MultiVector",
+        keys("config_sentence_transformers.json", model_type="OtherEncoder"),
+        "OtherEncoder",
     ),
     "prompt": (keys("config_sentence_transformers.json", prompts={"query": 5}), "prompts.query"),
     "default prompt": (keys("config_sentence_transformers.json", default_prompt_name="x"), "'x'"),

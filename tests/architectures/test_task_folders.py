@@ -57,7 +57,7 @@ def encoded(folder: Path, name: str, size: int = 32) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("size", [32, 1])
+@pytest.mark.parametrize("size", [32, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", TASKS)
 def test_task(jina: Path, task: str, size: int) -> None:
     """With the default prompt, in a batch and one by one."""

@@ -97,7 +97,9 @@ def test_warmup(versions: Path) -> None:
 def test_warmup_of_many_signatures(count: int) -> None:
     """At most 1,000 requests, which a server allows; `serving_default` has all of its own."""
     names = [*(f"encode_{number}" for number in range(count - 1)), "serving_default"]
-    requests = warmup_requests({name: {"inputs": {"input_sequence": {}}} for name in names})
+    requests = warmup_requests(
+        {name: {"inputs": {"input_sequence": {"dtype": "string"}}} for name in names}
+    )
     warmed = Counter(request.predict_log.request.model_spec.signature_name for request in requests)
     assert len(requests) == 1000
     assert warmed["serving_default"] == len(BATCH_SIZES) * len(WORDS)

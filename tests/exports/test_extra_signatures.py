@@ -135,6 +135,7 @@ def test_unknown_name(folder: Path) -> None:
     refused(folder, UsageError, "encode_other", "encode_query", signatures="encode_other")
 
 
+@pytest.mark.slow
 def test_what_a_model_lacks(tmp_path: Path) -> None:
     folder = models.write_model(tmp_path / "mean", "bert", [Pooling(32, "mean")])
     refused(folder, UsageError, "encode_truncated", "Normalize", signatures="encode_truncated")
@@ -161,6 +162,7 @@ def test_no_warm_up_with_other_inputs(folder: Path, tmp_path: Path) -> None:
     assert names == {"serving_default", "tokenize", "encode_tokens", "encode_binary"}
 
 
+@pytest.mark.slow
 def test_a_score_comes_with_its_vectors(tmp_path: Path) -> None:
     folder = write_multi_vector(tmp_path / "model")
     functions = Exported(build(folder)).signature_functions(("score",))

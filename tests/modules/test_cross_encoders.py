@@ -220,4 +220,4 @@ def test_refusals(tmp_path: Path) -> None:
     )
     refused(folder, UnsupportedError, "modules.json", "sentence_embedding")
     rewrite(folder / "config_sentence_transformers.json", model_type="MultiVectorEncoder")
-    refused(folder, UnsupportedError, "model_type", "MultiVectorEncoder")
+    refused(folder, UnsupportedError, "modules.json", "token_embeddings")

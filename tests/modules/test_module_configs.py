@@ -14,6 +14,7 @@ import pytest
 import torch
 from sentence_transformers.base.modules import Normalize, Router
 from sentence_transformers.cross_encoder.modules import LogitScore
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sentence_transformer.modules import (
     CNN,
     LSTM,
@@ -98,7 +99,8 @@ def test_a_spec_is_read_without_tensorflow() -> None:
 
 def test_names_are_those_of_what_is_built() -> None:
     assert TORCH_ACTIVATIONS.keys() == TORCH_ACTIVATION_NAMES
-    assert sorted([*TEXT_MODULES, "Transformer", *WEIGHTED, *WEIGHTLESS]) == sorted(MODULE_KINDS)
+    others = ["MultiVectorMask", "Transformer"]
+    assert sorted([*TEXT_MODULES, *others, *WEIGHTED, *WEIGHTLESS]) == sorted(MODULE_KINDS)
     assert sorted([*TEXT_MODULES, "Transformer"]) == sorted(TAKES_TEXTS)
 
 
@@ -118,6 +120,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             LogitScore(1),
         ),
         *(
+            MultiVectorMask(["a"], skiplist_tasks=["query"], keep_only_token_ids=[1]),
             Normalize(),
             Pooling(8),
             SparseAutoEncoder(8, 16, k=2, k_aux=4),
@@ -145,7 +148,13 @@ CLASSES: dict[str, Any] = {
     },
     **{
         kind.__name__: kind
-        for kind in (SparseAutoEncoder, SparseStaticEmbedding, SpladePooling, StaticEmbedding)
+        for kind in (
+            MultiVectorMask,
+            SparseAutoEncoder,
+            SparseStaticEmbedding,
+            SpladePooling,
+            StaticEmbedding,
+        )
     },
     **{
         kind.__name__: kind for kind in (WeightedLayerPooling, WordWeights, type(word_embeddings()))

@@ -166,6 +166,7 @@ def test_documents_without_a_vector(tmp_path: Path) -> None:
     assert result.min() == -1e9
 
 
+@pytest.mark.slow
 def test_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors, ids and scores are verified; the manifest names all signatures."""
     monkeypatch.setattr("tf_exporter.exports.run.Reference", InProcessReference)
@@ -206,6 +207,13 @@ def another_module(folder: Path) -> None:
     (folder / "modules.json").write_text(json.dumps(entries))
 
 
+def static_first(folder: Path) -> None:
+    entries = json.loads((folder / "modules.json").read_text())
+    entries[0]["type"] = "sentence_transformers.models.StaticEmbedding"
+    (folder / "modules.json").write_text(json.dumps(entries))
+
+
+FORWARD = {"method": "forward", "method_output_name": "last_hidden_state"}
 FIXED = {"strategy": "fixed", "length": 16}
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "query_length 0": (setting(query_length=0), "query_length"),
@@ -237,6 +245,11 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "key of the mask": (in_mask(more=1), "more"),
     "prefix": (in_config(query_prefix=5), "query_prefix"),
     "kind": (in_config(model_type="SentenceTransformer"), "MultiVectorEncoder"),
+    "another first module": (static_first, "[0].type"),
+    "messages": (
+        setting(modality_config={"text": FORWARD, "message": {**FORWARD, "format": "auto"}}),
+        "modality_config",
+    ),
     "pooling of tokens": (another_module, "HierarchicalTokenPooling"),
 }
 

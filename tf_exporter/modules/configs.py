@@ -33,7 +33,6 @@ MODULE_CONFIGS: dict[str, Callable[[ConfigFile, Dimensions], object]] = {
     "CNN": cnn.read,
     "Dense": dense.read,
     "Dropout": dropout.read,
-    "InlineDense": dense.read_inline,
     "LSTM": lstm.read,
     "LayerNorm": layer_norm.read,
     "LogitScore": logit_score.read,
@@ -52,6 +51,8 @@ MODULE_CONFIGS: dict[str, Callable[[ConfigFile, Dimensions], object]] = {
 
 Transformer is not here: it has more than one config.
 """
-MODULE_KINDS = (*(kind for kind in MODULE_CONFIGS if kind != "InlineDense"), "Transformer")
+INLINE_CONFIGS = {"InlineDense": dense.read_inline}
+"""Kinds that are in no modules.json: the projection of Stanford's ColBERT."""
+MODULE_KINDS = (*MODULE_CONFIGS, "Transformer")
 TAKES_TEXTS = ("BoW", "SparseStaticEmbedding", "StaticEmbedding", "Transformer", "WordEmbeddings")
 """Kinds that have a tokenizer, so they can come first."""

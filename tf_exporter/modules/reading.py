@@ -7,8 +7,10 @@ from typing import Protocol
 
 from tf_exporter.errors import Refusals, UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
-from tf_exporter.modules.configs import MODULE_CONFIGS
+from tf_exporter.modules.configs import INLINE_CONFIGS, MODULE_CONFIGS
 from tf_exporter.modules.dimensions import Dimensions
+
+_READERS = {**MODULE_CONFIGS, **INLINE_CONFIGS}
 
 
 class Module(Protocol):
@@ -33,7 +35,7 @@ def read_module(module: Module, dimensions: Dimensions) -> object:
         UnsupportedError: all reasons to refuse the module.
     """
     try:
-        return MODULE_CONFIGS[module.kind](module.config, dimensions)
+        return _READERS[module.kind](module.config, dimensions)
     except UnsupportedError as error:
         # Raised together with the reasons that the config has kept.
         for reason in error.reasons:
@@ -56,7 +58,7 @@ def check_modules(modules: Iterable[Module], encoder: Mapping[str, int | None]) 
     """
     dimensions, refusals = Dimensions(), Refusals()
     for module in modules:
-        if module.kind not in MODULE_CONFIGS:
+        if module.kind not in _READERS:
             dimensions.update(encoder)
             continue
         after = dimensions.copy()

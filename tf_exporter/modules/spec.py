@@ -138,6 +138,9 @@ def _check_order(modules: tuple[ModuleSpec, ...]) -> None:
         raise UnsupportedError(
             "modules.json", "[0].type", kinds[:1], f"one of {', '.join(TAKES_TEXTS)}, as the first"
         )
+    if modules[0].text_task is not None and modules[0].transformer is None:
+        supported = f"Transformer, for a {MULTI_VECTOR}"
+        raise UnsupportedError("modules.json", "[0].type", kinds[0], supported)
     if "MultiVectorMask" in kinds and modules[0].text_task is None:
         raise UnsupportedError(
             "modules.json", "type", "MultiVectorMask", f"only in a {MULTI_VECTOR}"

@@ -150,6 +150,9 @@ def read_transformer(
             file.require(key, (None,))
     else:
         lengths = read_lengths(file.replaced({**late.transformer, **file.values}))
+        if isinstance(format, str):
+            supported = "text alone, for a multi-vector model"
+            file.refuse(file.unsupported("modality_config", supported))
         for key in ("query_length", "document_length", "query_expansion"):
             file.take(key, (int, dict, type(None)))
     file.require("tokenizer_name_or_path", (None,))
