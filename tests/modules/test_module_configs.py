@@ -142,23 +142,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 CLASSES: dict[str, Any] = {
-    **{
-        kind.__name__: kind
-        for kind in (BoW, CNN, Dense, Dropout, LSTM, LayerNorm, LogitScore, Normalize, Pooling)
-    },
-    **{
-        kind.__name__: kind
-        for kind in (
-            MultiVectorMask,
-            SparseAutoEncoder,
-            SparseStaticEmbedding,
-            SpladePooling,
-            StaticEmbedding,
-        )
-    },
-    **{
-        kind.__name__: kind for kind in (WeightedLayerPooling, WordWeights, type(word_embeddings()))
-    },
+    kind.__name__: kind
+    for kind in (
+        *(BoW, CNN, Dense, Dropout, LSTM, LayerNorm, LogitScore, MultiVectorMask, Normalize),
+        *(Pooling, SparseAutoEncoder, SparseStaticEmbedding, SpladePooling, StaticEmbedding),
+        *(WeightedLayerPooling, WordWeights, type(word_embeddings())),
+    )
 }
 
 
