@@ -49,7 +49,7 @@ def encoded(folder: Path, name: str, size: int = 32) -> np.ndarray:
     return np.concatenate(batches)
 
 
-@pytest.mark.parametrize("size", [32, 1])
+@pytest.mark.parametrize("size", [32, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", [None, *TASKS])
 def test_task(jina: Path, task: str | None, size: int) -> None:
     """In a batch and one by one; without a task, the weights are the shared ones."""

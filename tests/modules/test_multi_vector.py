@@ -43,7 +43,7 @@ def quick(names: Iterable[str], *some: str) -> list[Any]:
     return [pytest.param(name, marks=[pytest.mark.slow] * (name not in some)) for name in names]
 
 
-@pytest.mark.parametrize("mask", quick(MASKS, "punctuation", "some ids"))
+@pytest.mark.parametrize("mask", quick(MASKS, "punctuation"))
 @pytest.mark.parametrize("expansion", EXPANSIONS)
 def test_own_layout(tmp_path: Path, expansion: str, mask: str) -> None:
     folder = write_multi_vector(
