@@ -51,7 +51,7 @@ def main(arguments: str) -> None:
         jobs = header["jobs"]
         if header["loading"] is None:
             loaders = [job["loader"] for job in jobs]
-            answers = _answers_of_ids(options["model"], loaders, inputs, options["renamed"])
+            answers = _answers_of_ids(options["model"], loaders, inputs)
         else:
             model = load(options["model"], *header["loading"], renamed=options["renamed"])
             place = Path(options["model"])
@@ -86,7 +86,9 @@ def load(
     import torch
 
     options: dict[str, Any] = {"truncate_dim": truncate_dim} if truncate_dim is not None else {}
-    options["model_kwargs"] = {"dtype": torch.float32, **_OWN_CHOICE, **_mapping(renamed)}
+    options["model_kwargs"] = {"dtype": torch.float32, **_OWN_CHOICE}
+    if renamed:
+        options["model_kwargs"]["key_mapping"] = dict(renamed)
     options |= {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
     with _without_images():
         model = getattr(sentence_transformers, kind)(folder, **options)
@@ -99,11 +101,6 @@ def load(
             for part in ("text", "chat_template"):
                 getattr(module, "processing_kwargs", {}).get(part, {}).pop("max_length", None)
     return model
-
-
-def _mapping(renamed: Mapping[str, str] | None) -> dict[str, Any]:
-    """The argument of transformers' loader for names of tensors."""
-    return {"key_mapping": dict(renamed)} if renamed else {}
 
 
 def answers_of_jobs(model: TorchModel, place: Path, jobs: list[Job]) -> list[Answer]:
@@ -245,13 +242,11 @@ def _vectors(features: dict[str, Any]) -> Vectors:
     return Vectors(vectors, features["input_ids"][counts].numpy().astype(np.int32))
 
 
-def _answers_of_ids(
-    folder: str, loaders: list[str], batches: list[Arrays], renamed: dict[str, str]
-) -> list[Answer]:
+def _answers_of_ids(folder: str, loaders: list[str], batches: list[Arrays]) -> list[Answer]:
     """The answer to each batch of token ids. Only one class at a time is in memory."""
     results: dict[int, Answer] = {}
     for loader in dict.fromkeys(loaders):
-        model = _transformers_model(folder, loader, renamed)
+        model = _transformers_model(folder, loader)
         answers = {
             index: answer_of_ids(model, batch, layers=loader == "AutoModel")
             for index, batch in enumerate(batches)
@@ -265,7 +260,7 @@ def _answers_of_ids(
     return [results[index] for index in range(len(batches))]
 
 
-def _transformers_model(folder: str, loader: str, renamed: dict[str, str]) -> TorchModel:
+def _transformers_model(folder: str, loader: str) -> TorchModel:
     import torch
     import transformers
 
@@ -274,7 +269,6 @@ def _transformers_model(folder: str, loader: str, renamed: dict[str, str]) -> To
         "dtype": torch.float32,
         "trust_remote_code": False,
         **_OWN_CHOICE,
-        **_mapping(renamed),
     }
     return getattr(transformers, loader).from_pretrained(folder, **options).eval()
 
