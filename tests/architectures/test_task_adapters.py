@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from fixtures import models
 from fixtures.jina_tasks import PROMPTS, RANK, TASKS, embeddings, write_jina_tasks
 from fixtures.models import rewrite
-from tests.support.helpers import build
+from tests.support.helpers import embed_with
 from tests.support.refusals import refused
 from tf_exporter import InputError, UnsupportedError, WeightsError, convert
 from tf_exporter.architectures import task_adapters
@@ -39,23 +39,13 @@ def model(jina: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(jina, tmp_path / "model"))
 
 
-def encoded(folder: Path, name: str, size: int = 32) -> np.ndarray:
-    built = build(folder)
-    signature = built.signatures[name]
-    starts = range(0, len(TEXTS), size)
-    batches = [
-        built.encode(tf.constant(TEXTS[start : start + size]), signature) for start in starts
-    ]
-    return np.concatenate(batches)
-
-
 @pytest.mark.parametrize("size", [32, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", [None, *TASKS])
 def test_task(jina: Path, task: str | None, size: int) -> None:
     """In a batch and one by one; without a task, the weights are the shared ones."""
     name = f"encode_{task}" if task else "serving_default"
     expected = embeddings(jina, TEXTS, task, PROMPTS[task] if task else "")
-    assert np.abs(encoded(jina, name, size) - expected).max() <= TOLERANCE
+    assert np.abs(embed_with(jina, TEXTS, name, size) - expected).max() <= TOLERANCE
 
 
 def test_tasks_differ(jina: Path) -> None:
@@ -165,7 +155,7 @@ def test_mistakes_are_seen(jina: Path, name: str, monkeypatch: pytest.MonkeyPatc
     MISTAKES[name](monkeypatch)
     task = "retrieval.passage"
     expected = embeddings(jina, TEXTS, task, PROMPTS[task])
-    assert np.abs(encoded(jina, f"encode_{task}") - expected).max() > TOLERANCE
+    assert np.abs(embed_with(jina, TEXTS, f"encode_{task}") - expected).max() > TOLERANCE
 
 
 CONFIGS: list[tuple[dict[str, Any], str]] = [
@@ -199,7 +189,7 @@ def test_default_task(model: Path) -> None:
     config = model / "sentence_bert_config.json"
     rewrite(config, model_args={"default_task": TASKS[1]})
     expected = embeddings(model, TEXTS, TASKS[1])
-    assert np.abs(encoded(model, "serving_default") - expected).max() <= TOLERANCE
+    assert np.abs(embed_with(model, TEXTS, "serving_default") - expected).max() <= TOLERANCE
     rewrite(config, model_args={"default_task": "other"})
     refused(model, UnsupportedError, "default_task")
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from fixtures import models
 from fixtures.jina_v5 import PROMPTS, TASKS, embeddings, write_jina_v5
 from fixtures.models import rewrite
-from tests.support.helpers import build
+from tests.support.helpers import build, embed_with
 from tests.support.refusals import refused
 from tf_exporter import InputError, UnsupportedError, WeightsError, convert
 from tf_exporter.layers import low_rank
@@ -48,21 +48,12 @@ def model(small: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small, tmp_path / "model"))
 
 
-def encoded(folder: Path, name: str, size: int = 32) -> np.ndarray:
-    built = build(folder)
-    signature = built.signatures[name]
-    starts = range(0, len(TEXTS), size)
-    return np.concatenate(
-        [built.encode(tf.constant(TEXTS[start : start + size]), signature) for start in starts]
-    )
-
-
 @pytest.mark.parametrize("size", [32, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("task", TASKS)
 def test_task(jina: Path, task: str, size: int) -> None:
     """With the default prompt, in a batch and one by one."""
     expected = embeddings(jina, TEXTS, task, PROMPTS["document"], jina.name)
-    assert np.abs(encoded(jina, f"encode_{task}", size) - expected).max() <= TOLERANCE
+    assert np.abs(embed_with(jina, TEXTS, f"encode_{task}", size) - expected).max() <= TOLERANCE
 
 
 def test_tasks_differ(small: Path) -> None:
@@ -86,7 +77,7 @@ def test_signatures(small: Path) -> None:
 
 def test_prompt(small: Path) -> None:
     expected = embeddings(small, TEXTS, "retrieval", PROMPTS["query"])
-    assert np.abs(encoded(small, "encode_retrieval_query") - expected).max() <= TOLERANCE
+    assert np.abs(embed_with(small, TEXTS, "encode_retrieval_query") - expected).max() <= TOLERANCE
 
 
 def test_default_task(model: Path) -> None:
@@ -94,7 +85,7 @@ def test_default_task(model: Path) -> None:
     config = model / "sentence_bert_config.json"
     config.write_text(json.dumps({"model_args": {"default_task": "clustering"}}))
     expected = embeddings(model, TEXTS, "clustering", PROMPTS["document"])
-    assert np.abs(encoded(model, "serving_default") - expected).max() <= TOLERANCE
+    assert np.abs(embed_with(model, TEXTS, "serving_default") - expected).max() <= TOLERANCE
     rewrite(config, model_args={"default_task": "other"})
     refused(model, UnsupportedError, "default_task", "retrieval")
 
@@ -199,7 +190,7 @@ def test_mistakes_are_seen(small: Path, name: str, monkeypatch: pytest.MonkeyPat
     MISTAKES[name](monkeypatch)
     task = "text-matching"
     expected = embeddings(small, TEXTS, task, PROMPTS["query"])
-    assert np.abs(encoded(small, f"encode_{task}_query") - expected).max() > TOLERANCE
+    assert np.abs(embed_with(small, TEXTS, f"encode_{task}_query") - expected).max() > TOLERANCE
 
 
 EUROBERT_ONLY = ("is_decoder", "classifier_pooling", "mlp_bias", "pretraining_tp")

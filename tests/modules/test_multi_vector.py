@@ -207,10 +207,13 @@ def another_module(folder: Path) -> None:
     (folder / "modules.json").write_text(json.dumps(entries))
 
 
-def static_first(folder: Path) -> None:
-    entries = json.loads((folder / "modules.json").read_text())
-    entries[0]["type"] = "sentence_transformers.models.StaticEmbedding"
-    (folder / "modules.json").write_text(json.dumps(entries))
+def first_module(path: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        entries = json.loads((folder / "modules.json").read_text())
+        entries[0]["type"] = path
+        (folder / "modules.json").write_text(json.dumps(entries))
+
+    return change
 
 
 FORWARD = {"method": "forward", "method_output_name": "last_hidden_state"}
@@ -241,11 +244,17 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a word": (in_mask(skiplist_words=[5]), "skiplist_words"),
     "tasks": (in_mask(skiplist_tasks=[5]), "skiplist_tasks"),
     "ids": (in_mask(keep_only_token_ids=["a"]), "keep_only_token_ids"),
+    "ids beyond the table": (in_mask(keep_only_token_ids=[10**6]), "keep_only_token_ids"),
+    "words of PyLate": (in_config(skiplist_words=[5]), "skiplist_words"),
     "ids below 0": (in_mask(keep_only_token_ids=[-1]), "keep_only_token_ids"),
     "key of the mask": (in_mask(more=1), "more"),
     "prefix": (in_config(query_prefix=5), "query_prefix"),
     "kind": (in_config(model_type="SentenceTransformer"), "MultiVectorEncoder"),
-    "another first module": (static_first, "[0].type"),
+    "another first module": (
+        first_module("sentence_transformers.models.StaticEmbedding"),
+        "[0].type",
+    ),
+    "adapters for tasks": (first_module("custom_st.Transformer"), "[0].type"),
     "messages": (
         setting(modality_config={"text": FORWARD, "message": {**FORWARD, "format": "auto"}}),
         "modality_config",

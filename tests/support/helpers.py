@@ -113,6 +113,15 @@ class InProcessReference:
         pass
 
 
+def embed_with(folder: Path, texts: list[str], name: str, batch_size: int = 32) -> np.ndarray:
+    """Embeddings of a folder's model, float32 [texts, dim], by the signature `name`."""
+    model = build(folder)
+    signature = model.signatures[name]
+    starts = range(0, len(texts), batch_size)
+    batches = (tf.constant(texts[start : start + batch_size]) for start in starts)
+    return np.concatenate([model.encode(batch, signature).numpy() for batch in batches])
+
+
 def embed(model: TextModel, texts: list[str], prompt: str = "", batch_size: int = 32) -> np.ndarray:
     """Embeddings, float32 [texts, dim], computed batch by batch."""
     signature = Signature(prompt, "", model.signatures[DEFAULT].route)

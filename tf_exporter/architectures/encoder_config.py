@@ -127,7 +127,7 @@ class EncoderConfig:
 
     @property
     def reach(self) -> int | None:
-        """The farthest token that every layer attends to, in tokens; None: any."""
+        """The distance, in tokens, within which every layer attends to a token; None: any."""
         return None
 
     @property

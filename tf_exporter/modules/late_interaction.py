@@ -86,7 +86,10 @@ def read_late_settings(file: ConfigFile, prompts: dict[str, str]) -> LateSetting
         given["query_expansion"] = _expansion(file, given)
     skipped: list[str] | None = file.take("skiplist_words", (list, type(None)))
     is_pylate = file.values.get("model_type") == PYLATE
-    words = None if skipped is None else tuple(map(str, skipped))
+    if skipped is not None and not all(isinstance(word, str) for word in skipped):
+        file.refuse(file.unsupported("skiplist_words", "strings"))
+        skipped = None
+    words = None if skipped is None else tuple(skipped)
     return LateSettings(given, prefixes, words, is_pylate)
 
 

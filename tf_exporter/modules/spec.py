@@ -181,7 +181,8 @@ def _read_entry(source: ModelSource, file: ConfigFile, late: bool) -> tuple[str,
     """Name, kind and folder of a module."""
     name, folder, path = (file.take(key, str, required=True) for key in ("name", "path", "type"))
     path = _PYLATE_MODULES.get(path, path) if late else path
-    kind = path if path == TASK_MODULE else module_kind("modules.json", f"{file.prefix}type", path)
+    takes_task = path == TASK_MODULE and not late
+    kind = path if takes_task else module_kind("modules.json", f"{file.prefix}type", path)
     if kind not in (*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS):
         raise file.unsupported("type", {*MODULE_KINDS, *_TRANSFORMERS, *ROUTERS})
     # Names of arguments that a caller of the reference may pass to the module.

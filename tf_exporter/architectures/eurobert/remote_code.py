@@ -1,6 +1,6 @@
 """Translation of configs for the code of Jina embeddings v5 (M. K. Akram et al., 2026).
 
-Its encoder is EuroBERT in the small size and Qwen3 in the larger one.
+The encoder of the model nano is EuroBERT, and that of the model small is Qwen3.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ _LARGEST = 2**31 - 1
 class MaskConfig:
     """The words that are left out, and the ids that alone count."""
 
+    file: str
     skipped: tuple[str, ...]
     tasks: tuple[str, ...]
     """The tasks whose texts leave words out. A text without a task is a document."""
@@ -40,8 +41,11 @@ def read(file: ConfigFile, dimensions: Dimensions) -> MaskConfig:
     if not numbers or len(kept) > _MOST or not all(0 <= id <= _LARGEST for id in kept):
         file.refuse(file.unsupported("keep_only_token_ids", f"at most {_MOST:,} token ids"))
         kept = []
+    rows = dimensions.get("input_ids")
+    if rows is not None and any(id >= rows for id in kept):
+        file.refuse(file.unsupported("keep_only_token_ids", f"token ids below {rows}"))
     finish(file, "MultiVectorMask")
-    return MaskConfig(skipped, (DOCUMENT,) if tasks is None else tasks, tuple(kept))
+    return MaskConfig(file.file, skipped, (DOCUMENT,) if tasks is None else tasks, tuple(kept))
 
 
 def _strings(file: ConfigFile, key: str, single: bool = False) -> tuple[str, ...] | None:

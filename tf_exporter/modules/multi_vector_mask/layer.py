@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.untyped import TransformersTokenizer
 from tf_exporter.modules.base import Module
 from tf_exporter.modules.features import Features
@@ -19,7 +20,8 @@ class MultiVectorMask(Module):
         super().__init__()
         self._is_query = task == QUERY
         skips = (task or DOCUMENT) in config.tasks
-        self._skipped = skipped_ids(config.skipped, tokenizer) if skips else []
+        ids = skipped_ids(config, tokenizer)
+        self._skipped = ids if skips else []
         self._kept = [] if self._is_query else [*config.kept]
 
     def __call__(self, features: Features) -> Features:
@@ -35,13 +37,21 @@ class MultiVectorMask(Module):
         return {**features, "attention_mask": tf.cast(mask, tf.int32)}
 
 
-def skipped_ids(words: tuple[str, ...], tokenizer: TransformersTokenizer) -> list[int]:
-    """The ids of words that are one token. The reference ignores all other words, too."""
+def skipped_ids(config: MaskConfig, tokenizer: TransformersTokenizer) -> list[int]:
+    """The ids of words that are one token. The reference ignores all other words, too.
+
+    Raises:
+        UnsupportedError: a word is no token, and the tokenizer has no token for unknown words. The
+            reference then fails.
+    """
     unknown, unknown_id = tokenizer.unk_token, tokenizer.unk_token_id
     found = []
-    for word in words:
+    for word in config.skipped:
         id = tokenizer.convert_tokens_to_ids(word)
-        if id is not None and (unknown_id is None or id != unknown_id or word == unknown):
+        if id is None:
+            supported = "tokens of the tokenizer, which has none for unknown words"
+            raise UnsupportedError(config.file, "skiplist_words", word, supported)
+        if unknown_id is None or id != unknown_id or word == unknown:
             found.append(id)
     return found
 
