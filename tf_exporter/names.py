@@ -32,15 +32,18 @@ INDICES, WEIGHTS = "indices", "weights"
 """Tensors of the sparse signatures."""
 VECTORS, VECTOR_MASK, VECTOR_IDS = "token_embeddings", "mask", "input_ids"
 """Tensors of a multi-vector model."""
-TOKENS, IDS, TRUNCATED, BINARY = EXTRAS = (
+TOKENS, IDS, TRUNCATED, BINARY, INT8 = EXTRAS = (
     "encode_tokens",
     "encode_ids",
     "encode_truncated",
     "encode_binary",
+    "encode_int8",
 )
 """Signatures of a sentence embedding that only `--signatures` exports."""
-DIMENSIONS, BINARY_EMBEDDING = "dimensions", "binary_embedding"
-"""An input and an output of these signatures."""
+SPARSE, MULTI_VECTORS, ALL = HYBRID = ("encode_sparse", "encode_multi_vector", "encode_all")
+"""Signatures of a sentence embedding with bge-m3's heads."""
+DIMENSIONS, BINARY_EMBEDDING, INT8_EMBEDDING = "dimensions", "binary_embedding", "int8_embedding"
+"""An input and outputs of these signatures."""
 SCORE = "score"
 """The signature of a multi-vector model that scores documents for a query."""
 

@@ -17,6 +17,7 @@ from tf_exporter.names import (
     EXPORT_TYPES,
     EXTRAS,
     IDS,
+    INT8,
     PREPROCESSING,
     TRUNCATED,
 )
@@ -89,6 +90,12 @@ class Options:
         "the signatures besides serving_default and tokenize, separated by commas, also "
         f"{', '.join(EXTRAS)} (default: all others)",
         metavar="NAMES",
+        exports=(EMBEDDING,),
+    )
+    calibration: str | None = _option(
+        None,
+        f"texts like those to be encoded, one a line, for the ranges of {INT8}",
+        metavar="FILE",
         exports=(EMBEDDING,),
     )
     tokenizer_ops: str = _option(
@@ -179,6 +186,11 @@ class Options:
             raise UsageError(
                 f"--batch-size {self.batch_size}: not with --serving {self.serving}, as requests "
                 "have any number of texts"
+            )
+        if (self.calibration is not None) != (INT8 in (self.chosen_signatures or ())):
+            raise UsageError(
+                f"--signatures {INT8}: only together with --calibration FILE, and the other way "
+                "around"
             )
         for name in self.chosen_signatures or ():
             if name in (IDS, TRUNCATED) and self.serving in ("triton", "triton-tensorflow"):

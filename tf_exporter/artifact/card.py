@@ -117,14 +117,14 @@ def ops_in_words(custom_ops: list[str]) -> str:
 
 
 def prompt_table(signatures: dict[str, str | None]) -> str:
-    """A Markdown table of signatures and prompts; the prompt None means that it gives token ids."""
+    """A Markdown table of signatures and prompts. Those without a text before theirs have None."""
 
-    def cell(prompt: str | None) -> str:
+    def cell(name: str, prompt: str | None) -> str:
         if prompt is None:
-            return "token ids, no prompt"
+            return "token ids, no prompt" if name.startswith("tokenize") else "no prompt of its own"
         return plain(repr(prompt)) if prompt else "no prompt"
 
-    rows = (f"| `{name}` | {cell(prompt)} |" for name, prompt in signatures.items())
+    rows = (f"| `{name}` | {cell(name, prompt)} |" for name, prompt in signatures.items())
     return "\n".join(["| signature | prompt |", "|---|---|", *rows])
 
 

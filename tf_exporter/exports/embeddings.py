@@ -15,8 +15,10 @@ from tf_exporter.exports.export import Built
 from tf_exporter.graph.description import Description
 from tf_exporter.graph.exported import Exported
 from tf_exporter.graph.text_model import TextModel
+from tf_exporter.model.calibration import read_texts
 from tf_exporter.model.reference.packages import SENTENCE_TRANSFORMERS
 from tf_exporter.model.source import ModelSource
+from tf_exporter.modules.hybrid import has_heads
 from tf_exporter.modules.spec import read_model
 from tf_exporter.modules.transformer.config import TransformerSpec
 from tf_exporter.names import (
@@ -24,6 +26,8 @@ from tf_exporter.names import (
     DEFAULT,
     DOCUMENT,
     EXTRAS,
+    HYBRID,
+    IDS,
     INPUT,
     MULTI_VECTOR,
     PAIR,
@@ -38,6 +42,7 @@ from tf_exporter.names import (
 from tf_exporter.options import Options
 from tf_exporter.verification.costs import cost_of, room
 from tf_exporter.verification.extras import check_extras
+from tf_exporter.verification.hybrid import Heads, check_hybrid
 from tf_exporter.verification.outputs import check_outputs
 from tf_exporter.verification.plans import plan
 from tf_exporter.verification.reference import Loading, Reference
@@ -64,6 +69,7 @@ class EmbeddingExport:
         self.wording = Wording(
             outputs.capitalize(), rows, checked=outputs, tolerance=self._tolerance
         )
+        self._calibration = read_texts(options.calibration) if options.calibration else None
         self._description: Description | None = None
         self._scoring: list[str] = []
 
@@ -74,12 +80,13 @@ class EmbeddingExport:
     def build(self, place: Path) -> Built:
         model = TextModel(self._source, self._spec, self._options)
         exported = Exported(model)
-        functions = exported.signature_functions(self._options.chosen_signatures)
+        functions = exported.signature_functions(self._options.chosen_signatures, self._calibration)
         described = model.describe()
         kept = {name: own for name, own in described.signatures.items() if name in functions}
         extras = tuple(name for name in EXTRAS if name in functions)
         self._scoring = [SCORE] if SCORE in functions else []
-        self._description = replace(described, signatures=kept, extras=extras)
+        heads = tuple(name for name in HYBRID if name in functions) if model.hybrid else ()
+        self._description = replace(described, signatures=kept, extras=extras, heads=heads)
         return Built(exported, functions, model.on_cpu)
 
     @property
@@ -109,15 +116,29 @@ class EmbeddingExport:
             return Verification(options.verify, compared)
         answers, versions = reference.answers()
         result = check_outputs(loaded, model, planned, answers, texts, self._tolerance, cost)
-        check_extras(loaded, planned.jobs[0][1], answers[0], model.extras, self._tolerance)
+        check_extras(
+            loaded,
+            planned.jobs[0][1],
+            answers[0],
+            model.extras,
+            self._tolerance,
+            self._calibration,
+        )
         if self._scoring:
             check_scores(loaded, planned, answers, self._spec.mean_score, self._tolerance)
+        difference = result.difference
+        if model.heads:
+            [(tokenizer, _), *_] = model.tokenizers.values()
+            heads = Heads(self._source, tokenizer)
+            difference = difference.or_worse(
+                check_hybrid(loaded, model.heads, planned, answers, heads, self._tolerance)
+            )
         return Verification(
             options.verify,
             compared,
             result.rows,
-            result.difference.absolute,
-            None if self._scores else result.difference.cosine,
+            difference.absolute,
+            None if self._scores else difference.cosine,
             reference_versions=versions,
             longest=planned.note,
             left_out=dict(sorted(result.left_out.items())),
@@ -128,6 +149,7 @@ class EmbeddingExport:
         modules = {
             route: [module.kind for module in modules] for route, modules in spec.pipelines.items()
         }
+        further = (*model.extras, *model.heads)
         prompts: dict[str, Any] = {
             name: signature.prompt for name, signature in model.signatures.items()
         }
@@ -151,8 +173,10 @@ class EmbeddingExport:
             },
             "signatures": {
                 **prompts,
-                **dict.fromkeys([*model.tokenizers, *self._scoring, *model.extras]),
+                **dict.fromkeys([*model.tokenizers, *self._scoring]),
+                **{name: None if name == IDS else prompts[DEFAULT] for name in further},
             },
+            "calibration_texts": None if self._calibration is None else len(self._calibration),
             "max_seq_length": model.tokenizer_spec.max_length,
             **missing_tokens(*(tokenizer for _, tokenizer in model.tokenizers.values())),
             "tokenizer_ops": options.tokenizer_ops,
@@ -168,6 +192,9 @@ class EmbeddingExport:
         if truncated_to := self._model.truncated_to:
             reason = "sentence-transformers fails for longer ones"
             lines.append(f"Texts are truncated to {truncated_to} tokens: {reason}.")
+        if not self._model.heads and has_heads(self._source, self._spec):
+            names = ", ".join(HYBRID)
+            lines.append(f"The model has heads of bge-m3, which are left out: {names}.")
         return lines
 
     def card(self, values: dict[str, Any]) -> CardParts:
@@ -188,6 +215,11 @@ class EmbeddingExport:
                 f"`{VECTOR_MASK}` and `{VECTOR_IDS}` int32 [batch, longest]; what counts comes "
                 f"first. `{SCORE}` takes one `{QUERY}`, or one for each `{DOCUMENT}`, and gives "
                 f"`{SCORES}`"
+            )
+        if self._model.heads:
+            result += (
+                ". With bge-m3's heads: `indices` and `weights` as of a sparse embedding, and "
+                f"`{VECTORS}`, `{VECTOR_MASK}` and `{VECTOR_IDS}` of all tokens but the first"
             )
         if self._spec.kind == SPARSE_ENCODER:
             result += (

@@ -38,6 +38,8 @@ class Description:
     """The names of the inputs: a text, and the second text of a pair."""
     extras: tuple[str, ...] = ()
     """The further signatures, of `names.EXTRAS`."""
+    heads: tuple[str, ...] = ()
+    """The signatures with bge-m3's heads, of `names.HYBRID`."""
     adapters: dict[str, str] = field(default_factory=dict)
     """Route → the folder of its adapter in the reference's view, if tasks have adapters."""
     strips: bool = False

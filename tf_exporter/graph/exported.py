@@ -7,23 +7,26 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_exporter.graph.extras import check_extras, extra_functions, selected
+from tf_exporter.graph.extras import check_extras, check_free, extra_functions, selected
 from tf_exporter.graph.signatures import Signature, sparse_name
 from tf_exporter.graph.text_model import TextModel
 from tf_exporter.layers import sparse
 from tf_exporter.model.untyped import Function
 from tf_exporter.names import (
+    ALL,
     CROSS_ENCODER,
     DEFAULT,
     DOCUMENT,
     INDICES,
     INPUT,
     MULTI_VECTOR,
+    MULTI_VECTORS,
     OUTPUT,
     PAIR,
     QUERY,
     SCORE,
     SCORES,
+    SPARSE,
     SPARSE_ENCODER,
     VECTOR_IDS,
     VECTOR_MASK,
@@ -62,22 +65,27 @@ class Exported(tf.Module):
         return self._functions[_key(signature)]
 
     def signature_functions(
-        self, asked: tuple[str, ...] | None = None
+        self, asked: tuple[str, ...] | None = None, calibration: list[str] | None = None
     ) -> dict[str, tf.types.experimental.GenericFunction]:
         """Name → function of `input_sequence` (and `pair_sequence`), for `tf.saved_model.save`.
 
-        `asked`: the names of signatures to export; None: all but further ones.
+        Args:
+            asked: the names of signatures to export; None: all but further ones.
+            calibration: texts for the ranges of `encode_int8`.
 
         Raises:
             UsageError: there is no signature of such a name.
+            UnsupportedError: a prompt's signature has the name of one with another meaning.
         """
         check_extras(self.model, asked or ())
         encode = self._function(self.model.signatures[DEFAULT])
-        extras = extra_functions(self.model, encode, asked or ())
+        extras = extra_functions(self.model, encode, asked or (), calibration)
         needed = {SCORE: [f"encode_{task}" for task in (QUERY, DOCUMENT)]}
         if self.model.kind == SPARSE_ENCODER:
             needed = {name: [sparse_name(name)] for name in self.model.signatures}
-        return selected({**self._all_functions(), **extras}, asked, needed)
+        own = self._all_functions()
+        check_free(extras, own)
+        return selected({**own, **extras}, asked, needed)
 
     def _all_functions(self) -> dict[str, Function]:
         functions: dict[str, Callable[..., dict[str, tf.Tensor]]] = {}
@@ -94,7 +102,22 @@ class Exported(tf.Module):
                 [QUERY, DOCUMENT],
                 lambda query, document: {SCORES: self.model.score(query, document)},
             )
-        return exported
+        heads = self._hybrid() if self.model.hybrid else {}
+        check_free(heads, exported)
+        return {**exported, **heads}
+
+    def _hybrid(self) -> dict[str, Function]:
+        """The signatures with bge-m3's heads, which share one function."""
+        texts = [_TEXTS]
+        everything = tf.function(self.model.encode_all, input_signature=texts, autograph=False)
+        outputs = {
+            SPARSE: (INDICES, WEIGHTS),
+            MULTI_VECTORS: (VECTORS, VECTOR_MASK, VECTOR_IDS),
+            ALL: (OUTPUT, INDICES, WEIGHTS, VECTORS, VECTOR_MASK, VECTOR_IDS),
+        }
+        return {
+            name: _taking([INPUT], _some_of(everything, kept)) for name, kept in outputs.items()
+        }
 
     def _dense(self, signature: Signature) -> Callable[..., dict[str, tf.Tensor]]:
         if self.model.kind == MULTI_VECTOR:
@@ -131,6 +154,18 @@ def _taking(
     """A function of strings with these names."""
     specs = [tf.TensorSpec(None, tf.string, name=name) for name in names]
     return tf.function(function, input_signature=specs, autograph=False)
+
+
+def _some_of(
+    function: Function, kept: tuple[str, ...]
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """The function with some of its results."""
+
+    def some(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        results = function(input_sequence)
+        return {name: results[name] for name in kept}
+
+    return some
 
 
 def _key(signature: Signature) -> str:

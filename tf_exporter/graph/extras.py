@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
+import numpy as np
 import tensorflow as tf
 
-from tf_exporter.errors import UsageError
+from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.graph.text_model import TextModel
 from tf_exporter.model.untyped import Function
 from tf_exporter.names import (
@@ -17,6 +18,8 @@ from tf_exporter.names import (
     EXTRAS,
     IDS,
     INPUT,
+    INT8,
+    INT8_EMBEDDING,
     OUTPUT,
     SENTENCE_TRANSFORMER,
     TOKENS,
@@ -28,6 +31,7 @@ from tf_exporter.names import (
 
 _SMALLEST_NORM = 1e-12
 _BITS = 8
+_CALIBRATION_BATCH = 256
 
 
 def check_extras(model: TextModel, names: tuple[str, ...]) -> None:
@@ -51,7 +55,7 @@ def check_extras(model: TextModel, names: tuple[str, ...]) -> None:
 
 
 def extra_functions(
-    model: TextModel, encode: Function, names: tuple[str, ...]
+    model: TextModel, encode: Function, names: tuple[str, ...], calibration: list[str] | None
 ) -> dict[str, Function]:
     """Name → function, of the further signatures that are asked for.
 
@@ -59,6 +63,7 @@ def extra_functions(
         model: the model.
         encode: texts → embeddings, as `serving_default`.
         names: the names of all signatures that are asked for.
+        calibration: texts for the ranges of `encode_int8`.
     """
     text = tf.TensorSpec(None, tf.string, name=INPUT)
     matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in IDS_AND_MASK]
@@ -81,11 +86,18 @@ def extra_functions(
     def binary(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
         return {BINARY_EMBEDDING: packed_bits(encode(input_sequence))}
 
+    ranges = ranges_of(encode, calibration) if calibration else None
+
+    def int8(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        assert ranges is not None  # as `Options.check` says
+        return {INT8_EMBEDDING: in_ranges(encode(input_sequence), ranges)}
+
     made: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
         TOKENS: (tokens, [text]),
         IDS: (ids, matrix),
         TRUNCATED: (truncated, [text, number]),
         BINARY: (binary, [text]),
+        INT8: (int8, [text]),
     }
     return {
         name: tf.function(function, input_signature=specs, autograph=False)
@@ -105,6 +117,42 @@ def packed_bits(embeddings: tf.Tensor) -> tf.Tensor:
     values = tf.reshape(bits, [-1, bits.shape[1] // _BITS, _BITS])
     powers = tf.constant([2**power for power in reversed(range(_BITS))])
     return tf.cast(tf.reduce_sum(values * powers, 2), tf.uint8)
+
+
+def ranges_of(encode: Function, texts: list[str]) -> np.ndarray:
+    """The smallest and the largest value of each dimension of some texts: float32 [2, dim]."""
+    embeddings = np.concatenate(
+        [
+            encode(tf.constant(texts[start : start + _CALIBRATION_BATCH])).numpy()
+            for start in range(0, len(texts), _CALIBRATION_BATCH)
+        ]
+    )
+    return np.stack([embeddings.min(0), embeddings.max(0)])
+
+
+def in_ranges(embeddings: tf.Tensor, ranges: np.ndarray) -> tf.Tensor:
+    """Which of 256 equal parts of its range each value is in: int8 [batch, dim].
+
+    As in sentence-transformers 6.2, a value outside of its range is in the part at its end.
+    """
+    starts = ranges[0]
+    steps = (ranges[1] - starts) / np.float32(255)
+    steps = np.where(steps == 0, np.float32(1), steps)
+    parts = tf.clip_by_value(tf.floor((embeddings - starts) / steps), 0.0, 255.0)
+    return tf.cast(parts - 128.0, tf.int8)
+
+
+def check_free(names: Iterable[str], prompts: Collection[str]) -> None:
+    """Refuses signatures that have the name of a prompt's signature.
+
+    Raises:
+        UnsupportedError: names the signature.
+    """
+    for name in names:
+        if name in prompts:
+            raise UnsupportedError(
+                "config_sentence_transformers.json", "prompts", name, "names that are not taken"
+            )
 
 
 def selected(

@@ -42,7 +42,8 @@ class Pipeline(tf.Module):
         assert isinstance(first, TextModule)  # as `modules.spec` checks
         self.first = first
         self.dim = dim
-        self._output = output
+        self.output = output
+        """The feature that becomes the result."""
         self._function = one_function(self._results)
         self._row_check = row_check(self.first.tokenizer_spec)
         self._takes_long = first.takes_long
@@ -172,7 +173,7 @@ class Pipeline(tf.Module):
 
     def _compute(self, padded: Padded, prompt_length: int | None, long: bool = False) -> Results:
         """The results of the rows of a matrix."""
-        return (self._features(padded, prompt_length, long)[self._output][:, : self.dim],)
+        return (self._features(padded, prompt_length, long)[self.output][:, : self.dim],)
 
     def _features(self, padded: Padded, prompt_length: int | None, long: bool) -> Features:
         features: Features = dict(padded._asdict())

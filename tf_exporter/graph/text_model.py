@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.graph.description import Description
+from tf_exporter.graph.hybrid_pipeline import HybridPipeline, largest_by_id
 from tf_exporter.graph.inputs import flatten, paired
 from tf_exporter.graph.pipeline import Pipeline, Results
 from tf_exporter.graph.placement import keep_on_cpu
@@ -20,6 +21,7 @@ from tf_exporter.layers.activations import TORCH_ACTIVATIONS
 from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.base import Module, TextModule
 from tf_exporter.modules.dimensions import Dimensions
+from tf_exporter.modules.hybrid import HybridHeads, exports_heads, left_out_ids
 from tf_exporter.modules.layers import build_module
 from tf_exporter.modules.model_spec import ModelSpec
 from tf_exporter.modules.module_spec import ModuleSpec
@@ -34,6 +36,7 @@ from tf_exporter.names import (
     CROSS_ENCODER,
     DEFAULT,
     DOCUMENT,
+    INDICES,
     INPUT,
     MULTI_VECTOR,
     OUTPUT,
@@ -41,7 +44,10 @@ from tf_exporter.names import (
     SCORES,
     SENTENCE_TRANSFORMER,
     SPARSE_ENCODER,
+    VECTOR_IDS,
+    VECTOR_MASK,
     VECTORS,
+    WEIGHTS,
 )
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.chat.settings import Use
@@ -96,12 +102,19 @@ class TextModel(tf.Module):
                 self.normalizes = isinstance(modules[-1], Normalize)
             make = TokenPipeline if spec.kind == MULTI_VECTOR else Pipeline
             self.pipelines[route] = make(modules, self.output, min(dim, truncate_dim or dim), fixed)
+        wants_heads = exports_heads(source, spec, options.chosen_signatures)
+        self.hybrid = self._build_heads(source) if wants_heads else None
         self._prepare()
         reduce_precision(self, options.precision)
         self.on_cpu = keep_on_cpu(self) if options.embeddings_on_cpu else set()
         """Names of the variables that are loaded into the host's memory."""
         self.dim = self.pipelines[self.signatures[DEFAULT].route].dim
         self._activation = _score_activation(spec, self.dim)
+
+    def _build_heads(self, source: ModelSource) -> HybridPipeline:
+        plain = self.pipelines[self.signatures[DEFAULT].route]
+        assert self.token_width is not None  # the model begins with a Transformer
+        return HybridPipeline(plain, HybridHeads(source, VECTORS, self.token_width))
 
     def _prepare(self) -> None:
         """Prepares the first module of each route for the signatures, a shared one once."""
@@ -198,6 +211,27 @@ class TextModel(tf.Module):
         modules = [pipeline.first, *pipeline.others]
         tokens = TokenPipeline(modules, VECTORS, self.token_width)
         return tokens.vectors(pipeline.first.encodings(signature.use, flatten(texts, INPUT)))
+
+    def encode_all(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Bytes [batch] or [batch, 1] → the embeddings, and what bge-m3's heads give.
+
+        The sparse ones are `indices` int32 and `weights` float32, [batch, k]. The vectors are those
+        of all tokens but the first: `token_embeddings`, `mask` and `input_ids`, as of `vectors`.
+        """
+        signature, pipeline = self.signatures[DEFAULT], self.hybrid
+        assert pipeline is not None
+        encodings = pipeline.first.encodings(signature.use, flatten(texts, INPUT))
+        results = pipeline.hybrid(encodings, pipeline.prompt_length(signature.prompt))
+        special = left_out_ids(pipeline.first.hf_tokenizer)
+        indices, weights = largest_by_id(results, special)
+        return {
+            OUTPUT: results.embedding,
+            INDICES: indices,
+            WEIGHTS: weights,
+            VECTORS: results.vectors[:, 1:],
+            VECTOR_MASK: results.mask[:, 1:],
+            VECTOR_IDS: results.ids[:, 1:],
+        }
 
     def encode_ids(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """int32 [batch, length] each → float32 [batch, dim], all at once and without segments."""

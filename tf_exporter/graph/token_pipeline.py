@@ -47,7 +47,7 @@ class TokenPipeline(Pipeline):
         # A stable sort moves what counts to the front.
         order = tf.argsort(1 - mask, axis=1, stable=True)
         mask = tf.gather(mask, order, batch_dims=1)
-        vectors = tf.gather(features[self._output], order, batch_dims=1)
+        vectors = tf.gather(features[self.output], order, batch_dims=1)
         vectors = tf.where(mask[..., tf.newaxis] > 0, vectors, 0.0)
         return vectors, mask, tf.gather(ids, order, batch_dims=1) * mask
 

@@ -35,10 +35,15 @@ NOT_UTF8 = (
 )
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_WEIGHTS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "sparse_linear.pt",
+    "colbert_linear.pt",
+)
 ADAPTER = "adapter_model"
 """The name of an adapter's weights, without the ending."""
-_CONFIGS = ("*.json", "*.txt", "*.model", "*.jinja")
+_CONFIGS = ("*.json", "*.txt", "*.model", "*.jinja", "artifact.metadata")
 _REFERENCE_ENDINGS = (".json", ".jinja", ".model", ".txt")
 """Endings of files that the reference may open, even if nothing here does."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"

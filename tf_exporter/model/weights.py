@@ -182,12 +182,12 @@ class Weights:
 
 
 def read_weights(source: ModelSource, name: str) -> Weights:
-    """The tensors of one file, which is pickled if its name ends in .bin.
+    """The tensors of one file, which is pickled if its name ends in .bin or .pt.
 
     Raises:
         InputError: it cannot be read.
     """
-    return Weights(name, _readers(source, name, name.endswith(".bin")))
+    return Weights(name, _readers(source, name, name.endswith((".bin", ".pt"))))
 
 
 def open_weights(source: ModelSource, folder: str = "", shards: bool = False) -> Weights:

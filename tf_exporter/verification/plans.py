@@ -10,7 +10,7 @@ from math import inf
 from typing import TypeVar
 
 from tf_exporter.graph.description import Description
-from tf_exporter.names import CLASSIFY, CROSS_ENCODER, DEFAULT, IDS, TOKENS
+from tf_exporter.names import ALL, CLASSIFY, CROSS_ENCODER, DEFAULT, IDS, TOKENS
 from tf_exporter.tokenizers.contract import ReferenceTokenizer
 from tf_exporter.verification import costs
 from tf_exporter.verification.costs import Cost
@@ -109,6 +109,9 @@ def plan(texts: list[bytes], model: Description, cost: Cost | None, memory: int)
     if TOKENS in model.extras:
         _, job = _job(DEFAULT, sized.subset(sample), BATCH, model, cost)
         jobs.append((TOKENS, replace(job, tokens=True)))
+    if model.heads:
+        _, job = _job(DEFAULT, sized.subset(sample), BATCH, model, cost)
+        jobs.append((ALL, replace(job, tokens=True)))
     if IDS in model.extras:
         _, job = _job(DEFAULT, sized.subset(sample), BATCH, model, cost)
         jobs.append((IDS, replace(job, prompt="")))
