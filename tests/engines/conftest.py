@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fixtures import models
+from fixtures.multi_vector import EXPANSIONS, write_multi_vector
 from tests.support.helpers import hostile_texts, reference
 from tf_exporter import convert
 from tf_exporter.verification.sample_texts import (
@@ -48,6 +49,24 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
         "encode_document": model.encode_document(strings),
     }
     return Served(source, place / "model", texts, expected)
+
+
+@dataclass(frozen=True)
+class MultiVector:
+    """A multi-vector model of sentence-transformers, and its artifact."""
+
+    source: Path
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def multi_vector(tmp_path_factory: pytest.TempPathFactory) -> MultiVector:
+    """A small multi-vector model with prompts and longer queries, converted and verified."""
+    place = tmp_path_factory.mktemp("multi_vector")
+    expansion = EXPANSIONS["at least"]
+    source = write_multi_vector(place / "source", expansion=expansion, prompts=PROMPTS)
+    convert(source, place / "model")
+    return MultiVector(source, place / "model")
 
 
 def needs(*programs: str) -> None:

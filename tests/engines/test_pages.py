@@ -44,6 +44,7 @@ MADE = {
     "spark-submit": "embeddings-spark/chunk=1/_SUCCESS",
     "beam/embed_with_beam.py": "embeddings-beam/chunk=1/_SUCCESS",
     "gcc ": "embeddings.txt",
+    "vector_store.py": "store/meta.json",
 }
 CHECK = """
 import numpy
@@ -97,6 +98,13 @@ def test_runs(block: Block, place: Path, request: pytest.FixtureRequest) -> None
             reason="not installed; make test-engines does that",
         )
         write_texts(place / "texts.parquet")
+    if "vector_store" in code:
+        pytest.importorskip(
+            "qdrant_client", reason="qdrant_client is not installed; make test-engines does that"
+        )
+        model = request.getfixturevalue("multi_vector")
+        (place / "colbertv2.0").symlink_to(model.folder)
+        (place / "texts.txt").write_text("A recipe for sourdough\nShares lost value\n")
     if ":800" in code:
         server = request.getfixturevalue("server")
         code = code.replace("localhost:8000", server.http).replace("localhost:8001", server.grpc)
