@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from fixtures import models
 from fixtures.multi_vector import (
+    ABSENT,
     EXPANSIONS,
     MASKS,
     PROMPTS,
@@ -84,6 +85,18 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "PyLate with known prefixes": lambda folder: write_pylate(
         folder, query_prefix="hello ", document_prefix="world"
     ),
+    "PyLate of sentence-transformers 4": lambda folder: write_pylate(folder, kind=ABSENT),
+    "PyLate of sentence-transformers 4 without words": lambda folder: write_pylate(
+        folder, kind=ABSENT, skiplist_words=ABSENT
+    ),
+    "PyLate without a type, words and prefixes": lambda folder: write_pylate(
+        folder,
+        kind=ABSENT,
+        skiplist_words=ABSENT,
+        query_prefix=ABSENT,
+        document_prefix=ABSENT,
+    ),
+    "PyLate with three Dense modules": lambda folder: write_pylate(folder, chain=(48, 32, 12)),
     "Stanford": write_stanford,
     "Stanford, attended": lambda folder: write_stanford(folder, attend_to_mask_tokens=True),
     "Stanford with punctuation": lambda folder: write_stanford(folder, mask_punctuation=False),

@@ -1,7 +1,8 @@
 """Settings of a multi-vector model outside its modules, as in sentence-transformers 6.2.
 
-Its own layout has all settings in its modules. PyLate's (`model_type` "ColBERT") has them in
-config_sentence_transformers.json, and Stanford's in artifact.metadata.
+Its own layout has all settings in its modules. PyLate's has them in
+config_sentence_transformers.json, and Stanford's in artifact.metadata. PyLate's `model_type` is
+"ColBERT"; models that were saved with sentence-transformers ≤ 4 have none.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class LateSettings:
     """The words that the mask leaves out, if the model has no mask; None: not said."""
     adds_modules: bool = False
     """Whether a mask and Normalize follow the modules of the folder."""
+    needs_dense: bool = False
+    """Whether the reference adds a Dense module with random weights if the folder has none."""
 
     @property
     def modules(self) -> list[tuple[str, str, ConfigFile]]:
@@ -58,6 +61,13 @@ class LateSettings:
             "Normalize": {"module_input_name": "token_embeddings"},
         }
         return [(kind, "", ConfigFile(f"({kind})", values)) for kind, values in added.items()]
+
+
+def is_pylate(file: ConfigFile) -> bool:
+    """Whether PyLate saved a model, by its config_sentence_transformers.json."""
+    if "model_type" in file:
+        return bool(file.values["model_type"] == PYLATE)
+    return any(key in file for key in _MARKERS)
 
 
 def read_late_settings(file: ConfigFile, prompts: dict[str, str]) -> LateSettings:
@@ -85,12 +95,15 @@ def read_late_settings(file: ConfigFile, prompts: dict[str, str]) -> LateSetting
     if "query_expansion" not in given and any(key in file for key in _MARKERS):
         given["query_expansion"] = _expansion(file, given)
     skipped: list[str] | None = file.take("skiplist_words", (list, type(None)))
-    is_pylate = file.values.get("model_type") == PYLATE
+    pylate = is_pylate(file)
     if skipped is not None and not all(isinstance(word, str) for word in skipped):
         file.refuse(file.unsupported("skiplist_words", "strings"))
         skipped = None
     words = None if skipped is None else tuple(skipped)
-    return LateSettings(given, prefixes, words, is_pylate)
+    converted = pylate and "model_type" not in file
+    if converted and words is None and not prefixes:
+        words = ()
+    return LateSettings(given, prefixes, words, pylate, needs_dense=converted)
 
 
 def _expansion(file: ConfigFile, given: dict[str, Any]) -> dict[str, Any] | None:

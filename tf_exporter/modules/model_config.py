@@ -8,7 +8,7 @@ from tf_exporter.errors import UnsupportedError
 from tf_exporter.model.config_file import ConfigFile
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.torch_activations import TORCH_ACTIVATION_NAMES, TORCH_MODULES
-from tf_exporter.modules.late_interaction import PYLATE, LateSettings, read_late_settings
+from tf_exporter.modules.late_interaction import LateSettings, is_pylate, read_late_settings
 from tf_exporter.modules.module_spec import ModuleSpec
 from tf_exporter.modules.transformer.config import read_length
 from tf_exporter.names import (
@@ -35,7 +35,7 @@ def read_model_config(source: ModelSource) -> tuple[dict[str, Any], LateSettings
     name = "config_sentence_transformers.json"
     file = source.config(name) if source.exists(name) else ConfigFile(name, {})
     kind = file.take("model_type", str, SENTENCE_TRANSFORMER)
-    kind = MULTI_VECTOR if kind == PYLATE else kind
+    kind = MULTI_VECTOR if is_pylate(file) else kind
     if kind not in KINDS:
         raise file.unsupported("model_type", KINDS)
     prompts = file.take("prompts", dict, {})

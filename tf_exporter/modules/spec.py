@@ -118,6 +118,10 @@ def _read_pipelines(
             raise UnsupportedError(
                 "modules.json", "type", ROUTERS, "no Router for a multi-vector model"
             )
+        kinds = [module.kind for module in modules]
+        if late.needs_dense and "Dense" not in kinds:
+            supported = "a Dense module: the reference adds one with random weights"
+            raise UnsupportedError("modules.json", "type", kinds, supported)
         return by_text_task(modules, late)
     if routes is None:
         return by_adapter(modules)
