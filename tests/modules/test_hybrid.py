@@ -12,7 +12,9 @@ import tensorflow as tf
 import torch
 
 from fixtures import models
-from fixtures.hybrid import flag_embedding, write_hybrid
+from fixtures.hybrid import add_heads, flag_embedding, write_hybrid
+from fixtures.models import Normalize, Pooling
+from fixtures.popular_writers import embedding
 from tests.support.helpers import InProcessReference, build
 from tests.support.refusals import refused
 from tf_exporter import InputError, UnsupportedError, UsageError, VerificationError, convert
@@ -62,6 +64,17 @@ def test_as_flag_embedding(tmp_path: Path, model_type: str, width: int | None) -
             vectors = outputs["token_embeddings"][row, :count].numpy()
             assert np.abs(vectors - own.vectors).max(initial=0) <= TOLERANCE
             assert not outputs["token_embeddings"][row, count:].numpy().any()
+
+
+def test_unigram(tmp_path: Path) -> None:
+    """bge-m3's tokenizer, whose special tokens have other names and ids."""
+    write = embedding("xlm-roberta", lambda: Pooling(32, "cls"), Normalize, tokenizer="xlm-roberta")
+    place = add_heads(write(tmp_path / "model"))
+    sparse = Exported(build(place)).signature_functions()["encode_sparse"](tf.constant(TEXTS))
+    for row, own in enumerate(flag_embedding(place, TEXTS)):
+        ours = weights_of(sparse, row)
+        assert ours.keys() == own.weights.keys()
+        assert all(abs(ours[id] - own.weights[id]) <= TOLERANCE for id in ours)
 
 
 def test_many_texts_and_none(folder: Path) -> None:

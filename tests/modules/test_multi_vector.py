@@ -108,6 +108,14 @@ def test_older_layout(tmp_path: Path, name: str) -> None:
     assert difference(LAYOUTS[name](tmp_path / "model"), TEXTS) <= TOLERANCE
 
 
+def test_words_that_are_no_token(tmp_path: Path) -> None:
+    """They are named, and the reference ignores them, too."""
+    mask = {"skiplist_words": ["hello", "two words", "absent"]}
+    folder = write_multi_vector(tmp_path / "model", mask=mask)
+    assert build(folder).describe().unknown_words == ("two words", "absent")
+    assert difference(folder, TEXTS) <= TOLERANCE
+
+
 def test_limits(tmp_path: Path) -> None:
     """A limit of queries below and above the length of the expansion, and one of documents."""
     texts = ["hello " * count for count in range(0, 40, 3)]

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_exporter.artifact.card import CardParts, Wording, prompt_table
 from tf_exporter.artifact.manifest import missing_tokens
 from tf_exporter.artifact.markdown import plain
+from tf_exporter.errors import shortened
 from tf_exporter.exports.export import Built
 from tf_exporter.graph.description import Description
 from tf_exporter.graph.exported import Exported
@@ -51,6 +52,9 @@ from tf_exporter.verification.sample_texts import texts_for
 from tf_exporter.verification.scores import check_scores
 from tf_exporter.verification.tokens import check_tokens
 from tf_exporter.verification.tolerances import of_embeddings, of_scores
+
+_LONGEST_LIST = 200
+"""The most characters of the words in a line of output."""
 
 
 class EmbeddingExport:
@@ -165,6 +169,7 @@ class EmbeddingExport:
             "similarity_fn_name": spec.similarity_fn_name,
             "labels": list(spec.labels),
             "max_active_dims": spec.max_active_dims,
+            "unknown_words": list(model.unknown_words),
             "prompts": spec.prompts,
             "output": model.output,
             "rendered": {
@@ -192,6 +197,10 @@ class EmbeddingExport:
         if truncated_to := self._model.truncated_to:
             reason = "sentence-transformers fails for longer ones"
             lines.append(f"Texts are truncated to {truncated_to} tokens: {reason}.")
+        if words := self._model.unknown_words:
+            reason = "they are no single token of the tokenizer"
+            named = shortened(" ".join(words), _LONGEST_LIST)
+            lines.append(f"Words that the mask ignores, as the reference does: {named}, {reason}.")
         if not self._model.heads and has_heads(self._source, self._spec):
             names = ", ".join(HYBRID)
             lines.append(f"The model has heads of bge-m3, which are left out: {names}.")

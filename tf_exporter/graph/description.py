@@ -44,6 +44,8 @@ class Description:
     """Route → the folder of its adapter in the reference's view, if tasks have adapters."""
     strips: bool = False
     """Whether the reference strips texts, after the prompt, of white space at both ends."""
+    unknown_words: tuple[str, ...] = ()
+    """Words that a multi-vector model's mask names and that are no single token."""
     truncated_to: int | None = None
     """The length that texts are truncated to because the reference fails for longer ones."""
 

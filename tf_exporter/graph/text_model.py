@@ -163,6 +163,14 @@ class TextModel(tf.Module):
             },
             adapters=self._adapters,
             strips=self.first.strips,
+            unknown_words=tuple(
+                dict.fromkeys(
+                    word
+                    for module in used
+                    if isinstance(module, MultiVectorMask)
+                    for word in module.unknown_words
+                )
+            ),
             truncated_to=min(
                 (first.truncated_to for first in firsts if first.truncated_to), default=None
             ),

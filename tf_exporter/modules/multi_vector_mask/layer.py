@@ -20,7 +20,8 @@ class MultiVectorMask(Module):
         super().__init__()
         self._is_query = task == QUERY
         skips = (task or DOCUMENT) in config.tasks
-        ids = skipped_ids(config, tokenizer)
+        ids, self.unknown_words = skipped_ids(config, tokenizer)
+        """Words that are no single token. The reference ignores them, too."""
         self._skipped = ids if skips else []
         self._kept = [] if self._is_query else [*config.kept]
 
@@ -37,15 +38,17 @@ class MultiVectorMask(Module):
         return {**features, "attention_mask": tf.cast(mask, tf.int32)}
 
 
-def skipped_ids(config: MaskConfig, tokenizer: TransformersTokenizer) -> list[int]:
-    """The ids of words that are one token. The reference ignores all other words, too.
+def skipped_ids(
+    config: MaskConfig, tokenizer: TransformersTokenizer
+) -> tuple[list[int], list[str]]:
+    """The ids of words that are one token, and all other words.
 
     Raises:
         UnsupportedError: a word is no token, and the tokenizer has no token for unknown words. The
             reference then fails.
     """
     unknown, unknown_id = tokenizer.unk_token, tokenizer.unk_token_id
-    found = []
+    found, others = [], []
     for word in config.skipped:
         id = tokenizer.convert_tokens_to_ids(word)
         if id is None:
@@ -53,7 +56,9 @@ def skipped_ids(config: MaskConfig, tokenizer: TransformersTokenizer) -> list[in
             raise UnsupportedError(config.file, "skiplist_words", word, supported)
         if unknown_id is None or id != unknown_id or word == unknown:
             found.append(id)
-    return found
+        else:
+            others.append(word)
+    return found, others
 
 
 def _is_in(ids: tf.Tensor, values: list[int]) -> tf.Tensor:
