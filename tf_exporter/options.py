@@ -16,6 +16,7 @@ from tf_exporter.names import (
     ENCODER_WITH_MLM,
     EXPORT_TYPES,
     EXTRAS,
+    HYBRID,
     IDS,
     INT8,
     PREPROCESSING,
@@ -193,6 +194,8 @@ class Options:
                 "around"
             )
         for name in self.chosen_signatures or ():
+            if name in (*EXTRAS, *HYBRID) and (self.batch_size or self.sequence_length):
+                raise UsageError(f"--signatures {name}: not with --batch-size or --sequence-length")
             if name in (IDS, TRUNCATED) and self.serving in ("triton", "triton-tensorflow"):
                 raise UsageError(
                     f"--signatures {name}: not with --serving {self.serving}, whose model takes "

@@ -232,6 +232,27 @@ def embeddings() -> str:
     return (RESULTS / "embeddings.md").read_text(encoding="utf-8").strip()
 
 
+def score() -> str:
+    """The time of scoring documents beside that of encoding them."""
+    row = result("signatures")["score"]
+    cells = " | ".join(f"{row[key]:,.0f}" for key in ("encode_ms", "score_ms"))
+    return "\n".join(
+        [
+            "| 100 documents of 180 tokens | `encode_document`, ms | `score`, ms | ratio |",
+            "|---|---|---|---|",
+            f"| and one query | {cells} | {row['ratio']:.2f} |",
+        ]
+    )
+
+
+def loading() -> str:
+    """The time that artifacts with further signatures take to load."""
+    lines = ["| signatures | load, s | first call, s |", "|---|---|---|"]
+    for name, row in result("signatures")["loading"].items():
+        lines.append(f"| {name} | {row['load_s']:.2f} | {row['first_call_s']:.2f} |")
+    return "\n".join(lines)
+
+
 def experts() -> str:
     """The time of a mixture of experts beside a dense layer of the chosen experts' size."""
     lines = ["| chosen | experts, ms | dense, ms | ratio |", "|---|---|---|---|"]
@@ -255,6 +276,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "soak": soak,
     "embeddings": embeddings,
     "experts": experts,
+    "score": score,
+    "loading": loading,
 }
 """The name of a table → its Markdown."""
 _TABLE = re.compile(r"(<!-- ([\w-]+): made by [^>]*-->\n).*?(<!-- \2: end -->)", re.DOTALL)

@@ -102,6 +102,22 @@ def test_conversion(folder: Path, tmp_path: Path) -> None:
     assert set(none.manifest["signatures"]) == {"serving_default", "tokenize"}
 
 
+@pytest.mark.slow
+def test_other_options(folder: Path, tmp_path: Path) -> None:
+    reduced = convert(folder, tmp_path / "bfloat16", precision="bfloat16")
+    assert set(HYBRID) <= set(reduced.manifest["signatures"])
+    fixed = convert(folder, tmp_path / "fixed", batch_size=4, sequence_length=16)
+    assert not set(HYBRID) & set(fixed.manifest["signatures"])
+    assert any("left out" in line for line in fixed.summary)
+    short = convert(folder, tmp_path / "short", truncate_dim=8)
+    assert set(HYBRID) <= set(short.manifest["signatures"])
+
+
+def test_fixed_shapes(folder: Path) -> None:
+    for options in ({"batch_size": 4}, {"sequence_length": 16}):
+        refused(folder, UsageError, "--batch-size", signatures="encode_all", **options)
+
+
 def test_a_file_alone_is_not_read(tmp_path: Path) -> None:
     place = write_hybrid(tmp_path / "model")
     (place / "sparse_linear.pt").unlink()

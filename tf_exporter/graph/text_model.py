@@ -102,7 +102,7 @@ class TextModel(tf.Module):
                 self.normalizes = isinstance(modules[-1], Normalize)
             make = TokenPipeline if spec.kind == MULTI_VECTOR else Pipeline
             self.pipelines[route] = make(modules, self.output, min(dim, truncate_dim or dim), fixed)
-        wants_heads = exports_heads(source, spec, options.chosen_signatures)
+        wants_heads = exports_heads(source, spec, options)
         self.hybrid = self._build_heads(source) if wants_heads else None
         self._prepare()
         reduce_precision(self, options.precision)

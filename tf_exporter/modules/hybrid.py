@@ -15,6 +15,7 @@ from tf_exporter.modules.base import Module
 from tf_exporter.modules.features import Features
 from tf_exporter.modules.model_spec import ModelSpec
 from tf_exporter.names import HYBRID, SENTENCE_TRANSFORMER
+from tf_exporter.options import Options
 
 SPARSE_FILE, VECTOR_FILE = "sparse_linear.pt", "colbert_linear.pt"
 """Files beside the model. The reference reads both or none."""
@@ -38,14 +39,17 @@ def has_heads(source: ModelSource, spec: ModelSpec) -> bool:
     )
 
 
-def exports_heads(source: ModelSource, spec: ModelSpec, asked: tuple[str, ...] | None) -> bool:
-    """Whether a model's heads are exported.
+def exports_heads(source: ModelSource, spec: ModelSpec, options: Options) -> bool:
+    """Whether a model's heads are exported: if they are asked for, or if nothing else is.
 
-    `asked`: the signatures that are asked for. None: all, but only torch can read the heads.
+    In the latter case, they are left out where torch cannot read them, or shapes are fixed.
     """
-    if asked is None:
-        return has_heads(source, spec) and importlib.util.find_spec("torch") is not None
-    return has_heads(source, spec) and any(name in HYBRID for name in asked)
+    asked = options.chosen_signatures
+    if asked is not None:
+        return has_heads(source, spec) and any(name in HYBRID for name in asked)
+    readable = importlib.util.find_spec("torch") is not None
+    fixed = options.batch_size or options.sequence_length
+    return has_heads(source, spec) and readable and not fixed
 
 
 class HybridHeads(Module):

@@ -18,6 +18,8 @@ _TYPES = {
     "float32": "TYPE_FP32",
     "int32": "TYPE_INT32",
     "int64": "TYPE_INT64",
+    "int8": "TYPE_INT8",
+    "uint8": "TYPE_UINT8",
 }
 
 
