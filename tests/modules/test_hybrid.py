@@ -15,6 +15,7 @@ from fixtures import models
 from fixtures.hybrid import add_heads, flag_embedding, write_hybrid
 from fixtures.models import Normalize, Pooling
 from fixtures.popular_writers import embedding
+from fixtures.public_folders import public_folders, write_public_folder
 from tests.support.helpers import InProcessReference, build
 from tests.support.refusals import refused
 from tf_exporter import InputError, UnsupportedError, UsageError, VerificationError, convert
@@ -100,6 +101,16 @@ def test_conversion(folder: Path, tmp_path: Path) -> None:
     assert set(only.manifest["signatures"]) == {"serving_default", "tokenize", "encode_sparse"}
     none = convert(folder, tmp_path / "none", signatures="serving_default")
     assert set(none.manifest["signatures"]) == {"serving_default", "tokenize"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not public_folders(), reason="the shared test data is absent")
+def test_published_configs(tmp_path: Path) -> None:
+    """A public model trained from bge-m3, at its own width and lengths."""
+    folder = add_heads(write_public_folder(tmp_path / "model", "xlm-roberta-09"))
+    conversion = convert(folder, tmp_path / "out")
+    assert set(HYBRID) <= set(conversion.manifest["signatures"])
+    assert conversion.verification["max_abs_difference"] <= TOLERANCE
 
 
 @pytest.mark.slow
