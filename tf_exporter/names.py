@@ -32,13 +32,18 @@ INDICES, WEIGHTS = "indices", "weights"
 """Tensors of the sparse signatures."""
 VECTORS, VECTOR_MASK, VECTOR_IDS = "token_embeddings", "mask", "input_ids"
 """Tensors of a multi-vector model."""
-TOKENS, IDS, TRUNCATED, BINARY = EXTRAS = (
+TOKENIZE = "tokenize"
+"""The signature that gives the token ids of `serving_default`, without its prompt."""
+TOKENS, IDS, TRUNCATED, BINARY, TOKENIZE_WITH_OFFSETS = EXTRAS = (
     "encode_tokens",
     "encode_ids",
     "encode_truncated",
     "encode_binary",
+    "tokenize_with_offsets",
 )
-"""Signatures of a sentence embedding that only `--signatures` exports."""
+"""Signatures that only `--signatures` exports; all but the last are of a sentence embedding."""
+ATTENTION, SPECIAL, OFFSETS = "attention_mask", "special_tokens_mask", "offset_mapping"
+"""Outputs of the signatures that give token ids, with the names of transformers."""
 DIMENSIONS, BINARY_EMBEDDING = "dimensions", "binary_embedding"
 """An input and an output of these signatures."""
 SCORE = "score"

@@ -159,7 +159,8 @@ def test_no_warm_up_with_other_inputs(folder: Path, tmp_path: Path) -> None:
     for record in tf.data.TFRecordDataset(path):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         names.add(log.predict_log.request.model_spec.signature_name)
-    assert names == {"serving_default", "tokenize", "encode_tokens", "encode_binary"}
+    own = {"serving_default", "tokenize", "encode_tokens", "encode_binary", "tokenize_with_offsets"}
+    assert names == own
 
 
 @pytest.mark.slow

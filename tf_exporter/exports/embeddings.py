@@ -31,6 +31,7 @@ from tf_exporter.names import (
     SCORE,
     SCORES,
     SPARSE_ENCODER,
+    TOKENIZE_WITH_OFFSETS,
     VECTOR_IDS,
     VECTOR_MASK,
     VECTORS,
@@ -103,7 +104,10 @@ class EmbeddingExport:
         loaded = tf.saved_model.load(str(saved)).signatures
         compared = sum(
             check_tokens(loaded[name], name, model, texts, options.verify, options.quiet)
-            for name in model.tokenizers
+            for name in (
+                *model.tokenizers,
+                *(name for name in model.extras if name == TOKENIZE_WITH_OFFSETS),
+            )
         )
         if reference is None or planned is None:
             return Verification(options.verify, compared)

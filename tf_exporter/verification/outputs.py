@@ -15,6 +15,7 @@ from tf_exporter.graph.signatures import sparse_name
 from tf_exporter.layers.sparse import UNUSED_INDEX
 from tf_exporter.model.untyped import Signatures
 from tf_exporter.names import (
+    ATTENTION,
     IDS,
     INDICES,
     MULTI_VECTOR,
@@ -141,7 +142,8 @@ def _compute(
             for key, texts in sides.items()
         }
         if name == IDS:
-            inputs = loaded["tokenize"](**inputs)
+            tokens = loaded["tokenize"](**inputs)
+            inputs = {key: tokens[key] for key in (VECTOR_IDS, ATTENTION)}
         outputs = loaded[name](**inputs)
         if job.tokens or model.kind == MULTI_VECTOR:
             results.append(flat_vectors(outputs))
