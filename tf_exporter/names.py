@@ -32,16 +32,21 @@ INDICES, WEIGHTS = "indices", "weights"
 """Tensors of the sparse signatures."""
 VECTORS, VECTOR_MASK, VECTOR_IDS = "token_embeddings", "mask", "input_ids"
 """Tensors of a multi-vector model."""
-TOKENS, IDS, TRUNCATED, BINARY, INT8 = EXTRAS = (
+TOKENIZE = "tokenize"
+"""The signature that gives the token ids of `serving_default`, without its prompt."""
+TOKENS, IDS, TRUNCATED, BINARY, INT8, TOKENIZE_WITH_OFFSETS = EXTRAS = (
     "encode_tokens",
     "encode_ids",
     "encode_truncated",
     "encode_binary",
     "encode_int8",
+    "tokenize_with_offsets",
 )
-"""Signatures of a sentence embedding that only `--signatures` exports."""
+"""Signatures that only `--signatures` exports; all but the last are of a sentence embedding."""
 SPARSE, MULTI_VECTORS, ALL = HYBRID = ("encode_sparse", "encode_multi_vector", "encode_all")
 """Signatures of a sentence embedding with bge-m3's heads."""
+ATTENTION, SPECIAL, OFFSETS = "attention_mask", "special_tokens_mask", "offset_mapping"
+"""Outputs of the signatures that give token ids, with the names of transformers."""
 DIMENSIONS, BINARY_EMBEDDING, INT8_EMBEDDING = "dimensions", "binary_embedding", "int8_embedding"
 """An input and outputs of these signatures."""
 SCORE = "score"

@@ -1,7 +1,8 @@
 """Long comparisons with the reference (`make sweep`): prints the number of answers that differ.
 
-It writes results/sweep.json and results/sweep_models.json. It fails where token ids differ, or
-where more models differ by over 1e-5 than before. Fewer equal answers than before are not written.
+It writes results/sweep.json and results/sweep_models.json. It fails where token ids or offsets
+differ, or where more models differ by over 1e-5 than before. Fewer equal answers than before are
+not written.
 """
 
 from __future__ import annotations
@@ -29,26 +30,28 @@ from fixtures.tokenizers import random_texts, random_tokenizer
 from fixtures.trained import RECIPES, trained_texts, trained_tokenizer
 from tests.modules.test_cross_encoders import score_difference
 from tests.modules.test_sparse import sparse_difference
-from tests.support.helpers import SINGLES, tokenizer_function
+from tests.support.helpers import SINGLES, offsets_function, tokenizer_function
 from tests.test_parity import ATOL, POOLINGS, TEXTS, combination_difference
 from tests.tokenizers.test_tokenizer import read_texts
 from tf_exporter.architectures.registry import VERIFIED, with_head
 from tf_exporter.progress import progress
 from tf_exporter.verification.sample_texts import CONTEXTS, code_point_texts, generated_texts
-from tf_exporter.verification.tokens import token_mismatches
+from tf_exporter.verification.tokens import offset_mismatches, token_mismatches
 from tools.tables import RESULTS, TRAINED
 from tools.tables import main as fill_tables
 
 TOKENIZERS, MODELS = RESULTS / "sweep.json", RESULTS / "sweep_models.json"
 GENERATED = 200_000
 RANDOM = "200 random WordPiece tokenizers, every flag"
+OFFSETS = "offsets"
+"""In place of ops: core ops, with the comparison of offsets."""
 LARGE = "Unigram of 250,000 pieces"
 SEEDS = range(1, 4)
 HEADS = 6
 _FILES = ("udhr.jsonl", "blns.json", "emoji-test.txt", "GraphemeBreakTest.txt")
 
 Task = tuple[str, str, int]
-"""The name of the tokenizer, its ops, and the number of the part of the texts."""
+"""The name of the tokenizer, its ops or OFFSETS, and the number of the part of the texts."""
 
 
 def texts_of(part: int, tokens: list[str]) -> list[str]:
@@ -67,15 +70,17 @@ PARTS = range(len(CONTEXTS) + 2)
 def compare(
     hf_tokenizer: PreTrainedTokenizerFast, ops: str, texts_for: Callable[[list[str]], list[str]]
 ) -> tuple[int, list[str]]:
-    """The number of compared texts, and the texts whose ids differ.
+    """The number of compared texts, and the texts whose ids differ, or for OFFSETS the offsets.
 
     `texts_for`: the contents of the added tokens → texts.
     """
-    tokenize, spec = tokenizer_function(hf_tokenizer, None, ops)
+    find: Callable[..., Iterator[tuple[str, Any, Any]]]
+    if ops == OFFSETS:
+        find, (tokenize, spec) = offset_mismatches, offsets_function(hf_tokenizer, None)
+    else:
+        find, (tokenize, spec) = token_mismatches, tokenizer_function(hf_tokenizer, None, ops)
     texts = texts_for([token.content for token in spec.added_tokens])
-    return len(texts), [
-        text for text, _, _ in token_mismatches(tokenize, hf_tokenizer, spec, texts)
-    ]
+    return len(texts), [text for text, _, _ in find(tokenize, hf_tokenizer, spec, texts)]
 
 
 def run(task: Task) -> tuple[str, int, list[str]]:
@@ -103,11 +108,15 @@ def tasks() -> Iterator[Task]:
     """All tasks."""
     for name in ("all-MiniLM-L6-v2", *REAL_TOKENIZERS, LARGE):
         yield from ((name, "core", part) for part in PARTS)
+    for name in ("all-MiniLM-L6-v2", *REAL_TOKENIZERS):
+        yield from ((name, OFFSETS, part) for part in PARTS)
     for name in ("all-MiniLM-L6-v2", "bert-base-multilingual-cased"):
         yield from ((name, "tensorflow-text", part) for part in PARTS)
     for recipe in RECIPES:
-        yield from ((f"{TRAINED}{recipe}", "core", seed) for seed in SEEDS)
+        for ops in ("core", OFFSETS):
+            yield from ((f"{TRAINED}{recipe}", ops, seed) for seed in SEEDS)
     yield from ((RANDOM, "core", seed) for seed in range(16, 216))
+    yield from ((RANDOM, OFFSETS, seed) for seed in range(16, 216, 4))
 
 
 def sweep_tokenizers(prefix: str = "") -> dict[str, dict[str, int]]:

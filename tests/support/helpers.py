@@ -31,7 +31,7 @@ from tf_exporter.tokenizers.spec import Part, TokenizerSpec, read_tokenizer
 from tf_exporter.verification.reference import Answer, Job, Loading
 from tf_exporter.verification.reference_process import answers_of_jobs, answers_to, load
 from tf_exporter.verification.sample_texts import INVALID_UTF8, SENTENCES, generated_texts, words
-from tf_exporter.verification.tokens import token_mismatches
+from tf_exporter.verification.tokens import offset_mismatches, token_mismatches
 
 LEAKING = ("convbert", "mobilebert")
 """Architectures whose embeddings in the reference depend on the padding."""
@@ -173,6 +173,26 @@ def tokenizer_function(
         return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
 
     return tokenize, spec
+
+
+def offsets_function(
+    hf_tokenizer: Any, max_length: int | None
+) -> tuple[Callable[..., dict[str, tf.Tensor]], TokenizerSpec]:
+    """The `tokenize_with_offsets` signature of a tokenizer by itself."""
+    spec = read_tokenizer(hf_tokenizer, max_length)
+    graph = TokenizerGraph(spec, hf_tokenizer.backend_tokenizer, offsets=True)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def tokenize_with_offsets(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        return graph.described(graph(input_sequence))._asdict()
+
+    return tokenize_with_offsets, spec
+
+
+def misplaced(hf_tokenizer: Any, texts: list[str], max_length: int | None = None) -> list[Any]:
+    """`mismatches` of ids, offsets and special tokens masks."""
+    tokenize, spec = offsets_function(hf_tokenizer, max_length)
+    return list(offset_mismatches(tokenize, hf_tokenizer, spec, texts))
 
 
 def check_refusal(result: subprocess.CompletedProcess[str], code: int, word: str) -> None:

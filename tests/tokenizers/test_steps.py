@@ -40,7 +40,7 @@ def cut(step: Any, texts: list[str]) -> list[list[str]]:
     words = whole_sections(decode(tf.constant([text.encode() for text in texts])))
     for split in build_pre_tokenizer(parts, 0):
         words = split(words)
-    codes, starts, inside, row_splits = (array.numpy() for array in words)
+    codes, starts, inside, row_splits = (array.numpy() for array in words[:4])
     rows = []
     for begin, end in pairwise(row_splits):
         row: list[str] = []

@@ -240,7 +240,7 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "reorder": (
         code_points.CodePointNormalizer,
         "_reorder",
-        lambda self, source, normalized, owner: normalized.codes,
+        lambda self, source, normalized, owner: (normalized.codes, normalized.spans),
     ),
     "long walks": (double_arrays, "_DENSE_STEPS", 0),
 }

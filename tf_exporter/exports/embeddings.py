@@ -36,6 +36,7 @@ from tf_exporter.names import (
     SCORE,
     SCORES,
     SPARSE_ENCODER,
+    TOKENIZE_WITH_OFFSETS,
     VECTOR_IDS,
     VECTOR_MASK,
     VECTORS,
@@ -114,7 +115,10 @@ class EmbeddingExport:
         loaded = tf.saved_model.load(str(saved)).signatures
         compared = sum(
             check_tokens(loaded[name], name, model, texts, options.verify, options.quiet)
-            for name in model.tokenizers
+            for name in (
+                *model.tokenizers,
+                *(name for name in model.extras if name == TOKENIZE_WITH_OFFSETS),
+            )
         )
         if reference is None or planned is None:
             return Verification(options.verify, compared)
@@ -153,7 +157,10 @@ class EmbeddingExport:
         modules = {
             route: [module.kind for module in modules] for route, modules in spec.pipelines.items()
         }
-        further = (*model.extras, *model.heads)
+        further = {
+            name: None if name in (IDS, TOKENIZE_WITH_OFFSETS) else model.signatures[DEFAULT].prompt
+            for name in (*model.extras, *model.heads)
+        }
         prompts: dict[str, Any] = {
             name: signature.prompt for name, signature in model.signatures.items()
         }
@@ -179,7 +186,7 @@ class EmbeddingExport:
             "signatures": {
                 **prompts,
                 **dict.fromkeys([*model.tokenizers, *self._scoring]),
-                **{name: None if name == IDS else prompts[DEFAULT] for name in further},
+                **further,
             },
             "calibration_texts": None if self._calibration is None else len(self._calibration),
             "max_seq_length": model.tokenizer_spec.max_length,

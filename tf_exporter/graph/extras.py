@@ -1,4 +1,4 @@
-"""Further signatures of an embedding model, which are exported only if they are asked for."""
+"""Further signatures, which are exported only if they are asked for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tf_exporter.errors import UnsupportedError, UsageError
 from tf_exporter.graph.text_model import TextModel
 from tf_exporter.model.untyped import Function
 from tf_exporter.names import (
+    ATTENTION,
     BINARY,
     BINARY_EMBEDDING,
+    CROSS_ENCODER,
     DEFAULT,
     DIMENSIONS,
     EXTRAS,
@@ -21,7 +23,9 @@ from tf_exporter.names import (
     INT8,
     INT8_EMBEDDING,
     OUTPUT,
+    PAIR,
     SENTENCE_TRANSFORMER,
+    TOKENIZE_WITH_OFFSETS,
     TOKENS,
     TRUNCATED,
     VECTOR_IDS,
@@ -42,12 +46,17 @@ def check_extras(model: TextModel, names: tuple[str, ...]) -> None:
     """
     starts = model.token_width is not None
     needs = {
+        TOKENIZE_WITH_OFFSETS: (
+            model.first.aligned is not None,
+            "a model that begins with a Transformer, and has no chat template",
+        ),
         TOKENS: (starts, "a model that begins with a Transformer"),
         IDS: (starts, "a model that begins with a Transformer"),
         TRUNCATED: (model.normalizes, "a model whose last module is Normalize"),
     }
     for name in names:
-        if name in EXTRAS and model.kind != SENTENCE_TRANSFORMER:
+        embeds = name in EXTRAS and name != TOKENIZE_WITH_OFFSETS
+        if embeds and model.kind != SENTENCE_TRANSFORMER:
             raise UsageError(f"--signatures {name}: only for a {SENTENCE_TRANSFORMER}")
         has, needed = needs.get(name, (True, ""))
         if not has:
@@ -66,7 +75,7 @@ def extra_functions(
         calibration: texts for the ranges of `encode_int8`.
     """
     text = tf.TensorSpec(None, tf.string, name=INPUT)
-    matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in IDS_AND_MASK]
+    matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in (VECTOR_IDS, ATTENTION)]
     number = tf.TensorSpec([], tf.int32, name=DIMENSIONS)
 
     def tokens(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -92,22 +101,29 @@ def extra_functions(
         assert ranges is not None  # as `Options.check` says
         return {INT8_EMBEDDING: in_ranges(encode(input_sequence), ranges)}
 
+    def aligned(input_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        return model.tokenize_with_offsets(input_sequence)
+
+    def aligned_pairs(input_sequence: tf.Tensor, pair_sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        return model.tokenize_with_offsets(input_sequence, pair_sequence)
+
     made: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
         TOKENS: (tokens, [text]),
         IDS: (ids, matrix),
         TRUNCATED: (truncated, [text, number]),
         BINARY: (binary, [text]),
         INT8: (int8, [text]),
+        TOKENIZE_WITH_OFFSETS: (
+            (aligned_pairs, [text, tf.TensorSpec(None, tf.string, name=PAIR)])
+            if model.kind == CROSS_ENCODER
+            else (aligned, [text])
+        ),
     }
     return {
         name: tf.function(function, input_signature=specs, autograph=False)
         for name, (function, specs) in made.items()
         if name in names
     }
-
-
-IDS_AND_MASK = (VECTOR_IDS, "attention_mask")
-"""The inputs of `encode_ids`."""
 
 
 def packed_bits(embeddings: tf.Tensor) -> tf.Tensor:

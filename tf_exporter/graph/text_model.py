@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -51,7 +52,8 @@ from tf_exporter.names import (
 )
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.chat.settings import Use
-from tf_exporter.tokenizers.post_processors import Padded
+from tf_exporter.tokenizers.contract import TextTokenizer
+from tf_exporter.tokenizers.post_processors import Described, Padded
 
 _BuildKey = tuple[int, tuple[tuple[str, int | None], ...]]
 """A module's spec, by its `id`, and the dimensions before the module."""
@@ -184,14 +186,29 @@ class TextModel(tf.Module):
     def tokenize(
         self, texts: tf.Tensor, pairs: tf.Tensor | None = None, name: str = "tokenize"
     ) -> dict[str, tf.Tensor]:
-        """Bytes [batch] or [batch, 1] → `input_ids`, `attention_mask` int32 [batch, longest].
+        """Bytes [batch] or [batch, 1] → ids and masks, see `Described`; int32 [batch, longest].
 
         The texts get no prompt.
         """
         first = self.pipelines[self.tokenize_signatures[name]].first
         inputs = (flatten(texts, INPUT),) if pairs is None else paired(texts, pairs)
-        padded = first.tokenizer.padding(first.bare_encodings(*inputs))
-        return {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
+        described = first.tokenizer.described(first.bare_encodings(*inputs))
+        return _present(described)
+
+    def tokenize_with_offsets(
+        self, texts: tf.Tensor, pairs: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """`tokenize` with `offset_mapping`, int32 [batch, longest, 2]; see `Described`."""
+        inputs = (flatten(texts, INPUT),) if pairs is None else paired(texts, pairs)
+        tokenizer = self._aligned
+        encodings = tokenizer(*inputs) if pairs is None else tokenizer.pairs(*inputs)
+        return _present(tokenizer.described(encodings))
+
+    @cached_property
+    def _aligned(self) -> TextTokenizer:
+        build = self.first.aligned
+        assert build is not None, "the signature is refused for this model"
+        return build()
 
     def encode(self, texts: tf.Tensor, signature: Signature) -> tf.Tensor:
         """Bytes [batch] or [batch, 1] → float32 [batch, dim], with the signature's prompt."""
@@ -270,6 +287,12 @@ class TextModel(tf.Module):
         encodings = pipeline.first.encodings(signature.use, *paired(texts, pairs))
         scores = self._activation(pipeline(encodings, None))
         return tf.squeeze(scores, 1) if self.dim == 1 else scores
+
+
+def _present(described: Described) -> dict[str, tf.Tensor]:
+    """The outputs of a signature that gives token ids."""
+    outputs: dict[str, tf.Tensor | None] = described._asdict()
+    return {name: matrix for name, matrix in outputs.items() if matrix is not None}
 
 
 def _routes(used: dict[str, Signature]) -> list[str]:

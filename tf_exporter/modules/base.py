@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -52,6 +52,8 @@ class TextModule(Module):
     """Whether texts are stripped of white space at both ends first, prompts included."""
     counts_prompt = True
     """Whether a pooling after this module may leave out the tokens of a prompt."""
+    aligned: Callable[[], TextTokenizer] | None = None
+    """Builds the tokenizer of `bare_encodings` whose encodings have offsets; None without one."""
     truncated_to: int | None = None
     """The length that texts are truncated to because the reference fails for longer ones."""
 

@@ -24,8 +24,10 @@ from tf_exporter.tokenizers.ops.ragged import (
     select,
     shift_right,
 )
+from tf_exporter.tokenizers.ops.spans import LEADING, covering, white_ends
 from tf_exporter.tokenizers.ops.tables import CodePointTable, graph_constant
 from tf_exporter.tokenizers.ops.tries import Trie, string_trie
+from tf_exporter.tokenizers.trimming import TrimmedCodes
 from tf_exporter.tokenizers.unicode.probing import probe_word_and_space
 
 _WORD, _SPACE = 1, 2
@@ -47,7 +49,11 @@ class AddedTokenPattern(NamedTuple):
 class AddedTokenSplitter:
     """Replaces each match of a pattern by the one code of its added token."""
 
-    def __init__(self, patterns: Sequence[AddedTokenPattern], added_token_count: int) -> None:
+    def __init__(
+        self, patterns: Sequence[AddedTokenPattern], added_token_count: int, trims: bool = False
+    ) -> None:
+        """`trims`: whether texts come with the spans of a tokenizer that trims offsets."""
+        self._trimmed = TrimmedCodes(added_token_count) if trims else None
         contents = {pattern.content: index for index, pattern in enumerate(patterns)}
         self._symbols, self._trie = string_trie(contents, added_token_count)
         first = np.full(len({*"".join(contents)}) + 1, Trie.DEAD, np.int32)
@@ -186,7 +192,22 @@ class AddedTokenSplitter:
             stream.codes, start[:, tf.newaxis], number + ADDED_TOKEN_BASE
         )
         row_splits = tf.gather(offsets(tf.cast(kept, tf.int32)), stream.row_splits)
-        return RaggedCodes(tf.boolean_mask(codes, kept), row_splits)
+        spans = stream.spans
+        if spans is not None:
+            spans = tf.tensor_scatter_nd_update(
+                spans, start[:, tf.newaxis], self._match_spans(stream, start, end - 1)
+            )
+            spans = tf.boolean_mask(spans, kept)
+        return RaggedCodes(tf.boolean_mask(codes, kept), row_splits, spans)
+
+    def _match_spans(self, stream: RaggedCodes, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        """The span of each match, with the white space at its ends: int32 [matches, 2 or 4]."""
+        assert stream.spans is not None
+        spans = covering(stream.spans, first, last)
+        if self._trimmed is None:
+            return spans
+        ends = white_ends(self._trimmed(stream.codes), first, last)
+        return tf.concat([spans[:, :LEADING], tf.stack(ends, 1)], 1)
 
 
 def _without_overlaps(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from tf_exporter.tokenizers.post_processors import Encodings
+from tf_exporter.tokenizers.post_processors import Described, Encodings
 
 
 class Encoding(Protocol):
@@ -16,6 +16,18 @@ class Encoding(Protocol):
     @property
     def ids(self) -> list[int]:
         """Token ids."""
+
+
+class AlignedEncoding(Encoding, Protocol):
+    """The tokens of one text, and where they are in the text."""
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """The first character of each token, and the one after the last."""
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """1 for special tokens around a text."""
 
 
 class Backend(Protocol):
@@ -44,7 +56,8 @@ class ReferenceTokenizer(Protocol):
     def __call__(self, *texts: list[str], **options: object) -> Mapping[str, list[list[int]]]:
         """`input_ids` and `attention_mask` of each text, or of each pair from two lists of texts.
 
-        `options`: `padding`, `truncation` and `max_length`, as in transformers.
+        `options`: `padding`, `truncation` and `max_length`, as in transformers, and those that ask
+        for more matrices. Tokenizers of words alone have no others.
         """
 
 
@@ -56,6 +69,10 @@ class TextTokenizer:
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
         """Bytes [batch] → token ids, truncated and not padded."""
+        raise NotImplementedError
+
+    def described(self, encodings: Encodings) -> Described:
+        """All rows, padded to the longest one, with the masks of transformers."""
         raise NotImplementedError
 
     def pairs(self, first: tf.Tensor, second: tf.Tensor) -> Encodings:

@@ -6,6 +6,7 @@ model → post-processor → padding
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,11 @@ from tf_exporter.tokenizers.models.tensorflow_text import FastWordPiece
 from tf_exporter.tokenizers.models.unigram import Unigram
 from tf_exporter.tokenizers.models.word_level import WordLevel
 from tf_exporter.tokenizers.models.wordpiece import WordPiece
+from tf_exporter.tokenizers.normalizers.aligned import build_aligned_normalizer
 from tf_exporter.tokenizers.normalizers.steps import build_normalizer
 from tf_exporter.tokenizers.ops.ragged import Tokens, decode, one_function
-from tf_exporter.tokenizers.post_processors import Encodings, Padding, Truncation
+from tf_exporter.tokenizers.ops.spans import with_spans
+from tf_exporter.tokenizers.post_processors import Described, Encodings, Padding, Truncation
 from tf_exporter.tokenizers.pre_tokenizers.steps import (
     Words,
     build_pre_tokenizer,
@@ -38,6 +41,7 @@ from tf_exporter.tokenizers.spec import (
     WordLevelSpec,
     WordPieceSpec,
 )
+from tf_exporter.tokenizers.trimming import Trimming, read_trims
 
 _MODELS: dict[type, Any] = {
     BPESpec: BPE,
@@ -54,15 +58,22 @@ class TokenizerGraph(TextTokenizer):
         spec: the tokenizer.
         backend: the tokenizer that `spec` was read from; it normalizes the added tokens.
         ops: "core", or "tensorflow-text" for a model in ops of that library.
+        offsets: whether encodings have the spans of their tokens, equal to the offsets of
+            `tokenizers`. It takes a graph of its own, as that of the ids has fewer steps.
     """
 
-    def __init__(self, spec: TokenizerSpec, backend: Tokenizer, ops: str = "core") -> None:
+    def __init__(
+        self, spec: TokenizerSpec, backend: Tokenizer, ops: str = "core", offsets: bool = False
+    ) -> None:
         added = len(spec.added_tokens)
         raw, normalized = _patterns(spec, backend)
-        self._raw_added_tokens = AddedTokenSplitter(raw, added) if raw else None
-        self._normalizer = build_normalizer(spec.normalizer, added)
+        self._offsets, self._trimming = offsets, _trimming(spec, backend) if offsets else None
+        trims = self._trimming is not None
+        self._raw_added_tokens = AddedTokenSplitter(raw, added, trims) if raw else None
+        build = build_aligned_normalizer if offsets else build_normalizer
+        self._normalizer = build(spec.normalizer, added)
         self._normalized_added_tokens = (
-            AddedTokenSplitter(normalized, added) if normalized else None
+            AddedTokenSplitter(normalized, added, trims) if normalized else None
         )
         self._pre_tokenizer = build_pre_tokenizer(spec.pre_tokenizer, added)
         ids = [token.id for token in spec.added_tokens]
@@ -78,19 +89,21 @@ class TokenizerGraph(TextTokenizer):
         else:
             self._model = FastWordPiece(spec.model, ids, isolated_code_points(spec.pre_tokenizer))
         self._truncation = Truncation(spec)
-        self.padding = Padding(spec)
+        self.padding: Padding = Padding(spec)
         self._one_function = one_function(self._tokens)
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
         """Bytes [batch] → the token ids of each text, truncated but not padded."""
         with tf.device("/CPU:0"):
-            return self._truncation(self._one_function(texts))
+            return self._trimmed(self._truncation(self._one_function(texts)))
 
     def pairs(self, first: tf.Tensor, second: tf.Tensor) -> Encodings:
         """Bytes [batch] twice → the token ids of each pair of texts, truncated."""
         with tf.device("/CPU:0"):
-            return self._truncation.pairs(
-                self._one_function(tf.reshape(tf.stack([first, second], 1), [-1]))
+            return self._trimmed(
+                self._truncation.pairs(
+                    self._one_function(tf.reshape(tf.stack([first, second], 1), [-1]))
+                )
             )
 
     def tokens(self, texts: tf.Tensor) -> Tokens:
@@ -98,8 +111,18 @@ class TokenizerGraph(TextTokenizer):
         with tf.device("/CPU:0"):
             return self._one_function(texts)
 
+    def described(self, encodings: Encodings) -> Described:
+        """See `Padding.described`."""
+        with tf.device("/CPU:0"):
+            return self.padding.described(encodings)
+
+    def _trimmed(self, encodings: Encodings) -> Encodings:
+        return encodings if self._trimming is None else self._trimming(encodings)
+
     def _tokens(self, texts: tf.Tensor) -> Tokens:
         stream = decode(texts)
+        if self._offsets:
+            stream = with_spans(stream, self._trimming is not None)
         if self._raw_added_tokens:
             stream = self._raw_added_tokens(stream)
         for normalize in self._normalizer:
@@ -110,6 +133,12 @@ class TokenizerGraph(TextTokenizer):
         for split in self._pre_tokenizer:
             words = split(words)
         return self._model(words)
+
+
+def _trimming(spec: TokenizerSpec, backend: Tokenizer) -> Trimming | None:
+    """The trimming of offsets by the post-processor, if there is any."""
+    trims = read_trims(json.loads(backend.to_str())["post_processor"])
+    return Trimming(trims, spec.model.vocab) if trims else None
 
 
 def _patterns(

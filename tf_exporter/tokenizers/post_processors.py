@@ -23,6 +23,8 @@ class Encodings(NamedTuple):
     """int32 [batch, 1 or 2]: the number of tokens that are kept of a text."""
     lengths: tf.Tensor
     """int32 [batch]: the number of tokens of a row, special tokens included."""
+    spans: tf.Tensor | None = None
+    """The text of each token, see ops/spans.py; None where offsets are not asked for."""
 
 
 class Padded(NamedTuple):
@@ -31,6 +33,17 @@ class Padded(NamedTuple):
     input_ids: tf.Tensor
     attention_mask: tf.Tensor
     token_type_ids: tf.Tensor
+
+
+class Described(NamedTuple):
+    """The tokens of all rows as transformers gives them: int32 [rows, longest] each."""
+
+    input_ids: tf.Tensor
+    attention_mask: tf.Tensor
+    special_tokens_mask: tf.Tensor
+    """1 for padding and for special tokens around texts, but not for those that a text spells."""
+    offset_mapping: tf.Tensor | None
+    """int32 [rows, longest, 2]: see ops/spans.py; (0, 0) where `special_tokens_mask` is 1."""
 
 
 class Truncation:
@@ -76,7 +89,8 @@ class Truncation:
         starts = tf.reshape(tokens.row_splits[:-1], tf.shape(kept))
         if self._from_left:
             starts += lengths - kept
-        return Encodings(tokens.ids, starts, kept, tf.reduce_sum(kept, 1) + added)
+        lengths = tf.reduce_sum(kept, 1) + added
+        return Encodings(tokens.ids, starts, kept, lengths, tokens.spans)
 
 
 class Padding:
@@ -95,14 +109,42 @@ class Padding:
         self, encodings: Encodings, rows: slice = slice(None), length: tf.Tensor | int | None = None
     ) -> Padded:
         """Pads the texts or pairs of `rows` to `length`, by default all to the longest row."""
-        pair = encodings.starts.shape[1] == 2
-        template, extra_ids = self._templates[pair], self._extra_ids[pair]
+        source, types, present = self._sources(encodings, rows, length)
+        ids = tf.gather(self._pool(encodings), source)
+        return Padded(ids, tf.cast(present, tf.int32), tf.broadcast_to(types, tf.shape(ids)))
+
+    def described(self, encodings: Encodings) -> Described:
+        """All rows, padded to the longest one."""
+        source, _, present = self._sources(encodings, slice(None), None)
+        special = source >= count(encodings.ids)
+        spans = encodings.spans
+        if spans is not None:
+            none = tf.zeros([count(self._extra_ids[self._is_pair(encodings)]), 2], tf.int32)
+            spans = tf.gather(tf.concat([spans, none], 0), source)
+        ids = tf.gather(self._pool(encodings), source)
+        return Described(ids, tf.cast(present, tf.int32), tf.cast(special, tf.int32), spans)
+
+    def _is_pair(self, encodings: Encodings) -> bool:
+        pair: bool = encodings.starts.shape[1] == 2
+        return pair
+
+    def _pool(self, encodings: Encodings) -> tf.Tensor:
+        """The ids that rows are made of: the tokens of texts, special tokens, and padding."""
+        return tf.concat([encodings.ids, self._extra_ids[self._is_pair(encodings)]], 0)
+
+    def _sources(
+        self, encodings: Encodings, rows: slice, length: tf.Tensor | int | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The place in the pool, the segment, and whether there is a token; [rows, length] each.
+
+        The segment may be a scalar, the same everywhere.
+        """
+        template = self._templates[self._is_pair(encodings)]
         lengths = encodings.lengths[rows, tf.newaxis]
         longest = tf.reduce_max(tf.concat([lengths[:, 0], [0]], 0)) if length is None else length
         position = tf.range(longest)[tf.newaxis, :]
         if self._left:
             position -= longest - lengths
-        # Ids are gathered from [tokens, special tokens, padding].
         special = count(encodings.ids)
         padding = special + template.added
         parts = []
@@ -131,5 +173,4 @@ class Padding:
                 tf.where(position < 0, self._pad_type_id, types),
             )
             present &= position >= 0
-        ids = tf.gather(tf.concat([encodings.ids, extra_ids], 0), source)
-        return Padded(ids, tf.cast(present, tf.int32), tf.broadcast_to(types, tf.shape(ids)))
+        return source, types, present

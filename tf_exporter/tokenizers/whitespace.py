@@ -28,7 +28,13 @@ from tf_exporter.tokenizers.ops.ragged import (
 from tf_exporter.tokenizers.ops.string_table import StringTable
 from tf_exporter.tokenizers.ops.tables import CodePointTable
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
-from tf_exporter.tokenizers.post_processors import Encodings, Padded, Padding, Truncation
+from tf_exporter.tokenizers.post_processors import (
+    Described,
+    Encodings,
+    Padded,
+    Padding,
+    Truncation,
+)
 from tf_exporter.tokenizers.spec import TokenizerSpec, WordsSpec
 from tf_exporter.tokenizers.templates import BARE
 from tf_exporter.tokenizers.unicode.python_text import LowerCase, punctuation, white_space
@@ -96,6 +102,13 @@ class WordPadding:
         missing = tf.maximum(0, 1 - tf.shape(padded.input_ids)[1])
         return Padded(*(tf.pad(matrix, [[0, 0], [0, missing]]) for matrix in padded))
 
+    def described(self, encodings: Encodings) -> Described:
+        """See `Padding.described`."""
+        ids, mask, special, _ = self._padding.described(encodings)
+        missing = [[0, 0], [0, tf.maximum(0, 1 - tf.shape(ids)[1])]]
+        special = tf.pad(special, missing, constant_values=1)
+        return Described(tf.pad(ids, missing), tf.pad(mask, missing), special, None)
+
 
 class Span(NamedTuple):
     """The starts and ends of words among the codes: int32 [words] each."""
@@ -120,12 +133,16 @@ class WordTokenizer(TextTokenizer):
         self._lower_case = LowerCase()
         self._do_lower_case = model.do_lower_case
         self._truncation = Truncation(spec)
-        self.padding = WordPadding(spec)
+        self.padding: WordPadding = WordPadding(spec)
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
         """Bytes [batch] → the ids of each text's words, truncated."""
         with tf.device("/CPU:0"):
             return self._truncation(self._tokens(texts))
+
+    def described(self, encodings: Encodings) -> Described:
+        """See `WordPadding.described`."""
+        return self.padding.described(encodings)
 
     def _tokens(self, texts: tf.Tensor) -> Tokens:
         # A space after each text, so that no word touches a word of the next text.
@@ -155,7 +172,9 @@ class WordTokenizer(TextTokenizer):
         steps = tf.scatter_nd(edges, tf.repeat([1, -1], [count(span.start)] * 2), [count(codes)])
         codes = self._lower_case.final_sigmas(codes, tf.cumsum(steps) > 0)
         lowered = self._lower_case(RaggedCodes(*_pieces(codes, span)))
-        return select(values == _UNKNOWN, self._table(_strings(*lowered)), values)
+        return select(
+            values == _UNKNOWN, self._table(_strings(lowered.codes, lowered.row_splits)), values
+        )
 
     def _strip(self, codes: tf.Tensor, span: Span) -> Span:
         """The words without punctuation at either end; a word of punctuation only becomes empty."""
@@ -192,7 +211,7 @@ class CutTokenizer(TextTokenizer):
     ) -> None:
         self._tokenizer = tokenizer
         self._max_length = max_length
-        self.padding = WordPadding(spec)
+        self.padding: WordPadding = WordPadding(spec)
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
         """Bytes [batch] → the token ids of each text, truncated."""
@@ -200,6 +219,10 @@ class CutTokenizer(TextTokenizer):
         if self._max_length is None:
             return encodings
         return encodings._replace(lengths=tf.minimum(encodings.lengths, self._max_length))
+
+    def described(self, encodings: Encodings) -> Described:
+        """See `WordPadding.described`."""
+        return self.padding.described(encodings)
 
 
 class ListTokenizer:

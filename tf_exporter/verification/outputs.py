@@ -16,6 +16,7 @@ from tf_exporter.layers.sparse import UNUSED_INDEX
 from tf_exporter.model.untyped import Signatures
 from tf_exporter.names import (
     ALL,
+    ATTENTION,
     IDS,
     INDICES,
     MULTI_VECTOR,
@@ -144,7 +145,8 @@ def _compute(
             for key, texts in sides.items()
         }
         if name == IDS:
-            inputs = loaded["tokenize"](**inputs)
+            tokens = loaded["tokenize"](**inputs)
+            inputs = {key: tokens[key] for key in (VECTOR_IDS, ATTENTION)}
         outputs = loaded[name](**inputs)
         if job.tokens or model.kind == MULTI_VECTOR:
             results.append(flat_vectors(outputs))

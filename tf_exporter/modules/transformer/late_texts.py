@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -13,7 +14,12 @@ from tf_exporter.modules.transformer.late import Expansion
 from tf_exporter.modules.transformer.layer import Transformer
 from tf_exporter.tokenizers.contract import TextTokenizer
 from tf_exporter.tokenizers.pipeline import TokenizerGraph
-from tf_exporter.tokenizers.post_processors import Encodings, Padding, Truncation
+from tf_exporter.tokenizers.post_processors import (
+    Described,
+    Encodings,
+    Padding,
+    Truncation,
+)
 from tf_exporter.tokenizers.spec import TokenizerSpec
 
 
@@ -64,12 +70,19 @@ class LateTokenizer(TextTokenizer):
         expansion: tuple[Expansion, int] | None,
     ) -> None:
         self._tokens, self._truncation = tokenizer.tokens, Truncation(spec)
-        self.padding = Padding(spec) if expansion is None else ExpandedPadding(spec, *expansion)
+        self._bare_padding = Padding(spec)
+        self.padding = (
+            self._bare_padding if expansion is None else ExpandedPadding(spec, *expansion)
+        )
 
     def __call__(self, texts: tf.Tensor) -> Encodings:
         tokens = self._tokens(texts)
         with tf.device("/CPU:0"):
             return self._truncation(tokens)
+
+    def described(self, encodings: Encodings) -> Described:
+        """See `Padding.described`; queries are not expanded."""
+        return self._bare_padding.described(encodings)
 
 
 class LateTransformer(TextModule):
@@ -84,6 +97,7 @@ class LateTransformer(TextModule):
         self.hf_tokenizer = transformer.hf_tokenizer
         graph = transformer.tokenizer
         assert isinstance(graph, TokenizerGraph)
+        self.aligned = partial(transformer.aligned_for, self.tokenizer_spec)
         self.tokenizer = LateTokenizer(graph, self.tokenizer_spec, expansion)
         self.micro_batch_tokens = transformer.micro_batch_tokens
         self.takes_long, self.pads_leak = transformer.takes_long, transformer.pads_leak

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import tensorflow as tf
 
@@ -100,6 +101,8 @@ class Transformer(TextModule):
         self.tokenizer = TokenizerGraph(
             self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops
         )
+        self._backend = hf_tokenizer.backend_tokenizer
+        self.aligned = None if chat else partial(self.aligned_for, self.tokenizer_spec)
         self._late = self._read_late(file, spec, template.added)
         self._chat = Chat(spec.folder, chat, hf_tokenizer, self.tokenizer_spec) if chat else None
         self._output, self.strips = spec.output, spec.strips
@@ -113,6 +116,10 @@ class Transformer(TextModule):
         self.max_rows = max_positions if spec.task == "text-generation" else None
         if spec.task == "fill-mask":
             self.micro_batch_tokens = min(self.micro_batch_tokens, max_positions)
+
+    def aligned_for(self, spec: TokenizerSpec) -> TokenizerGraph:
+        """A tokenizer with offsets, by this spec. It always has stock ops."""
+        return TokenizerGraph(spec, self._backend, offsets=True)
 
     def late_texts(self, task: str) -> tuple[int | None, tuple[Expansion, int] | None]:
         """The limit of texts of a task, and the expansion of queries with the id of its token."""

@@ -16,7 +16,7 @@ class TaskTransformer(TextModule):
         super().__init__()
         self.transformer, self._task = transformer, task
         self.tokenizer_spec, self.tokenizer = transformer.tokenizer_spec, transformer.tokenizer
-        self.hf_tokenizer = transformer.hf_tokenizer
+        self.hf_tokenizer, self.aligned = transformer.hf_tokenizer, transformer.aligned
         self.micro_batch_tokens, self.max_rows = (
             transformer.micro_batch_tokens,
             transformer.max_rows,

@@ -10,10 +10,13 @@ needs no merging.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from tf_exporter.tokenizers.models.merges import Merges
+from tf_exporter.tokenizers.models.token_spans import run_of, shifted_spans
 from tf_exporter.tokenizers.ops.ragged import (
     ADDED_TOKEN_BASE,
     Tokens,
@@ -28,6 +31,7 @@ from tf_exporter.tokenizers.ops.ragged import (
     utf8_byte,
     utf8_length,
 )
+from tf_exporter.tokenizers.ops.spans import covering
 from tf_exporter.tokenizers.ops.tables import UNICODE_SIZE, CodePointTable, graph_constant
 from tf_exporter.tokenizers.ops.tries import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers.steps import Words, byte_chars
@@ -125,7 +129,7 @@ class BPE:
         return alone
 
     def __call__(self, words: Words) -> Tokens:
-        symbols, ids, first, row_splits = self._characters(words)
+        symbols, ids, first, row_splits, source = self._characters(words)
         place = tf.range(count(ids))
         best = self._trie.longest(self._trie.start(symbols), select(first, 0, symbols))
         # A segment starts wherever all tokens that start earlier have ended.
@@ -148,10 +152,26 @@ class BPE:
         )
         ids = tf.tensor_scatter_nd_update(ids, tf.gather(rest, positions)[:, tf.newaxis], merged)
         kept = places(ids >= 0)
-        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, row_splits))
+        spans = None if words.spans is None else self._spans(words, kept, source)
+        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, row_splits), spans=spans)
 
-    def _characters(self, words: Words) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _spans(self, words: Words, kept: tf.Tensor, source: _Source | None) -> tf.Tensor:
+        """The spans of the tokens that begin at the characters `kept`, int32 [T]."""
+        assert words.spans is not None
+        if source is None:
+            return covering(words.spans, kept, shift_left(kept, last=count(words.codes)) - 1)
+        first = tf.gather(source.first, kept)
+        last = tf.gather(source.last, shift_left(kept, last=count(source.last)) - 1)
+        if source.dropped is None:
+            return covering(words.spans, first, last)
+        return shifted_spans(words, first, last, source.dropped)
+
+    def _characters(
+        self, words: Words
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, _Source | None]:
         """The characters to merge: trie symbols, ids, whether each starts a word, and row splits.
+
+        And the codes that they come from; None if they are the codes themselves.
 
         An added token is a word of its own. Unknown characters become their bytes, the unknown
         token, or nothing.
@@ -161,7 +181,8 @@ class BPE:
         known = self._initial[0](words.codes)
         if self._all_known:
             ids = select(added, added_token_ids(words.codes, self._added_token_ids), known - 1)
-            return self._symbols(words.codes), ids, words.starts | added, words.row_splits
+            symbols, first = self._symbols(words.codes), words.starts | added
+            return symbols, ids, first, words.row_splits, None
         if not self._plain:
             last = ~shift_left(words.inside, last=False)
             variants = tf.stack([table(words.codes) for table in self._initial])
@@ -173,10 +194,11 @@ class BPE:
         ids = known - 1
         unknown = in_word & (known == 0)
         lengths = tf.cast(in_word | added, tf.int32)
+        dropped = again = None
         if self._byte_ids is not None:
             lengths = select(unknown, utf8_length(words.codes), lengths)
         elif self._unk_id is None:
-            lengths = select(unknown, 0, lengths)
+            lengths, dropped = select(unknown, 0, lengths), unknown
         else:
             ids = select(unknown, self._unk_id, ids)
             if self._fuse_unk:
@@ -192,4 +214,18 @@ class BPE:
             ids = select(tf.gather(unknown, owner), tf.gather(self._byte_ids, byte), ids)
         word = tf.gather(word, owner)
         first = word != shift_right(word, first=0)
-        return tf.gather(symbols, owner), ids, first, tf.gather(offsets(lengths), words.row_splits)
+        row_splits = tf.gather(offsets(lengths), words.row_splits)
+        source = _Source(owner, owner, dropped)
+        if words.spans is not None and again is not None:
+            source = source._replace(last=tf.gather(run_of(again)[1], owner))
+        return tf.gather(symbols, owner), ids, first, row_splits, source
+
+
+class _Source(NamedTuple):
+    """The codes that characters come from: int32 [M] each."""
+
+    first: tf.Tensor
+    last: tf.Tensor
+    """The same as the first, but for an unknown character that others are fused with."""
+    dropped: tf.Tensor | None = None
+    """Bool [N]: whether a code of a word became no character; None if none can be dropped."""

@@ -8,11 +8,13 @@ text spells it. Neighbouring unknown pieces become one text: a piece, the unknow
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tf_exporter.tokenizers.models.token_spans import run_of
 from tf_exporter.tokenizers.ops.lists import append_vector, concatenate_vectors, empty_vector_list
 from tf_exporter.tokenizers.ops.ragged import (
     ADDED_TOKEN_BASE,
@@ -29,11 +31,13 @@ from tf_exporter.tokenizers.ops.ragged import (
     utf8_byte,
     utf8_length,
 )
+from tf_exporter.tokenizers.ops.spans import LEADING, covering, white_ends
 from tf_exporter.tokenizers.ops.tables import graph_constant
 from tf_exporter.tokenizers.ops.tries import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers.steps import Words, word_ends
 from tf_exporter.tokenizers.spec import BYTE_TOKENS, UnigramSpec
 from tf_exporter.tokenizers.templates import LARGEST_INT
+from tf_exporter.tokenizers.trimming import TrimmedCodes
 
 _UNKNOWN_PENALTY = 10.0
 _SHORT, _LONG = 8, 32
@@ -63,6 +67,11 @@ class Unigram:
             graph_constant(np.isin(np.arange(len(spec.pieces)), rejoined)) if rejoined else None
         )
         self._added_token_ids = graph_constant(np.array([*added_token_ids, -1], np.int32))
+        self._added_token_count = len(added_token_ids)
+
+    @cached_property
+    def _trimmed(self) -> TrimmedCodes:
+        return TrimmedCodes(self._added_token_count)
 
     def __call__(self, words: Words) -> Tokens:
         pieces = self._pieces(words)
@@ -243,7 +252,32 @@ class Unigram:
         ids = select(unknown, self._unk_id, tf.gather(chosen.ids, end))
         again = unknown & shift_right(unknown, first=False) & ~tf.gather(chosen.at_word_start, end)
         kept = places(~again)
-        return Tokens(tf.gather(ids, kept), tf.searchsorted(tf.gather(end, kept), words.row_splits))
+        spans = None
+        if words.spans is not None:
+            spans = tf.gather(self._spans(words, chosen, again, unknown), kept)
+        row_splits = tf.searchsorted(tf.gather(end, kept), words.row_splits)
+        return Tokens(tf.gather(ids, kept), row_splits, spans=spans)
+
+    def _spans(
+        self, words: Words, chosen: _Chosen, again: tf.Tensor, unknown: tf.Tensor
+    ) -> tf.Tensor:
+        """The span of the token that each chosen piece is in: int32 [P, columns].
+
+        `again`: whether a piece is joined to the one before it; `unknown`: whether it becomes the
+        unknown piece. Bool [P] each. The string of that token is its text.
+        """
+        assert words.spans is not None
+        end = chosen.end
+        added = tf.gather(words.codes, end) >= ADDED_TOKEN_BASE
+        start = select(added, end, tf.gather(chosen.start, end))
+        first, last = run_of(again)
+        first, last = tf.gather(start, first), tf.gather(end, last)
+        spans = covering(words.spans, first, last)
+        if words.spans.shape[1] == LEADING:
+            return spans
+        ends = tf.stack(white_ends(self._trimmed(words.codes), first, last), 1)
+        ends = tf.where(unknown[:, tf.newaxis], ends, spans[:, LEADING:])
+        return tf.concat([spans[:, :LEADING], ends], 1)
 
     def _emit_bytes(self, words: Words, chosen: _Chosen) -> Tokens:
         """The tokens, where unknown pieces become bytes, except a single unknown piece itself."""
@@ -271,7 +305,11 @@ class Unigram:
             tf.gather(self._byte_ids, tf.minimum(byte, 255)),
             tf.gather(chosen.ids, owner),
         )
-        return Tokens(ids, tf.gather(offsets(lengths), words.row_splits))
+        spans = None
+        if words.spans is not None:
+            no_text = tf.zeros_like(unknown)
+            spans = tf.gather(self._spans(words, chosen, before, no_text), tf.gather(token, owner))
+        return Tokens(ids, tf.gather(offsets(lengths), words.row_splits), spans=spans)
 
 
 def _rejoined(spec: UnigramSpec) -> list[int]:

@@ -13,6 +13,7 @@ from tf_exporter.tokenizers.ops.ragged import (
     places,
     select,
 )
+from tf_exporter.tokenizers.ops.spans import covering
 from tf_exporter.tokenizers.ops.tables import graph_constant
 from tf_exporter.tokenizers.ops.tries import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers.steps import Words, word_ends
@@ -49,9 +50,13 @@ class WordLevel:
         )
         place = tf.concat([start, added], 0)
         order = tf.argsort(place)
-        return Tokens(
-            tf.gather(ids, order), tf.searchsorted(tf.gather(place, order), words.row_splits)
-        )
+        place = tf.gather(place, order)
+        spans = None
+        if words.spans is not None:
+            last = tf.gather(word_ends(words), place) - 1
+            spans = covering(words.spans, place, last)
+        row_splits = tf.searchsorted(place, words.row_splits)
+        return Tokens(tf.gather(ids, order), row_splits, spans=spans)
 
     def _walk(
         self, state: tf.Tensor, symbols: tf.Tensor, position: tf.Tensor, end: tf.Tensor

@@ -18,11 +18,14 @@ from tf_exporter.tokenizers.ops.ragged import (
     places,
     rarely,
     select,
+    shift_left,
 )
+from tf_exporter.tokenizers.ops.spans import covering
 from tf_exporter.tokenizers.ops.tables import graph_constant
 from tf_exporter.tokenizers.ops.tries import Trie, string_trie
 from tf_exporter.tokenizers.pre_tokenizers.steps import Words, word_ends
 from tf_exporter.tokenizers.spec import WordPieceSpec
+from tf_exporter.tokenizers.templates import LARGEST_INT
 
 
 class WordPiece:
@@ -64,7 +67,14 @@ class WordPiece:
         ids = select(in_unknown, self.unk_id, tf.gather(self._trie.value, best))
         ids = select(added, added_token_ids(words.codes, self._added_token_ids), ids)
         word_starts = tf.gather(words.starts | added, kept)
-        return Tokens(tf.gather(ids, kept), tf.searchsorted(kept, words.row_splits), word_starts)
+        spans = None
+        if words.spans is not None:
+            # A token goes on to the next one, or to the end of its word.
+            limit = tf.gather(word_ends(words), kept)
+            end = tf.minimum(shift_left(kept, last=LARGEST_INT), limit)
+            spans = covering(words.spans, kept, end - 1)
+        row_splits = tf.searchsorted(kept, words.row_splits)
+        return Tokens(tf.gather(ids, kept), row_splits, word_starts, spans)
 
     def _longest_pieces(self, words: Words) -> tf.Tensor:
         """The trie state of the longest piece from each position, or `DEAD`: int32 [N]."""

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tf_exporter.errors import InputError
 from tf_exporter.model.config_file import ConfigFile
+from tf_exporter.tokenizers.normalizers.precompiled_spans import sources
 from tf_exporter.tokenizers.ops.ragged import (
     RaggedCodes,
     count,
@@ -109,11 +110,24 @@ class Precompiled:
         )
 
     def __call__(self, texts: RaggedCodes) -> RaggedCodes:
-        texts = rarely(self._clusters.may_join(texts), lambda: self._join(texts), texts)
-        return self._characters(texts)
+        if texts.spans is None:
+            units = rarely(self._clusters.may_join(texts), lambda: self._join(texts), texts)
+            return self._characters(units)
+        # The spans are numbers of codes here: the first code of each cluster, then the cluster.
+        place = texts._replace(spans=tf.range(count(texts.codes))[:, tf.newaxis])
+        units = rarely(self._clusters.may_join(texts), lambda: self._join(place), place)
+        assert units.spans is not None
+        number = tf.range(count(units.codes))[:, tf.newaxis]
+        replaced = self._characters(units._replace(spans=number))
+        assert replaced.spans is not None
+        source = sources(texts, units.spans[:, 0], replaced.spans[:, 0])
+        return replaced._replace(spans=tf.gather(texts.spans, source))
 
     def _join(self, texts: RaggedCodes) -> RaggedCodes:
-        """Replaces each short cluster by the code of its shortest prefix in the table, if any."""
+        """Replaces each short cluster by the code of its shortest prefix in the table, if any.
+
+        The cluster gets the span of its first code.
+        """
         joined = self._clusters.joined(texts)
         size = count(texts.codes)
         ends = run_ends(shift_left(joined, last=False)) + 1
@@ -141,4 +155,5 @@ class Precompiled:
         )
         kept = tf.cumsum(marks)[:-1] == 0
         row_splits = tf.gather(offsets(tf.cast(kept, tf.int32)), texts.row_splits)
-        return RaggedCodes(tf.boolean_mask(codes, kept), row_splits)
+        spans = None if texts.spans is None else tf.boolean_mask(texts.spans, kept)
+        return RaggedCodes(tf.boolean_mask(codes, kept), row_splits, spans)

@@ -24,6 +24,7 @@ from tf_exporter.tokenizers.ops.ragged import (
     select,
     shift_left,
 )
+from tf_exporter.tokenizers.ops.spans import gathered
 from tf_exporter.tokenizers.ops.tables import CodePointTable, graph_constant
 from tf_exporter.tokenizers.patterns.pattern import Pattern, read_pattern
 from tf_exporter.tokenizers.spec import Part
@@ -107,8 +108,14 @@ class Replace:
         lengths = tf.cast(kept, tf.int32) + tf.cast(match, tf.int32) * self._length
         bits = max(self._length, 1).bit_length()
         replaced, owner, nth = _in_copies(texts, lengths, bits)
+        # All of the content has the span of the last character of the match.
         return replaced._replace(
-            codes=select(tf.gather(match, owner), tf.gather(self._content, nth), replaced.codes)
+            codes=select(tf.gather(match, owner), tf.gather(self._content, nth), replaced.codes),
+            spans=None
+            if texts.spans is None
+            else tf.gather(
+                texts.spans, tf.gather(select(match, end - 1, tf.range(count(end))), owner)
+            ),
         )
 
 
@@ -118,7 +125,11 @@ def _in_copies(
     """The texts with copies of each code, the index each copy came from, and its number."""
     owner, nth = expand(lengths, bits)
     return (
-        RaggedCodes(tf.gather(texts.codes, owner), tf.gather(offsets(lengths), texts.row_splits)),
+        RaggedCodes(
+            tf.gather(texts.codes, owner),
+            tf.gather(offsets(lengths), texts.row_splits),
+            gathered(texts.spans, owner),
+        ),
         owner,
         nth,
     )

@@ -24,6 +24,8 @@ class RaggedCodes(NamedTuple):
 
     codes: tf.Tensor
     row_splits: tf.Tensor
+    spans: tf.Tensor | None = None
+    """The text of each code, see ops/spans.py; None where offsets are not asked for."""
 
 
 class Tokens(NamedTuple):
@@ -33,6 +35,8 @@ class Tokens(NamedTuple):
     row_splits: tf.Tensor
     word_starts: tf.Tensor | None = None
     """Bool [T]: whether each token is the first of its word; None if the model does not say."""
+    spans: tf.Tensor | None = None
+    """The text of each token, see ops/spans.py; None where offsets are not asked for."""
 
 
 def added_token_ids(codes: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
@@ -162,11 +166,24 @@ def one_function(compute: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def rarely(flag: tf.Tensor, compute: Callable[[], Vectors], otherwise: Vectors) -> Vectors:
-    """`compute()` if the scalar `flag` is true, else `otherwise`: vectors or tuples of vectors."""
-    results: Vectors = tf.cond(flag, not_inlined(compute), lambda: otherwise)
-    for result in tf.nest.flatten(results):
-        result.set_shape([None])
-    return results
+    """`compute()` if the scalar `flag` is true, else `otherwise`: vectors or tuples of vectors.
+
+    The tuples may also have spans, and None where `otherwise` has it.
+    """
+    before = tf.nest.flatten(otherwise)
+    results = tf.cond(flag, not_inlined(lambda: _present(compute())), lambda: _present(otherwise))
+    for result, vector in zip(results, _present(otherwise)):
+        result.set_shape([None, vector.shape[1]] if vector.shape.rank == 2 else [None])
+    remaining = iter(results)
+    vectors: Vectors = tf.nest.pack_sequence_as(
+        otherwise, [None if vector is None else next(remaining) for vector in before]
+    )
+    return vectors
+
+
+def _present(vectors: Vectors) -> list[tf.Tensor]:
+    """The vectors of a structure, without None."""
+    return [vector for vector in tf.nest.flatten(vectors) if vector is not None]
 
 
 def run_ends(flags: tf.Tensor) -> tf.Tensor:

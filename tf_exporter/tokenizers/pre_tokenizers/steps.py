@@ -17,6 +17,7 @@ from tf_exporter.tokenizers.ops.ragged import (
     count,
     expand,
     offsets,
+    places,
     rarely,
     reachable_ahead,
     row_starts,
@@ -28,6 +29,7 @@ from tf_exporter.tokenizers.ops.ragged import (
     utf8_byte,
     utf8_length,
 )
+from tf_exporter.tokenizers.ops.spans import gathered
 from tf_exporter.tokenizers.ops.tables import CodePointTable, graph_constant
 from tf_exporter.tokenizers.patterns.pattern import GPT2, read_pattern, regex_pattern
 from tf_exporter.tokenizers.spec import Part
@@ -50,6 +52,8 @@ class Words(NamedTuple):
     """Bool [N]: whether the word of the previous code goes on here."""
     row_splits: tf.Tensor
     """int32 [batch + 1]"""
+    spans: tf.Tensor | None = None
+    """The text of each code, see ops/spans.py; None where offsets are not asked for."""
 
 
 Step = Callable[[Words], Words]
@@ -58,7 +62,8 @@ Step = Callable[[Words], Words]
 def whole_sections(texts: RaggedCodes) -> Words:
     """Each section between added tokens as one word."""
     starts = section_starts(texts)
-    return Words(texts.codes, starts, (texts.codes < ADDED_TOKEN_BASE) & ~starts, texts.row_splits)
+    inside = (texts.codes < ADDED_TOKEN_BASE) & ~starts
+    return Words(texts.codes, starts, inside, texts.row_splits, texts.spans)
 
 
 def _previous(flags: tf.Tensor) -> tf.Tensor:
@@ -149,6 +154,12 @@ def word_ends(words: Words) -> tf.Tensor:
     return run_ends(shift_left(words.inside, last=False)) + 1
 
 
+def word_starts(words: Words) -> tf.Tensor:
+    """The start of the word that each code is in; of other codes, their own place: int32 [N]."""
+    first = ~words.inside
+    return tf.gather(places(first), tf.cumsum(tf.cast(first, tf.int32)) - 1)
+
+
 def _split_at(words: Words, boundaries: tf.Tensor, match: tf.Tensor, behavior: str) -> Words:
     """The words, split by one of the behaviors.
 
@@ -212,7 +223,8 @@ class ByteLevel:
         first = nth == 0
         starts = tf.gather(words.starts, owner)
         inside = (tf.gather(words.inside, owner) | starts) & ~(starts & first)
-        return Words(codes, starts & first, inside, tf.gather(offsets(lengths), words.row_splits))
+        row_splits = tf.gather(offsets(lengths), words.row_splits)
+        return Words(codes, starts & first, inside, row_splits, gathered(words.spans, owner))
 
 
 def byte_chars() -> list[int]:
@@ -230,9 +242,8 @@ def prepend(words: Words, before: tf.Tensor, code: int) -> Words:
     codes = select(inserted, code, tf.gather(words.codes, owner))
     starts = tf.gather(words.starts, owner) & ~moved
     inside = tf.gather(words.inside, owner) | moved
-    return Words(
-        codes, starts, inside, tf.gather(offsets(1 + tf.cast(before, tf.int32)), words.row_splits)
-    )
+    row_splits = tf.gather(offsets(1 + tf.cast(before, tf.int32)), words.row_splits)
+    return Words(codes, starts, inside, row_splits, gathered(words.spans, owner))
 
 
 def build_pre_tokenizer(parts: Sequence[Part], added_token_count: int) -> list[Step]:

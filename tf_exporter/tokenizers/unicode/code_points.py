@@ -17,7 +17,9 @@ from tf_exporter.tokenizers.ops.ragged import (
     rarely,
     row_starts,
     select,
+    shift_right,
 )
+from tf_exporter.tokenizers.ops.spans import gathered
 from tf_exporter.tokenizers.ops.tables import UNICODE_SIZE, CodePointTable, graph_constant
 from tf_exporter.tokenizers.unicode.probing import NormalizerTables
 
@@ -64,9 +66,7 @@ class CodePointNormalizer:
         one_each = tf.bitwise.bitwise_and(packed, (2 << self._length_bits) - 1) == 1 << 1
         codes = self._replaced(texts.codes, tf.bitwise.right_shift(packed, self._length_bits + 1))
         others = tf.reduce_any(~one_each)
-        return RaggedCodes(
-            *rarely(others, lambda: tuple(self._general(texts, packed)), (codes, texts.row_splits))
-        )
+        return rarely(others, lambda: self._general(texts, packed), texts._replace(codes=codes))
 
     def _replaced(self, codes: tf.Tensor, pool_index: tf.Tensor) -> tf.Tensor:
         """The code at each index of the pool, or the old code for `_SELF`; int32 [N] each."""
@@ -79,19 +79,30 @@ class CodePointNormalizer:
         owner, nth = expand(lengths, bits)
         start = tf.bitwise.right_shift(tf.gather(packed, owner), bits + 1)
         codes = self._replaced(tf.gather(texts.codes, owner), start + nth)
-        normalized = RaggedCodes(codes, tf.gather(offsets(lengths), texts.row_splits))
+        normalized = RaggedCodes(
+            codes, tf.gather(offsets(lengths), texts.row_splits), gathered(texts.spans, owner)
+        )
         if not self._reorders:
             return normalized
         unordered = tf.reduce_any(tf.bitwise.bitwise_and(packed, 1) > 0)
-        return normalized._replace(
-            codes=rarely(unordered, lambda: self._reorder(texts, normalized, owner), codes)
+        codes, spans = rarely(
+            unordered,
+            lambda: self._reorder(texts, normalized, owner),
+            (codes, normalized.spans),
         )
+        return normalized._replace(codes=codes, spans=spans)
 
-    def _reorder(self, source: RaggedCodes, normalized: RaggedCodes, owner: tf.Tensor) -> tf.Tensor:
-        """The codes with the marks between two starters sorted by combining class.
+    def _reorder(
+        self, source: RaggedCodes, normalized: RaggedCodes, owner: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The codes with the marks between two starters sorted by combining class, and the spans.
 
         A dropped starter still ends a run of marks, and only `source` shows it. `owner`: the index
         in `source` that each normalized code came from, int32.
+
+        The spans are right only where no code is dropped, as in NFD and NFKD. In `tokenizers`, the
+        first code of each decomposition takes the next span in the order of the text, however
+        marks are sorted. Other codes have the span of the code before them.
         """
         ranks = self._ranks(normalized.codes)
         starters = tf.cumsum(self._breaking(source.codes))
@@ -100,4 +111,10 @@ class CodePointNormalizer:
         ends_run = (ranks == 0) | dropped_starter | row_starts(normalized)
         run = tf.cumsum(tf.cast(ends_run, tf.int32))
         key = tf.cast(run, tf.int64) * 256 + tf.cast(ranks, tf.int64)
-        return tf.gather(normalized.codes, tf.argsort(key, stable=True))
+        order = tf.argsort(key, stable=True)
+        spans = None
+        if source.spans is not None:
+            first = owner != shift_right(owner, first=-1)
+            taken = tf.cumsum(tf.cast(tf.gather(first, order), tf.int32))
+            spans = tf.gather(source.spans, taken - 1)
+        return tf.gather(normalized.codes, order), spans

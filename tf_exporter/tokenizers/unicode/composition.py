@@ -68,13 +68,29 @@ class Composition:
 
     def __call__(self, texts: RaggedCodes) -> RaggedCodes:
         changing = tf.reduce_any(self._changing(texts.codes) > 0)
-        return rarely(changing, lambda: self._compose(self._decompose(texts)), texts)
+        return rarely(changing, lambda: self._composed(texts), texts)
+
+    def _composed(self, texts: RaggedCodes) -> RaggedCodes:
+        if texts.spans is None:
+            return self._compose(self._decompose(texts))
+        # The spans are numbers of codes here: the codes that a new one takes the place of.
+        place = tf.range(count(texts.codes))[:, tf.newaxis]
+        decomposed = self._decompose(texts._replace(spans=place))
+        assert decomposed.spans is not None
+        place = decomposed.spans[:, 0]
+        taken = tf.cast(place != shift_right(place, first=-1), tf.int32)
+        composed = self._compose(decomposed._replace(spans=taken[:, tf.newaxis]))
+        assert composed.spans is not None
+        taken = composed.spans[:, 0]
+        # A code that takes no place has the span of the code before it.
+        source = tf.cumsum(taken, exclusive=True) - tf.cast(taken == 0, tf.int32)
+        return composed._replace(spans=tf.gather(texts.spans, source))
 
     def _compose(self, texts: RaggedCodes) -> RaggedCodes:
         """Composes each starter with the codes after it, in all groups at once.
 
         A group begins with a starter that is never second in a composition, and ends before the
-        next such starter.
+        next such starter. A starter adds the spans of the codes that it absorbs, which are numbers.
         """
         kind = self._kinds(texts.codes)
         added = texts.codes >= ADDED_TOKEN_BASE
@@ -104,6 +120,9 @@ class Composition:
         base, composed, position = (
             concatenate_vectors(vector_list, tf.int32) for vector_list in (base, composed, position)
         )
+        spans = texts.spans
+        if spans is not None:
+            spans = tf.tensor_scatter_nd_add(spans, base[:, tf.newaxis], tf.gather(spans, position))
         # The last composition of a starter counts: the one with the highest position.
         order = tf.argsort(position, stable=True)
         base, composed = tf.gather(base, order), tf.gather(composed, order)
@@ -112,7 +131,8 @@ class Composition:
         codes = tf.tensor_scatter_nd_update(texts.codes, base[:, tf.newaxis], composed)
         kept = tf.scatter_nd(position[:, tf.newaxis], tf.ones_like(position), [count(codes)]) == 0
         row_splits = tf.gather(offsets(tf.cast(kept, tf.int32)), texts.row_splits)
-        return RaggedCodes(tf.boolean_mask(codes, kept), row_splits)
+        spans = None if spans is None else tf.boolean_mask(spans, kept)
+        return RaggedCodes(tf.boolean_mask(codes, kept), row_splits, spans)
 
     def _next_code(
         self,
