@@ -34,6 +34,8 @@ PAGES = PROJECT / "docs"
 RESULTS = PROJECT / "results"
 TRAINED = "trained: "
 """The start of the sweep's names for the small tokenizers that it trains."""
+ALIGNED = ", offsets"
+"""The end of the sweep's names of comparisons of offsets."""
 
 
 def result(name: str) -> Any:
@@ -134,17 +136,26 @@ def memory() -> str:
 
 
 def sweep() -> str:
-    """Token ids: the texts of each tokenizer, and the mismatches."""
+    """Token ids and offsets: the texts of each tokenizer, and the mismatches."""
     rows = result("sweep")
-    trained = [row for name, row in rows.items() if name.startswith(TRAINED)]
     shown = {name: row for name, row in rows.items() if not name.startswith(TRAINED)}
-    shown[f"{len(trained)} kinds of small tokenizers, trained for the sweep, 3 of each"] = {
-        key: sum(row[key] for row in trained) for key in ("texts", "equal")
-    }
+    for suffix in ("", ALIGNED):
+        trained = [
+            row
+            for name, row in rows.items()
+            if name.startswith(TRAINED) and name.endswith(ALIGNED) == bool(suffix)
+        ]
+        if trained:
+            kinds = f"{len(trained)} kinds of small tokenizers, trained for the sweep, 3 of each"
+            shown[kinds + suffix] = {
+                key: sum(row[key] for row in trained) for key in ("texts", "equal")
+            }
     lines = ["| tokenizer | ops | texts | mismatches |", "|---|---|---|---|"]
     for key, row in shown.items():
         name, _, ops = key.partition(", tensorflow-")
         ops = f"tensorflow-{ops}" if ops else "core"
+        if name.endswith(ALIGNED):
+            name, ops = name.removesuffix(ALIGNED), ops + ALIGNED
         lines.append(f"| {name} | {ops} | {row['texts']:,} | {row['texts'] - row['equal']:,} |")
     return "\n".join(lines)
 
