@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Before TensorFlow: in the other order their copies of LLVM abort.
+import sentence_transformers  # noqa: F401
 import tensorflow as tf
 
 from fixtures.hybrid import add_heads

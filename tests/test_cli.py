@@ -133,6 +133,7 @@ def test_contract() -> None:
         "truncate_dim": None,
         "prompt_name": None,
         "signatures": None,
+        "calibration": None,
         "tokenizer_ops": "core",
         "precision": "float32",
         "micro_batch_tokens": 512,
