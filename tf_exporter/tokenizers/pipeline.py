@@ -60,10 +60,16 @@ class TokenizerGraph(TextTokenizer):
         ops: "core", or "tensorflow-text" for a model in ops of that library.
         offsets: whether encodings have the spans of their tokens, equal to the offsets of
             `tokenizers`. It takes a graph of its own, as that of the ids has fewer steps.
+        shared: a tokenizer with the same model in stock ops, whose tables are used, too.
     """
 
     def __init__(
-        self, spec: TokenizerSpec, backend: Tokenizer, ops: str = "core", offsets: bool = False
+        self,
+        spec: TokenizerSpec,
+        backend: Tokenizer,
+        ops: str = "core",
+        offsets: bool = False,
+        shared: TokenizerGraph | None = None,
     ) -> None:
         added = len(spec.added_tokens)
         raw, normalized = _patterns(spec, backend)
@@ -75,19 +81,14 @@ class TokenizerGraph(TextTokenizer):
         self._normalized_added_tokens = (
             AddedTokenSplitter(normalized, added, trims) if normalized else None
         )
-        self._pre_tokenizer = build_pre_tokenizer(spec.pre_tokenizer, added)
-        ids = [token.id for token in spec.added_tokens]
-        self._model: Callable[[Words], Tokens]
-        if ops == "core":
-            kinds = [config.values["type"] for config, _ in spec.pre_tokenizer]
-            options = (
-                {"byte_level": kinds[-1:] == ["ByteLevel"]}
-                if isinstance(spec.model, BPESpec)
-                else {}
-            )
-            self._model = _MODELS[type(spec.model)](spec.model, ids, **options)
-        else:
-            self._model = FastWordPiece(spec.model, ids, isolated_code_points(spec.pre_tokenizer))
+        self._pre_tokenizer: list[Callable[[Words], Words]] = (
+            build_pre_tokenizer(spec.pre_tokenizer, added)
+            if shared is None
+            else shared._pre_tokenizer
+        )
+        self._model: Callable[[Words], Tokens] = (
+            _model(spec, ops) if shared is None else shared._model
+        )
         self._truncation = Truncation(spec)
         self.padding: Padding = Padding(spec)
         self._one_function = one_function(self._tokens)
@@ -133,6 +134,17 @@ class TokenizerGraph(TextTokenizer):
         for split in self._pre_tokenizer:
             words = split(words)
         return self._model(words)
+
+
+def _model(spec: TokenizerSpec, ops: str) -> Callable[[Words], Tokens]:
+    ids = [token.id for token in spec.added_tokens]
+    if ops != "core":
+        return FastWordPiece(spec.model, ids, isolated_code_points(spec.pre_tokenizer))
+    kinds = [config.values["type"] for config, _ in spec.pre_tokenizer]
+    is_bpe = isinstance(spec.model, BPESpec)
+    options = {"byte_level": kinds[-1:] == ["ByteLevel"]} if is_bpe else {}
+    model: Callable[[Words], Tokens] = _MODELS[type(spec.model)](spec.model, ids, **options)
+    return model
 
 
 def _trimming(spec: TokenizerSpec, backend: Tokenizer) -> Trimming | None:

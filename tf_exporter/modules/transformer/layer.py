@@ -98,10 +98,11 @@ class Transformer(TextModule):
             self.tokenizer_spec, template, spec
         )
         self.hf_tokenizer: ReferenceTokenizer = hf_tokenizer
-        self.tokenizer = TokenizerGraph(
+        self.tokenizer: TokenizerGraph = TokenizerGraph(
             self.tokenizer_spec, hf_tokenizer.backend_tokenizer, options.tokenizer_ops
         )
         self._backend = hf_tokenizer.backend_tokenizer
+        self._has_stock_ops = options.tokenizer_ops == "core"
         self.aligned = None if chat else partial(self.aligned_for, self.tokenizer_spec)
         self._late = self._read_late(file, spec, template.added)
         self._chat = Chat(spec.folder, chat, hf_tokenizer, self.tokenizer_spec) if chat else None
@@ -119,7 +120,8 @@ class Transformer(TextModule):
 
     def aligned_for(self, spec: TokenizerSpec) -> TokenizerGraph:
         """A tokenizer with offsets, by this spec. It always has stock ops."""
-        return TokenizerGraph(spec, self._backend, offsets=True)
+        shared = self.tokenizer if self._has_stock_ops else None
+        return TokenizerGraph(spec, self._backend, offsets=True, shared=shared)
 
     def late_texts(self, task: str) -> tuple[int | None, tuple[Expansion, int] | None]:
         """The limit of texts of a task, and the expansion of queries with the id of its token."""
