@@ -40,7 +40,12 @@ def weights_of(outputs: dict[str, Any], row: int) -> dict[int, float]:
 
 
 @pytest.mark.parametrize(
-    ("model_type", "width"), [("xlm-roberta", None), ("bert", 12), ("modernbert", None)]
+    ("model_type", "width"),
+    [
+        ("bert", 12),
+        pytest.param("xlm-roberta", None, marks=pytest.mark.slow),
+        pytest.param("modernbert", None, marks=pytest.mark.slow),
+    ],
 )
 def test_as_flag_embedding(tmp_path: Path, model_type: str, width: int | None) -> None:
     place = write_hybrid(tmp_path / "model", model_type, width)
