@@ -194,8 +194,10 @@ class Options:
                 "around"
             )
         for name in self.chosen_signatures or ():
-            if name in (*EXTRAS, *HYBRID) and (self.batch_size or self.sequence_length):
-                raise UsageError(f"--signatures {name}: not with --batch-size or --sequence-length")
+            if name in (*EXTRAS, *HYBRID) and self.batch_size:
+                raise UsageError(f"--signatures {name}: not with --batch-size")
+            if name in HYBRID and self.sequence_length:
+                raise UsageError(f"--signatures {name}: not with --sequence-length")
             if name in (IDS, TRUNCATED) and self.serving in ("triton", "triton-tensorflow"):
                 raise UsageError(
                     f"--signatures {name}: not with --serving {self.serving}, whose model takes "

@@ -131,7 +131,16 @@ def test_other_options(folder: Path, tmp_path: Path) -> None:
 
 def test_fixed_shapes(folder: Path) -> None:
     for options in ({"batch_size": 4}, {"sequence_length": 16}):
-        refused(folder, UsageError, "--batch-size", signatures="encode_all", **options)
+        [name] = options
+        flag = "--" + name.replace("_", "-")
+        refused(folder, UsageError, flag, signatures="encode_all", **options)
+
+
+def test_padding_on_the_left(tmp_path: Path) -> None:
+    """The heads are left out, and the model converts as before."""
+    place = write_hybrid(tmp_path / "model", "modernbert")
+    models.rewrite(place / "tokenizer_config.json", padding_side="left")
+    assert not set(HYBRID) & set(Exported(build(place)).signature_functions())
 
 
 def test_a_file_alone_is_not_read(tmp_path: Path) -> None:

@@ -108,6 +108,16 @@ def test_older_layout(tmp_path: Path, name: str) -> None:
     assert difference(LAYOUTS[name](tmp_path / "model"), TEXTS) <= TOLERANCE
 
 
+def test_a_dense_model_with_pylates_keys(tmp_path: Path) -> None:
+    """Without a `model_type`, the reference does not read them, and a Pooling is not PyLate's."""
+    folder = models.write_model(tmp_path / "model")
+    file = folder / "config_sentence_transformers.json"
+    values = {**json.loads(file.read_text()), "query_prefix": "hello ", "query_length": 8}
+    del values["model_type"]
+    file.write_text(json.dumps(values))
+    assert build(folder).kind == "SentenceTransformer"
+
+
 def test_words_that_are_no_token(tmp_path: Path) -> None:
     """They are named, and the reference ignores them, too."""
     mask = {"skiplist_words": ["hello", "two words", "absent"]}

@@ -104,8 +104,10 @@ class TextModel(tf.Module):
                 self.normalizes = isinstance(modules[-1], Normalize)
             make = TokenPipeline if spec.kind == MULTI_VECTOR else Pipeline
             self.pipelines[route] = make(modules, self.output, min(dim, truncate_dim or dim), fixed)
+        # With padding on the left, FlagEmbedding leaves out the first place, not the first token.
         wants_heads = exports_heads(source, spec, options)
-        self.hybrid = self._build_heads(source) if wants_heads else None
+        fits = self.first.tokenizer_spec.padding_side == "right"
+        self.hybrid = self._build_heads(source) if wants_heads and fits else None
         self._prepare()
         reduce_precision(self, options.precision)
         self.on_cpu = keep_on_cpu(self) if options.embeddings_on_cpu else set()

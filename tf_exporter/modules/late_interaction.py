@@ -101,6 +101,7 @@ def read_late_settings(file: ConfigFile, prompts: dict[str, str]) -> LateSetting
         skipped = None
     words = None if skipped is None else tuple(skipped)
     converted = pylate and "model_type" not in file
+    # The reference leaves out punctuation by default only where there are prefixes.
     if converted and words is None and not prefixes:
         words = ()
     return LateSettings(given, prefixes, words, pylate, needs_dense=converted)

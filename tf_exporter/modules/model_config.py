@@ -35,7 +35,8 @@ def read_model_config(source: ModelSource) -> tuple[dict[str, Any], LateSettings
     name = "config_sentence_transformers.json"
     file = source.config(name) if source.exists(name) else ConfigFile(name, {})
     kind = file.take("model_type", str, SENTENCE_TRANSFORMER)
-    kind = MULTI_VECTOR if is_pylate(file) else kind
+    if is_pylate(file) and ("model_type" in file or not _pools(source)):
+        kind = MULTI_VECTOR
     if kind not in KINDS:
         raise file.unsupported("model_type", KINDS)
     prompts = file.take("prompts", dict, {})
@@ -68,6 +69,17 @@ def read_model_config(source: ModelSource) -> tuple[dict[str, Any], LateSettings
     # No class reads the other keys, or only the classes of other kinds of models do.
     file.finish(_HARMLESS, lambda key: False)
     return settings, late
+
+
+def _pools(source: ModelSource) -> bool:
+    """Whether modules.json has a Pooling, which no model of PyLate has."""
+    entries = source.read_json("modules.json") if source.exists("modules.json") else []
+    types = [
+        str(entry.get("type"))
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+    ]
+    return any(path.rpartition(".")[2] == "Pooling" for path in types)
 
 
 def plain_activation(config: ConfigFile) -> str | None:
