@@ -43,6 +43,8 @@ TOKENS, IDS, TRUNCATED, BINARY, INT8, TOKENIZE_WITH_OFFSETS = EXTRAS = (
     "tokenize_with_offsets",
 )
 """Signatures that only `--signatures` exports; all but the last are of a sentence embedding."""
+INT8_PRECISION, INT8_STORAGE = INT8_PRECISIONS = ("int8", "int8-storage")
+"""Precisions with matrices in int8: products in int8, or in float32."""
 SPARSE, MULTI_VECTORS, ALL = HYBRID = ("encode_sparse", "encode_multi_vector", "encode_all")
 """Signatures of a sentence embedding with bge-m3's heads."""
 ATTENTION, SPECIAL, OFFSETS = "attention_mask", "special_tokens_mask", "offset_mapping"

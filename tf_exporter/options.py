@@ -19,13 +19,14 @@ from tf_exporter.names import (
     HYBRID,
     IDS,
     INT8,
+    INT8_PRECISIONS,
     PREPROCESSING,
     TRUNCATED,
 )
 
 Value: TypeAlias = Any
 """The value of an option."""
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "bfloat16", "float16", *INT8_PRECISIONS)
 TOKENIZER_OPS = ("core", "tensorflow-text")
 LEVELS = ("quick", "full", "off")
 POOLERS = ("checkpoint", "identity", "random")
@@ -95,9 +96,10 @@ class Options:
     )
     calibration: str | None = _option(
         None,
-        f"texts like those to be encoded, one a line, for the ranges of {INT8}",
+        f"texts like those to be encoded, one a line, for the ranges of {INT8} and for the choice "
+        "of layers in int8",
         metavar="FILE",
-        exports=(EMBEDDING,),
+        exports=_STRINGS,
     )
     tokenizer_ops: str = _option(
         "core",
@@ -108,8 +110,8 @@ class Options:
     )
     precision: str = _option(
         "float32",
-        "bfloat16: compute matrix products in bfloat16; float16: store weights in float16 and "
-        "compute in float32",
+        "bfloat16 and int8: compute matrix products in that type, int8 only on x86 with VNNI; "
+        "float16 and int8-storage: store weights in that type and compute in float32",
         choices=PRECISIONS,
         exports=_STRINGS,
     )
@@ -188,10 +190,13 @@ class Options:
                 f"--batch-size {self.batch_size}: not with --serving {self.serving}, as requests "
                 "have any number of texts"
             )
-        if (self.calibration is not None) != (INT8 in (self.chosen_signatures or ())):
+        has_int8 = INT8 in (self.chosen_signatures or ())
+        if has_int8 and self.calibration is None:
+            raise UsageError(f"--signatures {INT8}: only together with --calibration FILE")
+        if self.calibration is not None and not has_int8 and self.precision not in INT8_PRECISIONS:
             raise UsageError(
-                f"--signatures {INT8}: only together with --calibration FILE, and the other way "
-                "around"
+                f"--calibration {self.calibration}: only together with --signatures {INT8}, or "
+                f"--precision {' or '.join(INT8_PRECISIONS)}"
             )
         for name in self.chosen_signatures or ():
             if name in (*EXTRAS, *HYBRID) and self.batch_size:

@@ -15,6 +15,7 @@ from tf_exporter.errors import VerificationError
 from tf_exporter.exports.export import Built
 from tf_exporter.graph.classifier import Classifier
 from tf_exporter.graph.description import Description
+from tf_exporter.model.calibration import read_texts
 from tf_exporter.model.reference.packages import TRANSFORMERS
 from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.classifier import read_classifier
@@ -23,6 +24,12 @@ from tf_exporter.names import DEFAULT, LOGITS
 from tf_exporter.options import Options
 from tf_exporter.tokenizers.contract import ReferenceTokenizer
 from tf_exporter.verification.costs import room, size_of
+from tf_exporter.verification.int8 import (
+    Int8Choice,
+    check_kernel,
+    convert_to_int8,
+    naming_worst,
+)
 from tf_exporter.verification.outputs import check_outputs
 from tf_exporter.verification.plans import Plan, plan_of_classifier
 from tf_exporter.verification.reference import Answer, Arrays, IdsJob, Job, Reference
@@ -45,7 +52,10 @@ class ClassifierExport:
         self.wording = Wording(
             "Logits", "texts and pairs", checked="the logits", tolerance=self._tolerance
         )
+        check_kernel(options.precision)
+        self._calibration = read_texts(options.calibration) if options.calibration else None
         self._description: Description | None = None
+        self._int8: Int8Choice | None = None
 
     @property
     def transformers(self) -> list[TransformerSpec]:
@@ -53,6 +63,9 @@ class ClassifierExport:
 
     def build(self, place: Path) -> Built:
         classifier = Classifier(self._source, self._spec, self._options)
+        self._int8 = convert_to_int8(
+            classifier.model, self._options.precision, self._calibration, self._tolerance
+        )
         self._description = classifier.describe()
         return Built(classifier, classifier.signature_functions(), classifier.model.on_cpu)
 
@@ -88,9 +101,10 @@ class ClassifierExport:
             reference.wait()
         loaded = tf.saved_model.load(str(saved)).signatures
         answers, versions = reference.answers()
-        result = check_outputs(
-            loaded, model, planned, _by_text(planned, answers), texts, self._tolerance, cost
-        )
+        with naming_worst(self._int8):
+            result = check_outputs(
+                loaded, model, planned, _by_text(planned, answers), texts, self._tolerance, cost
+            )
         left_out = {
             **dict.fromkeys(sorted(map(repr, empty)), "a text without any token"),
             **result.left_out,
@@ -124,6 +138,7 @@ class ClassifierExport:
             "max_seq_length": model.tokenizer_spec.max_length,
             **missing_tokens(model.tokenizer_spec),
             "precision": self._options.precision,
+            **(self._int8.facts if self._int8 else {}),
             "micro_batch_tokens": model.micro_batch_tokens,
         }
 

@@ -45,6 +45,12 @@ from tf_exporter.options import Options
 from tf_exporter.verification.costs import cost_of, room
 from tf_exporter.verification.extras import check_extras
 from tf_exporter.verification.hybrid import Heads, check_hybrid
+from tf_exporter.verification.int8 import (
+    Int8Choice,
+    check_kernel,
+    convert_to_int8,
+    naming_worst,
+)
 from tf_exporter.verification.outputs import check_outputs
 from tf_exporter.verification.plans import plan
 from tf_exporter.verification.reference import Loading, Reference
@@ -74,9 +80,11 @@ class EmbeddingExport:
         self.wording = Wording(
             outputs.capitalize(), rows, checked=outputs, tolerance=self._tolerance
         )
+        check_kernel(options.precision)
         self._calibration = read_texts(options.calibration) if options.calibration else None
         self._description: Description | None = None
         self._scoring: list[str] = []
+        self._int8: Int8Choice | None = None
 
     @property
     def transformers(self) -> list[TransformerSpec]:
@@ -84,6 +92,9 @@ class EmbeddingExport:
 
     def build(self, place: Path) -> Built:
         model = TextModel(self._source, self._spec, self._options)
+        self._int8 = convert_to_int8(
+            model, self._options.precision, self._calibration, self._tolerance
+        )
         exported = Exported(model)
         functions = exported.signature_functions(self._options.chosen_signatures, self._calibration)
         described = model.describe()
@@ -123,7 +134,8 @@ class EmbeddingExport:
         if reference is None or planned is None:
             return Verification(options.verify, compared)
         answers, versions = reference.answers()
-        result = check_outputs(loaded, model, planned, answers, texts, self._tolerance, cost)
+        with naming_worst(self._int8):
+            result = check_outputs(loaded, model, planned, answers, texts, self._tolerance, cost)
         check_extras(
             loaded,
             planned.jobs[0][1],
@@ -193,6 +205,7 @@ class EmbeddingExport:
             **missing_tokens(*(tokenizer for _, tokenizer in model.tokenizers.values())),
             "tokenizer_ops": options.tokenizer_ops,
             "precision": options.precision,
+            **(self._int8.facts if self._int8 else {}),
             "micro_batch_tokens": model.micro_batch_tokens,
         }
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tf_exporter.layers.int8 import Int8Product, checked
 from tf_exporter.layers.long_texts import LONG
 from tf_exporter.layers.small_batch import SMALL_BATCH_TOKENS, compute_small_batch
 from tf_exporter.modules.base import Module, TextModule
@@ -63,6 +64,8 @@ class Pipeline(tf.Module):
         """All results, of which each has a row for each text."""
         if self._row_check is not None:
             encodings = self._row_check(encodings)
+        if self._needs_kernel():
+            encodings = encodings._replace(lengths=checked(encodings.lengths))
         return self._function(encodings, prompt_length)
 
     def _width(self, encodings: Encodings) -> tf.Tensor:
@@ -154,7 +157,13 @@ class Pipeline(tf.Module):
 
     def compute(self, padded: Padded) -> Results:
         """The results for a matrix of ids, computed at once. There is no prompt."""
+        if self._needs_kernel():
+            padded = padded._replace(input_ids=checked(padded.input_ids))
         return self._shaped(self._compute(padded, None))
+
+    def _needs_kernel(self) -> bool:
+        """Whether there are products in int8."""
+        return any(isinstance(part, Int8Product) and part.needs_kernel for part in self.submodules)
 
     def _shapes(self) -> tuple[tf.TensorShape, ...]:
         """The static shapes of all results."""

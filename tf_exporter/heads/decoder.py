@@ -12,7 +12,7 @@ from tf_exporter.architectures.contract import Encoder, Table
 from tf_exporter.architectures.head_configs import VocabularyConfig
 from tf_exporter.errors import WeightsError
 from tf_exporter.heads.base import Head
-from tf_exporter.layers.basic import MatrixLayer, product, variable
+from tf_exporter.layers.basic import MatrixLayer, variable
 from tf_exporter.model.weights import Weights
 
 
@@ -33,7 +33,8 @@ class VocabularyHead(Head, MatrixLayer):
     def __call__(
         self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor
     ) -> tf.Tensor:
-        logits = product(tf.reshape(tokens, [-1, tokens.shape[-1]]), self.weight, transpose_b=True)
+        flat = tf.reshape(tokens, [-1, tokens.shape[-1]])
+        logits = self.transposed_product(flat)
         if self.bias is not None:
             logits = tf.nn.bias_add(logits, self.bias)
         return tf.reshape(logits, [*tf.unstack(tf.shape(tokens))[:2], self.width])

@@ -14,7 +14,7 @@ from tf_exporter.architectures.head_configs import MaskedLMConfig
 from tf_exporter.heads.base import Head
 from tf_exporter.heads.decoder import decoder_matrix
 from tf_exporter.layers.activations import TRANSFORMERS_ACTIVATIONS
-from tf_exporter.layers.basic import LayerNorm, Linear, MatrixLayer, product, variable
+from tf_exporter.layers.basic import LayerNorm, Linear, MatrixLayer, variable
 from tf_exporter.model.weights import Weights
 
 
@@ -57,7 +57,7 @@ class MaskedLMHead(Head, MatrixLayer):
         self, tokens: tf.Tensor, attention_mask: tf.Tensor, input_ids: tf.Tensor
     ) -> tf.Tensor:
         flat = self.norm(self._act(self.dense(tf.reshape(tokens, [-1, tokens.shape[-1]]))))
-        logits = product(flat, self.weight, transpose_b=True)
+        logits = self.transposed_product(flat)
         if self.bias is not None:
             logits = tf.nn.bias_add(logits, self.bias)
         return tf.reshape(logits, [*tf.unstack(tf.shape(tokens))[:2], self.width])

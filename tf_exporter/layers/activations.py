@@ -10,10 +10,16 @@ import tensorflow as tf
 Activation = Callable[[tf.Tensor], tf.Tensor]
 
 _TWICE = 2 * math.sqrt(2 / math.pi)
+ROOT = math.sqrt(2)
 
 
 def _gelu(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.gelu(x, approximate=False)
+
+
+def plain_gelu(x: tf.Tensor) -> tf.Tensor:
+    """√2 · GELU(√2x): with the constants elsewhere, it takes three passes over x."""
+    return x * (tf.math.erf(x) + 1.0)
 
 
 def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
@@ -87,3 +93,22 @@ TORCH_ACTIVATIONS: dict[str, Activation] = {
     "Tanhshrink": lambda x: x - tf.tanh(x),
 }
 """Classes of `torch.nn`, with their default arguments. PReLU has a weight, so it is not here."""
+
+_FLOORS: dict[Activation, float] = {
+    _gelu: 0.17,
+    plain_gelu: 0.17 * ROOT,
+    _gelu_tanh: 0.1701,
+    tf.nn.relu: 0.0,
+    tf.nn.relu6: 0.0,
+    _silu: 0.2785,
+}
+
+
+def floor(activation: Activation) -> float | None:
+    """How far results go below 0 if that is little; None: far, or not known."""
+    return _FLOORS.get(activation)
+
+
+def is_gelu(activation: Activation) -> bool:
+    """Whether it is the exact GELU."""
+    return activation is _gelu

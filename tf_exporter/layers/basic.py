@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.layers.activations import Activation
+from tf_exporter.layers.activations import ROOT, Activation, floor, is_gelu, plain_gelu
+from tf_exporter.layers.int8 import Int8Table, Product
 from tf_exporter.layers.low_rank import of_linear, of_table
 from tf_exporter.layers.training import trainable
 from tf_exporter.model.weights import Weights
@@ -29,23 +30,35 @@ def product(x: tf.Tensor, matrix: tf.Variable, transpose_b: bool = False) -> tf.
     return tf.matmul(x, tf.cast(matrix, tf.float32), transpose_b=transpose_b)
 
 
-def rows(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
-    """The rows of a table of any precision, for int32 ids of any shape: float32 [..., features]."""
-    return tf.cast(tf.gather(table, ids), tf.float32)
-
-
 class MatrixLayer(tf.Module):
     """A layer whose matrix may be stored in a reduced precision."""
 
     weight: tf.Variable
+    """The matrix; missing where one in int8 replaces it."""
     is_product = False
     """Whether inputs are multiplied by the matrix; otherwise, its rows are looked up."""
+    table: Int8Table | None = None
+    """The matrix in int8, which rows are looked up in."""
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """The rows of int32 ids of any shape: float32 [..., features]."""
+        if self.table is not None:
+            return self.table.rows(ids)
+        return tf.cast(tf.gather(self.weight, ids), tf.float32)
+
+    def transposed_product(self, x: tf.Tensor) -> tf.Tensor:
+        """The product with the transposed matrix: float32 [batch, features] → [batch, rows]."""
+        if self.table is not None:
+            return self.table.product(x)
+        return product(x, self.weight, transpose_b=True)
 
 
 class Linear(MatrixLayer):
     """x·W + b, which may join several torch layers over one input into one product."""
 
     is_product = True
+    int8: Product | None = None
+    """The product with the matrix in int8, and its bias; both variables are missing then."""
 
     def __init__(
         self,
@@ -57,6 +70,7 @@ class Linear(MatrixLayer):
     ):
         """Joins the layers `names`; `out_features`: the width of every layer, or one width each."""
         super().__init__()
+        self.names = names
         sizes = (out_features,) * len(names) if isinstance(out_features, int) else out_features
         kernels = [
             weights.take(f"{name}.weight", (size, in_features)).T
@@ -69,6 +83,9 @@ class Linear(MatrixLayer):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, in] → [rows, out]"""
+        if self.int8 is not None:
+            y = self.int8(x)
+            return y if self.change is None else self.change.add_product(y, x)
         y = product(x, self.weight)
         y = y if self.change is None else self.change.add_product(y, x)
         return y if self.bias is None else tf.nn.bias_add(y, self.bias)
@@ -114,11 +131,13 @@ class Embedding(MatrixLayer):
     def __call__(self, ids: tf.Tensor) -> tf.Tensor:
         """int32 ids of any shape → float32 [..., features]"""
         with tf.device(self.device):
-            y = rows(self.weight, ids)
+            y = self.rows(ids)
             return y if self.change is None else self.change.add_rows(y, ids)
 
     def first(self, count: tf.Tensor) -> tf.Tensor:
         """The first rows, float32 [count, features]."""
+        if self.table is not None:
+            return self.table.first(count)
         return tf.cast(self.weight[:count], tf.float32)
 
 
@@ -179,3 +198,19 @@ class FeedForward(tf.Module):
         if not self._gate_first:
             gate, x = x, gate
         return self.down(self._activation(gate) * x)
+
+    @property
+    def floor(self) -> float | None:
+        """How far the inputs of `down` go below 0 if that is little; None: far, or not known."""
+        return None if self._gated else floor(self._activation)
+
+    def simplify_gelu(self) -> None:
+        """Moves the constants of an exact GELU into the matrices, which are float32 variables."""
+        changed = self.up.change is not None or self.down.change is not None
+        if self._gated or changed or not is_gelu(self._activation):
+            return
+        for layer in (self.up, self.down):
+            layer.weight.assign(layer.weight / ROOT)
+        if self.up.bias is not None:
+            self.up.bias.assign(self.up.bias / ROOT)
+        self._activation = plain_gelu

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tf_exporter.names import INT8_PRECISION, INT8_STORAGE
+
 MIN_COSINE = 0.99999
 
 
@@ -19,8 +21,18 @@ class Tolerance(NamedTuple):
     """The smallest cosine between two rows. None: it does not count."""
 
 
-_EMBEDDINGS = {"bfloat16": Tolerance(inf, 0.995), "float16": Tolerance(inf, 0.9999)}
-_SCORES = {"bfloat16": Tolerance(0.1), "float16": Tolerance(0.01)}
+_EMBEDDINGS = {
+    "bfloat16": Tolerance(inf, 0.995),
+    "float16": Tolerance(inf, 0.9999),
+    INT8_PRECISION: Tolerance(inf, 0.98),
+    INT8_STORAGE: Tolerance(inf, 0.99),
+}
+_SCORES = {
+    "bfloat16": Tolerance(0.1),
+    "float16": Tolerance(0.01),
+    INT8_PRECISION: Tolerance(0.2),
+    INT8_STORAGE: Tolerance(0.1),
+}
 
 
 def of_embeddings(precision: str, atol: float) -> Tolerance:

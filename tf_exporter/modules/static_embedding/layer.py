@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.errors import UsageError, WeightsError
-from tf_exporter.layers.basic import MatrixLayer, rows, variable
+from tf_exporter.layers.basic import MatrixLayer, variable
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.weights import Weights, open_weights
 from tf_exporter.modules.base import MIN_MICRO_BATCH_TOKENS, TextModule
@@ -56,7 +56,7 @@ class StaticEmbedding(TextModule, MatrixLayer):
     def __call__(self, features: Features) -> Features:
         """int32 [batch, length] ids and mask → `sentence_embedding` float32 [batch, dim]."""
         mask = tf.cast(features["attention_mask"], tf.float32)
-        embeddings = rows(self.weight, features["input_ids"]) * mask[:, :, tf.newaxis]
+        embeddings = self.rows(features["input_ids"]) * mask[:, :, tf.newaxis]
         count = tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
         return {**features, "sentence_embedding": tf.reduce_sum(embeddings, axis=1) / count}
 

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.layers.basic import MatrixLayer, rows, variable
+from tf_exporter.layers.basic import MatrixLayer, variable
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.weights import open_weights
 from tf_exporter.modules.base import MIN_MICRO_BATCH_TOKENS, TextModule
@@ -94,7 +94,7 @@ class WordEmbeddings(TextModule, MatrixLayer):
         lengths = tf.reduce_sum(features["attention_mask"], axis=1)
         return {
             **features,
-            "token_embeddings": rows(self.weight, features["input_ids"]),
+            "token_embeddings": self.rows(features["input_ids"]),
             "sentence_lengths": lengths,
         }
 

@@ -1,0 +1,264 @@
+"""The choice of layers that are computed in int8: where the error matters, float32 stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_exporter.errors import UsageError, VerificationError
+from tf_exporter.graph.pipeline import Pipeline
+from tf_exporter.graph.text_model import TextModel
+from tf_exporter.layers.basic import FeedForward, Linear, MatrixLayer
+from tf_exporter.layers.int8 import (
+    Inputs,
+    Int8Product,
+    Int8Table,
+    Product,
+    StoredInt8,
+    has_kernel,
+)
+from tf_exporter.names import (
+    CROSS_ENCODER,
+    INT8_PRECISION,
+    INT8_PRECISIONS,
+    INT8_STORAGE,
+)
+from tf_exporter.tokenizers.post_processors import Encodings
+from tf_exporter.verification.sample_texts import decoded, texts_for
+from tf_exporter.verification.tolerances import Tolerance, allowed
+
+_SMALLEST = 1024
+"""The least number of elements of a matrix for which int8 pays."""
+_NARROWEST = 16
+_MOST_CONSTANT = 2**28
+"""Bytes of all matrices up to which they are constants: a GraphDef holds 2 GB at most."""
+_TEXTS = 128
+_BATCH = 16
+_LONGEST = 1000
+"""Characters of a text that are used: the error hardly depends on the length, the time does."""
+_MARGIN = 0.5
+"""The part of a tolerance that the chosen layers may use for these texts."""
+
+
+@dataclass(frozen=True)
+class Int8Choice:
+    """Which layers are in int8, by the names of their tensors in the checkpoint."""
+
+    precision: str
+    float32_layers: tuple[str, ...]
+    """The layers that stay in float32, the worst first."""
+    worst: str
+    """The layer with the largest error, and that error."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The entries of the manifest."""
+        needs = {"requires": "x86 with VNNI"} if self.precision == INT8_PRECISION else {}
+        return {"float32_layers": list(self.float32_layers), **needs}
+
+
+def check_kernel(precision: str) -> None:
+    """Refuses int8 where it cannot be verified.
+
+    Raises:
+        UsageError: this machine has no kernel for products in int8.
+    """
+    if precision == INT8_PRECISION and not has_kernel():
+        raise UsageError(
+            f"--precision {precision}: TensorFlow has no kernel for it on this processor; x86 with "
+            f"VNNI is needed, here and where it is served (--precision {INT8_STORAGE} runs "
+            "anywhere)"
+        )
+
+
+@contextmanager
+def naming_worst(choice: Int8Choice | None) -> Iterator[None]:
+    """Adds the layer with the largest error to a `VerificationError` that is raised inside."""
+    try:
+        yield
+    except VerificationError as error:
+        if choice is None:
+            raise
+        raise VerificationError(
+            f"{error}; in {choice.precision}, the layer with the largest error is {choice.worst}"
+        ) from None
+
+
+class _Batch(NamedTuple):
+    """The token ids of some texts, and the pipeline that they go through."""
+
+    pipeline: Pipeline
+    encodings: Encodings
+    prompt_length: int | None
+
+    def results(self) -> np.ndarray:
+        """The embeddings, scores before an activation, or vectors: float32 [rows, dim]."""
+        results = self.pipeline.results(self.encodings, self.prompt_length)[0]
+        return np.reshape(results.numpy(), [-1, results.shape[-1]])
+
+
+class _Trial:
+    """A layer whose inputs are looked at, and whose product in int8 is compared with float32's."""
+
+    def __init__(self, layer: Linear, floor: float | None):
+        self._layer, self._floor = layer, floor
+        self._largest = np.zeros(layer.weight.shape[0], np.float32)
+        self._product: Product | None = None
+        self._error = self._size = 0.0
+        layer.int8 = self
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self._layer.names)
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self._layer.weight.shape))
+
+    @property
+    def error(self) -> float:
+        """The root of the mean squared error, relative to that of the exact results."""
+        return float(np.sqrt(self._error / self._size)) if self._size else 0.0
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        exact = tf.matmul(x, self._layer.weight)
+        exact = exact if self._layer.bias is None else exact + self._layer.bias
+        if self._product is None:
+            self._largest = np.maximum(self._largest, np.abs(x).max(0, initial=0))
+            return exact
+        result = self._product(x)
+        self._error += float(tf.reduce_sum(tf.math.squared_difference(result, exact)))
+        self._size += float(tf.reduce_sum(tf.square(exact)))
+        return result
+
+    def begin(self, stored: bool) -> None:
+        """Computes the layer as it will be, and measures its error."""
+        self._product = self._made(stored, constant=True, simulated=True)
+
+    def keep(self) -> None:
+        """Leaves the layer in float32."""
+        self._layer.int8 = None
+
+    def convert(self, stored: bool, constant: bool) -> None:
+        """Leaves the layer in int8."""
+        self._layer.int8 = self._made(stored, constant, simulated=False)
+        del self._layer.weight, self._layer.bias
+
+    def _made(self, stored: bool, constant: bool, simulated: bool) -> Product:
+        matrix, bias = self._layer.weight.numpy(), self._layer.bias
+        bias = None if bias is None else bias.numpy()
+        if stored:
+            return StoredInt8(matrix, bias)
+        inputs = Inputs(self._floor, self._largest)
+        return Int8Product(matrix, bias, inputs, constant=constant, simulated=simulated)
+
+
+def convert_to_int8(
+    model: TextModel, precision: str, calibration: Sequence[str] | None, tolerance: Tolerance
+) -> Int8Choice | None:
+    """Changes the matrices of a model in float32, before its functions are traced.
+
+    Layers stay in float32, the worst first, until the results for some texts are well within the
+    tolerance, or half of all layers are in float32; then verification decides.
+
+    Args:
+        model: the model, which is changed.
+        precision: `int8`, or `int8-storage`, whose products are computed in float32. With any
+            other, nothing is changed, and the result is None.
+        calibration: texts like those that the model is for; None: those of the verification.
+        tolerance: the differences from float32 that verification will allow.
+    """
+    if precision not in INT8_PRECISIONS:
+        return None
+    stored = precision == INT8_STORAGE
+    texts = calibration or _own_texts(model)
+    texts = [text[:_LONGEST] for text in texts[:: max(1, len(texts) // _TEXTS)]]
+    feed_forward = [part for part in model.submodules if isinstance(part, FeedForward)]
+    if not stored:
+        for layer in feed_forward:
+            layer.simplify_gelu()
+    floors = {id(layer.down): layer.floor for layer in feed_forward}
+    trials = [
+        _Trial(layer, floors.get(id(layer)))
+        for layer in model.submodules
+        if isinstance(layer, Linear) and _pays(layer.weight)
+    ]
+    batches = list(_tokenized(model, texts))
+    expected = [batch.results() for batch in batches]
+    _convert_tables(model)
+    for trial in trials:
+        trial.begin(stored)
+    actual = [batch.results() for batch in batches]
+    trials.sort(key=lambda trial: -trial.error)
+    kept = 0
+    while not _all_within(expected, actual, tolerance) and 2 * kept < len(trials):
+        kept = max(1, min(2 * kept, len(trials) // 2 + 1))
+        for trial in trials[:kept]:
+            trial.keep()
+        actual = [batch.results() for batch in batches]
+    constant = sum(trial.bytes for trial in trials[kept:]) <= _MOST_CONSTANT
+    for trial in trials[kept:]:
+        trial.convert(stored, constant)
+    worst = f"{trials[0].name} ({trials[0].error:.1%})" if trials else "none"
+    return Int8Choice(precision, tuple(trial.name for trial in trials[:kept]), worst)
+
+
+def _own_texts(model: TextModel) -> list[str]:
+    """The texts of the verification."""
+    spec = model.first.tokenizer_spec
+    texts = texts_for(spec, spec.max_length, model.first.tokens_around)
+    return [decoded(text) for text in texts]
+
+
+def _pays(matrix: tf.Variable) -> bool:
+    return bool(np.prod(matrix.shape) >= _SMALLEST and min(matrix.shape) >= _NARROWEST)
+
+
+def _convert_tables(model: TextModel) -> None:
+    """Changes the tables whose rows are looked up. Shared tables stay shared."""
+    tables: dict[int, Int8Table] = {}
+    for layer in model.submodules:
+        if not isinstance(layer, MatrixLayer) or isinstance(layer, Linear):
+            continue
+        table = layer.weight
+        if _pays(table):
+            if id(table) not in tables:
+                name = table.name.partition(":")[0]
+                tables[id(table)] = Int8Table(table.numpy(), name)
+            layer.table = tables[id(table)]
+            del layer.weight
+
+
+def _tokenized(model: TextModel, texts: Sequence[str]) -> Iterator[_Batch]:
+    """The token ids of some texts, for each route."""
+    for route, pipeline in model.pipelines.items():
+        signature = next(own for own in model.signatures.values() if own.route == route)
+        for start in range(0, len(texts), _BATCH):
+            batch = tf.constant(texts[start : start + _BATCH])
+            pair = [tf.reverse(batch, [0])] if model.kind == CROSS_ENCODER else []
+            yield _Batch(
+                pipeline,
+                pipeline.first.encodings(signature.use, batch, *pair),
+                pipeline.prompt_length(signature.prompt),
+            )
+
+
+def _all_within(expected: list[np.ndarray], actual: list[np.ndarray], tolerance: Tolerance) -> bool:
+    return all(_well_within(*pair, tolerance) for pair in zip(expected, actual))
+
+
+def _well_within(expected: np.ndarray, actual: np.ndarray, tolerance: Tolerance) -> bool:
+    """Whether the differences use at most a part of the tolerance."""
+    difference = np.abs(expected - actual).max(-1, initial=0)
+    if not (difference <= _MARGIN * allowed(tolerance.difference, expected)).all():
+        return False
+    if tolerance.cosine is None:
+        return True
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    cosines = (expected * actual).sum(1)[norms > 0] / norms[norms > 0]
+    return bool((1 - cosines <= _MARGIN * (1 - tolerance.cosine)).all())
