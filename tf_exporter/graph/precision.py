@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_exporter.errors import WeightsError
-from tf_exporter.layers.basic import MatrixLayer, variable
+from tf_exporter.layers.basic import Linear, MatrixLayer, variable
 
 
 class _Precision(NamedTuple):
@@ -17,7 +17,8 @@ class _Precision(NamedTuple):
 
 
 _PRECISIONS = {
-    # Products are also computed in bfloat16, with float32 sums. All other ops are float32.
+    # Products, with bias and GELU, are also computed in bfloat16, with sums in float32. All other
+    # ops are float32.
     "bfloat16": _Precision(tf.bfloat16, tables=False),
     # Only stored in float16: converted to float32 where it is used.
     "float16": _Precision(tf.float16, tables=True),
@@ -44,3 +45,5 @@ def reduce_precision(model: tf.Module, name: str) -> None:
                 raise WeightsError(f"{matrix.name}: values too large for --precision {name}")
             rounded[id(matrix)] = variable(values, matrix.name.partition(":")[0])
         layer.weight = rounded[id(matrix)]
+        if isinstance(layer, Linear) and layer.in_bfloat16 and layer.bias is not None:
+            layer.bias = variable(tf.cast(layer.bias, tf.bfloat16), "bias")

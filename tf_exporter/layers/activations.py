@@ -112,3 +112,8 @@ def floor(activation: Activation) -> float | None:
 def is_gelu(activation: Activation) -> bool:
     """Whether it is the exact GELU."""
     return activation is _gelu
+
+
+def is_fused(activation: Activation) -> bool:
+    """Whether TensorFlow makes one op of a product, a bias and this activation on x86."""
+    return activation is _gelu or activation is tf.nn.relu

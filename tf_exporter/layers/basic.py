@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.layers.activations import ROOT, Activation, floor, is_gelu, plain_gelu
+from tf_exporter.layers.activations import ROOT, Activation, floor, is_fused, is_gelu, plain_gelu
 from tf_exporter.layers.int8 import Int8Table, Product
 from tf_exporter.layers.low_rank import of_linear, of_table
 from tf_exporter.layers.training import trainable
@@ -82,13 +82,25 @@ class Linear(MatrixLayer):
         self.change = of_linear(weights, names, in_features, sizes)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """[rows, in] → [rows, out]"""
+        """[rows, in] → float32 [rows, out]"""
+        if self.in_bfloat16:
+            return tf.cast(self.as_bfloat16(x), tf.float32)
         if self.int8 is not None:
             y = self.int8(x)
             return y if self.change is None else self.change.add_product(y, x)
         y = product(x, self.weight)
         y = y if self.change is None else self.change.add_product(y, x)
         return y if self.bias is None else tf.nn.bias_add(y, self.bias)
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether all is computed in bfloat16, so that TensorFlow makes it one op."""
+        return self.int8 is None and self.change is None and self.weight.dtype == tf.bfloat16
+
+    def as_bfloat16(self, x: tf.Tensor) -> tf.Tensor:
+        """[rows, in] → bfloat16 [rows, out], where `in_bfloat16`."""
+        y = tf.matmul(tf.cast(x, tf.bfloat16), self.weight)
+        return y if self.bias is None else tf.nn.bias_add(y, tf.cast(self.bias, tf.bfloat16))
 
 
 def inverse_root(x: tf.Tensor) -> tf.Tensor:
@@ -188,9 +200,12 @@ class FeedForward(tf.Module):
             weights, (down,), inner, features, bias if down_bias is None else down_bias
         )
         self._activation = activation
+        self._fuses = not gated and is_fused(activation)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, features] → [rows, features]"""
+        if self._fuses and self.up.in_bfloat16 and self.down.in_bfloat16:
+            return self.down(self._activation(self.up.as_bfloat16(x)))
         x = self.up(x)
         if not self._gated:
             return self.down(self._activation(x))
