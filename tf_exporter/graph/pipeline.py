@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import tensorflow as tf
 
+from tf_exporter.graph.request_batching import RequestQueues
+from tf_exporter.graph.text_checks import TextCheck, checked
 from tf_exporter.layers.long_texts import LONG
 from tf_exporter.layers.small_batch import SMALL_BATCH_TOKENS, compute_small_batch
 from tf_exporter.modules.base import Module, TextModule
@@ -45,7 +47,9 @@ class Pipeline(tf.Module):
         self.output = output
         """The feature that becomes the result."""
         self._function = one_function(self._results)
-        self._row_check = row_check(self.first.tokenizer_spec)
+        row_checks = row_check(self.first.tokenizer_spec)
+        self.checks: list[TextCheck] = [] if row_checks is None else [row_checks]
+        """The checks of texts."""
         self._takes_long = first.takes_long
         self._max_rows = first.max_rows
         self.pads_leak = any(module.pads_leak for module in modules)
@@ -61,9 +65,42 @@ class Pipeline(tf.Module):
 
     def results(self, encodings: Encodings, prompt_length: int | None) -> Results:
         """All results, of which each has a row for each text."""
-        if self._row_check is not None:
-            encodings = self._row_check(encodings)
-        return self._function(encodings, prompt_length)
+        return self._function(checked(self.checks, encodings), prompt_length)
+
+    def joined(
+        self,
+        queues: RequestQueues | None,
+        key: Hashable,
+        encode: Callable[..., Encodings],
+        prompt_length: int | None,
+        texts: tuple[tf.Tensor, ...],
+    ) -> Results:
+        """`results(encode(*texts), prompt_length)`, together with the texts of other calls.
+
+        The checks are outside of the queue, so that a text is an error of its own call only.
+
+        Args:
+            queues: the queues of calls; None: no call is joined.
+            key: the name of what is computed, among all that is.
+            encode: strings [batch], once or twice → their encodings.
+            prompt_length: see `prompt_length()`.
+            texts: the arguments of `encode`.
+        """
+        if queues is None:
+            return self.results(encode(*texts), prompt_length)
+
+        def compute(*texts: tf.Tensor) -> Results:
+            encodings, wrong = encode(*texts), []
+            for check in self.checks:
+                encodings, found = check.found(encodings)
+                wrong.append(found)
+            return *self._function(encodings, prompt_length), *wrong
+
+        rows = queues.joined(key, compute, texts)
+        count = len(rows) - len(self.checks)
+        stops = [check.stop(found) for check, found in zip(self.checks, rows[count:])]
+        with tf.control_dependencies(stops):
+            return tuple(map(tf.identity, rows[:count]))
 
     def _width(self, encodings: Encodings) -> tf.Tensor:
         """The length of the longest row, padding to the first module's least length included."""
