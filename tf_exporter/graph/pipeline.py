@@ -58,13 +58,11 @@ class Pipeline(tf.Module):
             module.leaves_prompt_out for module in self.others
         )
 
-    def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
-        """float32 [batch, dim]. A token without an embedding is an error when the graph runs."""
-        [results] = self.results(encodings, prompt_length)
-        return results
-
     def results(self, encodings: Encodings, prompt_length: int | None) -> Results:
-        """All results, of which each has a row for each text."""
+        """Tensors with a row for each text: a Pipeline has one, float32 [batch, dim].
+
+        A token without an embedding is an error when the graph runs.
+        """
         return self._function(checked(self.checks, encodings), prompt_length)
 
     def joined(
