@@ -145,7 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         model = write_models(place, [MINILM])[MINILM]
-        folders = {}
+        folders: dict[str, Path] = {}
         for name, peer in PEERS.items():
             if peer.package and importlib.util.find_spec(peer.package) is None:
                 print(f"{name}: not installed, left out")

@@ -32,7 +32,7 @@ def both(source: Path, place: Path, **options: Any) -> tuple[Any, Any]:
     """A model without and with the option, loaded."""
     convert(source, place / "plain", verify="off", **options)
     convert(source, place / "joined", **OPTIONS, **options)
-    return tuple(tf.saved_model.load(str(place / name)) for name in ("plain", "joined"))  # type: ignore[return-value]
+    return tuple(tf.saved_model.load(str(place / name)) for name in ("plain", "joined"))
 
 
 def check_outputs(plain: Any, joined: Any, *sides: list[str]) -> None:
