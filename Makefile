@@ -65,6 +65,7 @@ bench: .venv/bench
 	$(BIN)/python -m benchmarks.embeddings --output results
 	$(BIN)/python -m benchmarks.experts
 	$(BIN)/python -m benchmarks.signatures
+	$(BIN)/python -m benchmarks.concurrency
 	$(BIN)/python -m tools.tables
 
 # Memory and time of conversions: models that take 512 to 32,768 tokens, and one of 2.2 GB.

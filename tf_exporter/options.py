@@ -53,6 +53,25 @@ class Option(NamedTuple):
     """The export types that have the option."""
     may_be_negated: bool = False
     """Whether there is also a flag `--no-…`; None then means that neither was given."""
+    least: int = 1
+    """The smallest number."""
+
+
+class RequestBatching(NamedTuple):
+    """How calls are joined."""
+
+    size: int
+    """The most texts of a batch."""
+    timeout_micros: int
+    """How long a batch waits for further calls where a thread is free to compute it, in µs."""
+    threads: int
+    """The number of batches that are computed at a time."""
+
+
+_REQUESTS = RequestBatching(size=64, timeout_micros=0, threads=1)
+"""The defaults, which suit a CPU."""
+_REQUEST_OPTIONS = ("request_batch_size", "request_batch_timeout", "request_batch_threads")
+"""The options that go with `request_batching`, in the order of `RequestBatching`."""
 
 
 def _option(default: Value, help: str, type: type = str, **settings: Value) -> Value:
@@ -117,6 +136,32 @@ class Options:
     )
     micro_batch_tokens: int = _number(
         512, "tokens of a micro-batch: 512 suits a CPU, about 16,384 a GPU", exports=_STRINGS
+    )
+    request_batching: bool = _option(
+        False,
+        "join calls from several threads into one batch, in the graph",
+        bool,
+        exports=_STRINGS,
+    )
+    request_batch_size: int | None = _number(
+        None,
+        f"the most texts of such a batch (default: {_REQUESTS.size}); a call with more is computed "
+        "by itself",
+        exports=_STRINGS,
+    )
+    request_batch_timeout: int | None = _option(
+        None,
+        "how long such a batch waits for further calls while no other one is computed (default: "
+        f"{_REQUESTS.timeout_micros})",
+        int,
+        metavar="MICROSECONDS",
+        exports=_STRINGS,
+        least=0,
+    )
+    request_batch_threads: int | None = _number(
+        None,
+        f"how many such batches are computed at a time (default: {_REQUESTS.threads})",
+        exports=_STRINGS,
     )
     export_type: str = _option(
         EMBEDDING,
@@ -190,6 +235,7 @@ class Options:
                 f"--batch-size {self.batch_size}: not with --serving {self.serving}, as requests "
                 "have any number of texts"
             )
+        self._check_requests()
         has_int8 = INT8 in (self.chosen_signatures or ())
         if has_int8 and self.calibration is None:
             raise UsageError(f"--signatures {INT8}: only together with --calibration FILE")
@@ -231,13 +277,30 @@ class Options:
                 "too long in batches of a fixed size"
             )
 
+    def _check_requests(self) -> None:
+        if not self.request_batching:
+            for name in _REQUEST_OPTIONS:
+                if getattr(self, name) is not None:
+                    raise UsageError(f"{flag(name)}: only together with --request-batching")
+        elif self.batch_size is not None:
+            raise UsageError(
+                f"--request-batching: not with --batch-size {self.batch_size}, as joined calls "
+                "have any number of texts"
+            )
+        elif self.serving in ("triton", "triton-tensorflow"):
+            raise UsageError(
+                f"--request-batching: not with --serving {self.serving}, as Triton joins requests "
+                "itself"
+            )
+
     def _check_value(self, name: str, value: Value, default: Value, option: Option) -> None:
         if value is None and default is None:
             return
         if option.choices and value not in option.choices:
             raise UnsupportedError("arguments", flag(name), value, map(str, option.choices))
-        if option.type is int and not 1 <= value < _MOST:
-            raise UsageError(f"{flag(name)} {value}: a positive number below 2³¹ is needed")
+        if option.type is int and not option.least <= value < _MOST:
+            kind = "positive number" if option.least else "number of 0 or more,"
+            raise UsageError(f"{flag(name)} {value}: a {kind} below 2³¹ is needed")
         if (
             self.export_type in EXPORT_TYPES
             and self.export_type not in option.exports
@@ -254,6 +317,15 @@ class Options:
         if self.signatures is None:
             return None
         return tuple(name.strip() for name in self.signatures.split(",") if name.strip())
+
+    @property
+    def requests(self) -> RequestBatching | None:
+        """How calls are joined; None: each is computed by itself."""
+        if not self.request_batching:
+            return None
+        asked = [getattr(self, name) for name in _REQUEST_OPTIONS]
+        defaults = zip(asked, _REQUESTS)
+        return RequestBatching(*(own if value is None else value for value, own in defaults))
 
     @property
     def most_tokens(self) -> int | None:

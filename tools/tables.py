@@ -264,6 +264,16 @@ def loading() -> str:
     return "\n".join(lines)
 
 
+def concurrency() -> str:
+    """Single queries from several threads at a time."""
+    lines = ["| callers | engine | calls a second | p50, ms | p99, ms |", "|---|---|---|---|---|"]
+    for callers, engines in result("concurrency").items():
+        for name, row in engines.items():
+            cells = f"{row['calls_per_s']:,.0f} | {row['p50_ms']:,.1f} | {row['p99_ms']:,.1f}"
+            lines.append(f"| {callers} | {name} | {cells} |")
+    return "\n".join(lines)
+
+
 def experts() -> str:
     """The time of a mixture of experts beside a dense layer of the chosen experts' size."""
     lines = ["| chosen | experts, ms | dense, ms | ratio |", "|---|---|---|---|"]
@@ -289,6 +299,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "experts": experts,
     "score": score,
     "loading": loading,
+    "concurrency": concurrency,
 }
 """The name of a table → its Markdown."""
 _TABLE = re.compile(r"(<!-- ([\w-]+): made by [^>]*-->\n).*?(<!-- \2: end -->)", re.DOTALL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
         "encode_document": model.encode_document(strings),
     }
     return Served(source, place / "model", texts, expected)
+
+
+@pytest.fixture(scope="session")
+def joined(served: Served) -> Served:
+    """The same model with `--request-batching`, in TensorFlow Serving's layout."""
+    base = served.folder.with_name("joined")
+    options = {"serving": "tf-serving", "request_batching": True, "verify": "off"}
+    return replace(served, folder=convert(served.source, base, **options).saved_model)
 
 
 @dataclass(frozen=True)

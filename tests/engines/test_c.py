@@ -77,6 +77,17 @@ def test_same_embeddings(program: Path, served: Served, signature: str) -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.parametrize("batch", [1, 32, 100])
+def test_joined_calls(program: Path, joined: Served, batch: int) -> None:
+    """With `--request-batching`, through its queue, and with more texts than it takes."""
+    lines = [row for row, text in enumerate(joined.texts) if b"\n" not in text]
+    names = tensors(joined.folder, "encode_query", "sentence_embedding")
+    texts = [joined.texts[row] for row in lines]
+    result = np.stack(run(program, joined.folder, names, texts, batch))
+    assert np.abs(result - joined.expected["encode_query"][lines]).max() <= 1e-5
+
+
+@pytest.mark.engines
 def test_errors(program: Path, served: Served, tmp_path: Path) -> None:
     names = tensors(served.folder, "serving_default", "sentence_embedding")
     result = subprocess.run([program, tmp_path, *names], capture_output=True, text=True)

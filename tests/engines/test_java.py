@@ -60,16 +60,18 @@ def maven(target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.engines
-def test_same_embeddings(served: Served, tmp_path: Path) -> None:
-    """Hostile texts, singly and in batches, in 8 threads: TextEmbedderTest."""
+@pytest.mark.parametrize("artifact", ["served", "joined"])
+def test_same_embeddings(artifact: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Hostile texts, singly in 64 threads and in batches in 8: TextEmbedderTest."""
     needs_maven()
+    served: Served = request.getfixturevalue(artifact)
     write_cases(served, tmp_path / "cases")
     result = maven(
         tmp_path / "target", "test", f"-Dmodel={served.folder}", f"-Dcases={tmp_path / 'cases'}"
     )
     assert result.returncode == 0, result.stdout + result.stderr
     report = (tmp_path / "target/surefire-reports/TEST-tfexporter.TextEmbedderTest.xml").read_text()
-    assert 'tests="6"' in report and 'skipped="0"' in report
+    assert 'tests="7"' in report and 'skipped="0"' in report
 
 
 @pytest.mark.engines

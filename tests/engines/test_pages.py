@@ -39,6 +39,7 @@ PACKAGES = (
 # Part of a block's code → a file that the block writes.
 MADE = {
     "saved_model_cli": "embeddings/sentence_embedding.npy",
+    "--request-batching": "all-MiniLM-L6-v2-joined/saved_model.pb",
     "--serving tf-serving": "models/all-MiniLM-L6-v2/1/saved_model.pb",
     "--serving triton\n": "repository/all-MiniLM-L6-v2/config.pbtxt",
     "spark-submit": "embeddings-spark/chunk=1/_SUCCESS",

@@ -250,6 +250,7 @@ def test_a_card_names_ops_that_a_server_has_to_load() -> None:
         "revision": None,
         "source": "model",
         "versions": {"tf-exporter": "1"},
+        "request_batching": None,
     }
     own = card({**values, "custom_ops": ["FastWordpieceTokenizeWithOffsets"]}, parts, [])
     ops = "ops of tensorflow-text (FastWordpieceTokenizeWithOffsets)"

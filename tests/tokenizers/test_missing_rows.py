@@ -16,6 +16,7 @@ from tests.support.helpers import InProcessReference, build, embed
 from tests.support.helpers import reference as load_reference
 from tests.support.refusals import refused
 from tf_exporter import UnsupportedError, convert
+from tf_exporter.graph.text_checks import checked
 from tf_exporter.tokenizers.missing_rows import RowCheck, row_check
 from tf_exporter.tokenizers.post_processors import Encodings
 from tf_exporter.tokenizers.spec import WordPieceSpec
@@ -151,7 +152,8 @@ def test_kept_tokens_alone_are_checked(tmp_path: Path) -> None:
             "added_tokens": (),
             "ids_without_rows": frozenset((98, 99)),
         }
-        return RowCheck(type(spec)(**{**spec.__dict__, **changed}))(encodings(*rows))
+        row_checks = RowCheck(type(spec)(**{**spec.__dict__, **changed}))
+        return checked([row_checks], encodings(*rows))
 
     for fine in (
         [((0, 2),)],

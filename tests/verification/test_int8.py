@@ -17,7 +17,7 @@ from tests.support.int8 import in_int8, needs_kernel
 from tf_exporter import UsageError, VerificationError, convert
 from tf_exporter.architectures.registry import VERIFIED
 from tf_exporter.layers.basic import Linear, MatrixLayer
-from tf_exporter.layers.int8 import checked
+from tf_exporter.layers.int8 import exact_here
 from tf_exporter.names import INT8_PRECISION, INT8_PRECISIONS, INT8_STORAGE
 from tf_exporter.verification import int8, tolerances
 from tf_exporter.verification.outputs import compare
@@ -124,7 +124,7 @@ def test_graph_without_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where products are not exact, a graph gives an error that says why, never a result."""
     monkeypatch.setattr("tf_exporter.layers.int8._EXPECTED", -1)
     with pytest.raises(tf.errors.OpError, match="VNNI"):
-        tf.function(checked)(tf.constant(1))
+        tf.function(exact_here)(tf.constant(1))
 
 
 @pytest.mark.slow

@@ -154,7 +154,11 @@ def card(values: dict[str, Any], parts: CardParts, lines: list[str]) -> str:
         )
     made_by = f"tf-exporter {values['versions']['tf-exporter']}"
     checks = "\n".join(f"- {printable(line)}" for line in lines)
-    result = f"{parts.result}\n\n" if parts.result else ""
+    results = [parts.result] if parts.result else []
+    if requests := values["request_batching"]:
+        most = f"at most {requests['size']} texts"
+        results.append(f"Calls from several threads are joined into batches of {most}.")
+    result = "".join(f"{sentences}\n\n" for sentences in results)
     return f"""# {name} {parts.title}
 
 {parts.summary}. The graph consists of {ops_in_words(values["custom_ops"])}.

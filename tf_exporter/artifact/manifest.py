@@ -38,6 +38,7 @@ def manifest(
     """
     packages = _PACKAGES if options.tokenizer_ops == "core" else (*_PACKAGES, options.tokenizer_ops)
     ops = graph_ops(saved)
+    requests = options.requests
     return {
         "export_type": options.export_type,
         "source": source.name,
@@ -52,6 +53,7 @@ def manifest(
         "batch_size": options.batch_size,
         "sequence_length": options.sequence_length,
         "embeddings_on_cpu": options.embeddings_on_cpu,
+        "request_batching": requests and requests._asdict(),
         **facts,
         "tensors": signature_tensors(saved),
         "ops": ops,

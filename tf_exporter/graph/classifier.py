@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import tensorflow as tf
 
 from tf_exporter.graph.description import Description
 from tf_exporter.graph.inputs import flatten, paired
+from tf_exporter.graph.text_checks import NeedsTokens
 from tf_exporter.graph.text_model import TextModel
 from tf_exporter.model.source import ModelSource
 from tf_exporter.model.untyped import Function
@@ -39,8 +41,10 @@ class Classifier(tf.Module):
         self.model = TextModel(source, model, options)
         self._labels, self._probabilities = spec.labels, _PROBABILITIES[spec.problem]
         [self._pipeline] = self.model.pipelines.values()
-        # Without tokens, transformers has no result, or one that depends on the other texts.
-        self._always_tokens = self._pipeline.first.tokenizer_spec.single.added > 0
+        self._tokenizer = self._pipeline.first.tokenizer
+        if not self._pipeline.first.tokenizer_spec.single.added:
+            # Without tokens, transformers has no result, or one that depends on the other texts.
+            self._pipeline.checks.append(NeedsTokens())
         texts = tf.TensorSpec(None, tf.string)
         self._one = tf.function(self._classify, input_signature=[texts], autograph=False)
         self._two = tf.function(
@@ -50,25 +54,20 @@ class Classifier(tf.Module):
         self.__call__ = self._two if options.sentences == 2 else self._one
 
     def _classify(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._outputs(self._pipeline.first.tokenizer(flatten(texts, FIRST)))
+        return self._outputs(CLASSIFY[0], self._tokenizer, flatten(texts, FIRST))
 
     def _classify_pairs(self, texts: tf.Tensor, pairs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._outputs(
-            self._pipeline.first.tokenizer.pairs(*paired(texts, pairs, (FIRST, SECOND)))
-        )
+        both = paired(texts, pairs, (FIRST, SECOND))
+        return self._outputs(CLASSIFY[1], self._tokenizer.pairs, *both)
 
-    def _outputs(self, encodings: Encodings) -> dict[str, tf.Tensor]:
+    def _outputs(
+        self, name: str, encode: Callable[..., Encodings], *texts: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """float32 [batch, labels] logits and probabilities; [batch] int64 labels and their names.
 
         The label of a text is the one with the highest logit.
         """
-        if not self._always_tokens:
-            message = "a text without any token cannot be classified; the numbers of tokens are"
-            valid = tf.reduce_all(encodings.lengths > 0)
-            assertion = tf.debugging.Assert(valid, [message, encodings.lengths])
-            with tf.control_dependencies([assertion]):
-                encodings = encodings._replace(lengths=tf.identity(encodings.lengths))
-        logits = self._pipeline(encodings, None)
+        [logits] = self._pipeline.joined(self.model.queues, name, encode, None, texts)
         best = tf.argmax(logits, axis=1)
         return {
             LOGITS: logits,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import tensorflow as tf
 
-from tf_exporter.layers.int8 import Int8Product, checked
+from tf_exporter.graph.request_batching import RequestQueues
+from tf_exporter.graph.text_checks import TextCheck, checked
+from tf_exporter.layers.int8 import Int8Product, exact_here
 from tf_exporter.layers.long_texts import LONG
 from tf_exporter.layers.small_batch import SMALL_BATCH_TOKENS, compute_small_batch
 from tf_exporter.modules.base import Module, TextModule
@@ -46,7 +48,9 @@ class Pipeline(tf.Module):
         self.output = output
         """The feature that becomes the result."""
         self._function = one_function(self._results)
-        self._row_check = row_check(self.first.tokenizer_spec)
+        row_checks = row_check(self.first.tokenizer_spec)
+        self.checks: list[TextCheck] = [] if row_checks is None else [row_checks]
+        """The checks of texts."""
         self._takes_long = first.takes_long
         self._max_rows = first.max_rows
         self.pads_leak = any(module.pads_leak for module in modules)
@@ -55,18 +59,47 @@ class Pipeline(tf.Module):
             module.leaves_prompt_out for module in self.others
         )
 
-    def __call__(self, encodings: Encodings, prompt_length: int | None) -> tf.Tensor:
-        """float32 [batch, dim]. A token without an embedding is an error when the graph runs."""
-        [results] = self.results(encodings, prompt_length)
-        return results
-
     def results(self, encodings: Encodings, prompt_length: int | None) -> Results:
-        """All results, of which each has a row for each text."""
-        if self._row_check is not None:
-            encodings = self._row_check(encodings)
-        if self._needs_kernel():
-            encodings = encodings._replace(lengths=checked(encodings.lengths))
-        return self._function(encodings, prompt_length)
+        """Tensors with a row for each text: a Pipeline has one, float32 [batch, dim].
+
+        A token without an embedding is an error when the graph runs.
+        """
+        return self._function(checked(self.checks, encodings), prompt_length)
+
+    def joined(
+        self,
+        queues: RequestQueues | None,
+        key: Hashable,
+        encode: Callable[..., Encodings],
+        prompt_length: int | None,
+        texts: tuple[tf.Tensor, ...],
+    ) -> Results:
+        """`results(encode(*texts), prompt_length)`, together with the texts of other calls.
+
+        The checks are outside of the queue, so that a text is an error of its own call only.
+
+        Args:
+            queues: the queues of calls; None: no call is joined.
+            key: the name of what is computed, among all that is.
+            encode: strings [batch], once or twice → their encodings.
+            prompt_length: see `prompt_length()`.
+            texts: the arguments of `encode`.
+        """
+        if queues is None:
+            return self.results(encode(*texts), prompt_length)
+
+        def compute(*texts: tf.Tensor) -> Results:
+            encodings, wrong = encode(*texts), []
+            for check in self.checks:
+                encodings, found = check.found(encodings)
+                wrong.append(found)
+            return *self._function(encodings, prompt_length), *wrong
+
+        rows = queues.joined(key, compute, texts)
+        count = len(rows) - len(self.checks)
+        stops = [check.stop(found) for check, found in zip(self.checks, rows[count:])]
+        with tf.control_dependencies(stops):
+            return tuple(map(tf.identity, rows[:count]))
 
     def _width(self, encodings: Encodings) -> tf.Tensor:
         """The length of the longest row, padding to the first module's least length included."""
@@ -75,6 +108,8 @@ class Pipeline(tf.Module):
 
     def _results(self, encodings: Encodings, prompt_length: int | None) -> Results:
         """A small batch is computed at once, any other in micro-batches."""
+        if self._needs_kernel():
+            encodings = encodings._replace(lengths=exact_here(encodings.lengths))
         batch, longest = tf.size(encodings.lengths), self._width(encodings)
         if self._fixed != (None, None):
             return self._with_fixed_shape(encodings, prompt_length)
@@ -158,7 +193,7 @@ class Pipeline(tf.Module):
     def compute(self, padded: Padded) -> Results:
         """The results for a matrix of ids, computed at once. There is no prompt."""
         if self._needs_kernel():
-            padded = padded._replace(input_ids=checked(padded.input_ids))
+            padded = padded._replace(input_ids=exact_here(padded.input_ids))
         return self._shaped(self._compute(padded, None))
 
     def _needs_kernel(self) -> bool:

@@ -15,6 +15,7 @@ from tf_exporter.graph.inputs import flatten, paired
 from tf_exporter.graph.pipeline import Pipeline, Results
 from tf_exporter.graph.placement import keep_on_cpu
 from tf_exporter.graph.precision import reduce_precision
+from tf_exporter.graph.request_batching import RequestQueues
 from tf_exporter.graph.signatures import Signature, signatures, tokenize_name
 from tf_exporter.graph.token_pipeline import TokenPipeline, max_sim
 from tf_exporter.layers import sparse
@@ -79,6 +80,9 @@ class TextModel(tf.Module):
             raise UsageError(
                 f"--truncate-dim {options.truncate_dim}: not available for a {spec.kind}"
             )
+        batching = options.requests
+        self.queues = None if batching is None else RequestQueues(batching)
+        """The queues that join calls; None: each call is computed by itself."""
         self.max_active_dims, self._batch_size = spec.max_active_dims, options.batch_size
         self.signatures = signatures(spec, options.prompt_name)
         self.tokenize_signatures = _tokenize_signatures(self.signatures, spec)
@@ -214,18 +218,27 @@ class TextModel(tf.Module):
 
     def encode(self, texts: tf.Tensor, signature: Signature) -> tf.Tensor:
         """Bytes [batch] or [batch, 1] → float32 [batch, dim], with the signature's prompt."""
-        pipeline = self.pipelines[signature.route]
-        encodings = pipeline.first.encodings(signature.use, flatten(texts, INPUT))
-        embeddings = pipeline(encodings, pipeline.prompt_length(signature.prompt))
+        [embeddings] = self._joined(signature, flatten(texts, INPUT))
         if self.kind == SPARSE_ENCODER and self.max_active_dims is not None:
             embeddings = sparse.keep_largest(embeddings, tf.abs(embeddings), self.max_active_dims)
         return embeddings
 
     def vectors(self, texts: tf.Tensor, signature: Signature) -> Results:
-        """Bytes [batch] or [batch, 1] → vectors, mask and ids; see `TokenPipeline.vectors`."""
+        """Bytes [batch] or [batch, 1] → vectors, mask and ids; see `TokenPipeline.shortened`."""
         pipeline = self.pipelines[signature.route]
         assert isinstance(pipeline, TokenPipeline)
-        return pipeline.vectors(pipeline.first.encodings(signature.use, flatten(texts, INPUT)))
+        return pipeline.shortened(self._joined(signature, flatten(texts, INPUT)))
+
+    def _joined(self, signature: Signature, *texts: tf.Tensor) -> Results:
+        """The results of a signature's pipeline, in one batch with other calls if asked for."""
+        pipeline = self.pipelines[signature.route]
+        return pipeline.joined(
+            self.queues,
+            (signature.route, signature.prompt),
+            lambda *texts: pipeline.first.encodings(signature.use, *texts),
+            pipeline.prompt_length(signature.prompt),
+            texts,
+        )
 
     def tokens(self, texts: tf.Tensor) -> Results:
         """Bytes [batch] or [batch, 1] → the vectors of all tokens, as `vectors`.
@@ -285,9 +298,8 @@ class TextModel(tf.Module):
 
         The prompt goes before the first text of each pair, or is a template's system message.
         """
-        pipeline = self.pipelines[signature.route]
-        encodings = pipeline.first.encodings(signature.use, *paired(texts, pairs))
-        scores = self._activation(pipeline(encodings, None))
+        [scores] = self._joined(signature, *paired(texts, pairs))
+        scores = self._activation(scores)
         return tf.squeeze(scores, 1) if self.dim == 1 else scores
 
 

@@ -17,12 +17,19 @@ class TokenPipeline(Pipeline):
     def vectors(self, encodings: Encodings) -> Results:
         """The vectors that count, first in each row and in the order of their tokens.
 
+        They are as `shortened` returns them.
+        """
+        return self.shortened(self.results(encodings, None))
+
+    def shortened(self, results: Results) -> Results:
+        """The results of texts, without the places that none of these texts needs.
+
         Returns:
             float32 [batch, longest, dim], with zeros after the last vector of a text; int32 [batch,
             longest], 1 for a vector; and the ids of their tokens, int32 [batch, longest], with
             zeros after the last one. `longest` is the largest number of vectors.
         """
-        vectors, mask, ids = self.results(encodings, None)
+        vectors, mask, ids = results
         longest = tf.reduce_max(tf.concat([tf.reduce_sum(mask, 1), [0]], 0))
         return vectors[:, :longest], mask[:, :longest], ids[:, :longest]
 

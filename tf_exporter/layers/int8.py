@@ -69,7 +69,7 @@ def has_kernel() -> bool:
         return False
 
 
-def checked(x: tf.Tensor) -> tf.Tensor:
+def exact_here(x: tf.Tensor) -> tf.Tensor:
     """`x`, where the graph runs on a machine that `has_kernel`; elsewhere, an error."""
     message = "int8 products are not exact on this processor: x86 with VNNI is needed"
     with tf.control_dependencies([tf.debugging.Assert(_probe() == _EXPECTED, [message])]):

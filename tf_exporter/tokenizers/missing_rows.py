@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_exporter.errors import UnsupportedError
-from tf_exporter.tokenizers.ops.ragged import offsets, places
+from tf_exporter.tokenizers.ops.ragged import offsets
 from tf_exporter.tokenizers.ops.tables import graph_constant
 from tf_exporter.tokenizers.post_processors import Encodings
 from tf_exporter.tokenizers.spec import TokenizerSpec
@@ -23,6 +23,8 @@ logger = logging.getLogger("tf_exporter")
 
 _NAMED = 5
 """The number of tokens that the warning names."""
+NO_ID = -1
+"""Stands for no token."""
 
 
 def with_rows(
@@ -59,7 +61,7 @@ def with_rows(
 
 
 class RowCheck:
-    """Stops the graph at the first token without a row; the error has its id and its text.
+    """The check for tokens without a row; the error has the first one's id and its text.
 
     Signatures that return only token ids do not use it. `spec` has tokens without rows.
     """
@@ -69,25 +71,30 @@ class RowCheck:
         self._ids = graph_constant(np.array([*tokens.values()], np.int32))
         self._names = [token.encode() for token in tokens]
 
-    def __call__(self, encodings: Encodings) -> Encodings:
-        """The same encodings; an error if, after truncation, they have a token without a row."""
+    def found(self, encodings: Encodings) -> tuple[Encodings, tf.Tensor]:
+        """The encodings with 0 for such tokens, and the first one that each text keeps.
+
+        The latter are their ids, int32 [batch, 1], for pairs [batch, 2]; −1: there is none.
+        """
         with tf.device("/CPU:0"):
             bad = encodings.ids >= self._ids[0]
             before = offsets(tf.cast(bad, tf.int32))
-            # The first bad token that each text keeps.
-            first, size = tf.reshape(encodings.starts, [-1]), tf.reshape(encodings.sizes, [-1])
-            nth = tf.gather(before, first)
-            hit = tf.boolean_mask(nth, tf.gather(before, first + size) > nth)[:1]
-            id = tf.gather(encodings.ids, tf.gather(places(bad), hit))
+            nth = tf.gather(before, encodings.starts)
+            has_one = tf.gather(before, encodings.starts + encodings.sizes) > nth
+            ids = tf.concat([tf.boolean_mask(encodings.ids, bad), [NO_ID]], 0)
+            found = tf.where(has_one, tf.gather(ids, nth), NO_ID)
+            return encodings._replace(ids=tf.where(bad, 0, encodings.ids)), found
+
+    def stop(self, found: tf.Tensor) -> tf.Operation:
+        """An op that fails if there is one."""
+        with tf.device("/CPU:0"):
+            id = tf.boolean_mask(found, found != NO_ID)[:1]
             names = tf.gather(tf.constant(self._names), tf.searchsorted(self._ids, id))
             message = (
                 "a text contains a token that the model has no embedding for; "
                 "its id and the token are"
             )
-            with tf.control_dependencies(
-                [tf.debugging.Assert(tf.size(hit) == 0, [message, id, names])]
-            ):
-                return encodings._replace(ids=tf.identity(encodings.ids))
+            return tf.debugging.Assert(tf.size(id) == 0, [message, id, names])
 
 
 def row_check(spec: TokenizerSpec) -> RowCheck | None:

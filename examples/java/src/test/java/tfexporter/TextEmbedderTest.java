@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -27,6 +28,7 @@ import org.junit.jupiter.api.Test;
 class TextEmbedderTest {
   private static final float ALLOWED = 1e-5f;
   private static final int THREADS = 8;
+  private static final int MANY_THREADS = 64;
   private static final int ROUNDS = 5;
 
   private static TextEmbedder embedder;
@@ -110,6 +112,34 @@ class TextEmbedderTest {
       }
       for (Future<?> call : calls) {
         call.get();
+      }
+    } finally {
+      pool.shutdown();
+    }
+  }
+
+  @Test
+  void manyThreadsWithATextEach() throws Exception {
+    // One call prepares each signature; threads that begin together would each do it.
+    for (String name : expected.keySet()) {
+      embedder.embedBytes(name, texts.subList(0, 32));
+    }
+    ExecutorService pool = Executors.newFixedThreadPool(MANY_THREADS);
+    try {
+      List<Future<?>> calls = new ArrayList<>();
+      for (int thread = 0; thread < MANY_THREADS; thread++) {
+        int first = thread;
+        calls.add(pool.submit(() -> {
+          for (int row = first; row < texts.size(); row += MANY_THREADS) {
+            for (Map.Entry<String, float[][]> of : expected.entrySet()) {
+              float[][] wanted = {of.getValue()[row]};
+              assertNear(wanted, embedder.embedBytes(of.getKey(), List.of(texts.get(row))));
+            }
+          }
+        }));
+      }
+      for (Future<?> call : calls) {
+        call.get(10, TimeUnit.MINUTES);
       }
     } finally {
       pool.shutdown();
