@@ -66,8 +66,10 @@ def sentence_transformers(folder: Path) -> Encode:
 
 
 def sentence_transformers_onnx(folder: Path) -> Encode:
-    """sentence-transformers' own ONNX backend; `encode` sorts by length, 32 texts at a time."""
-    sys.path.insert(0, str(ST_ONNX_PLACE))
+    """sentence-transformers' own ONNX backend; `encode` sorts by length, 32 texts at a time.
+
+    The worker has put `ST_ONNX_PLACE` before the other packages.
+    """
     from sentence_transformers import SentenceTransformer
 
     arguments = {
@@ -212,6 +214,7 @@ def quantize(folder: Path) -> None:
     OpenVINO: weights in int8 with a scale for each column; its CPU plugin chooses the arithmetic.
     """
     import nncf
+    import onnx
     import openvino as ov
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -221,6 +224,8 @@ def quantize(folder: Path) -> None:
         per_channel=True,
         reduce_range=False,
         weight_type=QuantType.QInt8,
+        # It cannot infer the types behind its optimizer's own ops.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
     model = nncf.compress_weights(ov.Core().read_model(str(folder / "plain.onnx")))
     ov.save_model(model, str(folder / "int8.xml"), compress_to_fp16=False)

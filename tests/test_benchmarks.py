@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import report
 from benchmarks.engines import ENGINES, FILES, LEAST_COSINE, OURS, PRECISIONS
 from benchmarks.gpu import EXACT, FIXED_CASE, cases, variants
 from benchmarks.gpu_variants import TENSORFLOW, Variant
@@ -27,7 +28,9 @@ def test_engines() -> None:
         assert reduced == (precision != "float32"), engine
 
 
-def test_cosines_are_kept_and_shown(tmp_path: Path) -> None:
+def test_cosines_are_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # matplotlib is installed for benchmarks alone.
+    monkeypatch.setattr(report, "plot", lambda results, path: None)
     times = {"a case": {OURS: {"median": 1.0, "minimum": 1.0, "calls": 1}}}
     first = Result("model", {}, dict(times), {}, {})  # type: ignore[arg-type]
     assert cosine_table([first]) == ""
