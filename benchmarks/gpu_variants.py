@@ -83,13 +83,13 @@ def measured(
             times.append(time.perf_counter() - called)
         row["median_ms"][case] = float(np.median(times)) * 1e3
         row["minimum_ms"][case] = min(times) * 1e3
-    row.update(facts(cases))
+    row.update(facts())
     return row, embeddings
 
 
 Encode = Callable[[list[str]], np.ndarray]
-Facts = Callable[[dict[str, list[str]]], dict[str, Any]]
-"""Cases → further figures."""
+Facts = Callable[[], dict[str, Any]]
+"""Gives further figures, at the end."""
 
 
 def _tensorflow(variant: Variant, folder: Path, device: str) -> tuple[Encode, Facts]:
@@ -107,12 +107,13 @@ def _tensorflow(variant: Variant, folder: Path, device: str) -> tuple[Encode, Fa
         ].numpy()
         return embeddings
 
-    def facts(cases: dict[str, list[str]]) -> dict[str, Any]:
-        largest = max(cases, key=lambda case: len(cases[case]))
-        found = _placement(lambda: encode(cases[largest]))
-        if device == "gpu":
-            found["peak_bytes"] = tf.config.experimental.get_memory_info("GPU:0")["peak"]
-        return found
+    # TensorFlow tells where ops are placed at the first call alone. A fixed shape takes so many.
+    placement = _placement(lambda: encode([""] * variant.options.get("batch_size", 1)))
+
+    def facts() -> dict[str, Any]:
+        if device == "cpu":
+            return placement
+        return {**placement, "peak_bytes": tf.config.experimental.get_memory_info("GPU:0")["peak"]}
 
     encode.keep = graph  # type: ignore[attr-defined]
     return encode, facts
@@ -168,7 +169,7 @@ def _sentence_transformers(variant: Variant, folder: Path, device: str) -> tuple
         embeddings: np.ndarray = model.encode(texts, batch_size=size, show_progress_bar=False)
         return embeddings.astype(np.float32)
 
-    def facts(cases: dict[str, list[str]]) -> dict[str, Any]:
+    def facts() -> dict[str, Any]:
         return {"peak_bytes": torch.cuda.max_memory_allocated()} if device == "gpu" else {}
 
     return encode, facts
