@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from benchmarks.gpu_variants import SENTENCE_TRANSFORMERS, TENSORFLOW, Variant, 
 RESULT = Path(__file__).parents[1] / "results" / "gpu.json"
 SECONDS = 420.0
 """Seconds after which no further variant is begun."""
+VARIANT_S = 90.0
+"""Seconds of a process, e.g. of one variant, after which it is ended."""
 FIXED = (32, 128)
 """Texts and tokens of the artifacts of fixed shapes, which run one case alone."""
 TRIAL_TOKENS = 32
@@ -117,10 +119,37 @@ def model(device: str, place: Path) -> Path:
     return folder
 
 
-def in_process(function: Any, *arguments: Any) -> Any:
-    """The result of a function in a process of its own."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+def _answer(connection: Connection, function: Any, arguments: tuple[Any, ...]) -> None:
+    try:
+        connection.send((function(*arguments), None))
+    except Exception as error:
+        connection.send((None, f"{type(error).__name__}: {error}"[:300]))
+
+
+def in_process(function: Any, *arguments: Any, seconds: float = VARIANT_S) -> Any:
+    """The result of a function in a process of its own.
+
+    Raises:
+        RuntimeError: the function failed, the process ended, or it took longer than `seconds`.
+    """
+    context = get_context("spawn")
+    connection, other = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(other, function, arguments), daemon=True)
+    process.start()
+    other.close()
+    try:
+        if not connection.poll(seconds):
+            raise RuntimeError(f"not done after {seconds:g} s")
+        result, error = connection.recv()
+    except EOFError:
+        raise RuntimeError("the process ended; perhaps it had no memory") from None
+    finally:
+        # Frees the GPU for the next one.
+        process.kill()
+        process.join()
+    if error is not None:
+        raise RuntimeError(error)
+    return result
 
 
 def run(device: str, place: Path, seconds: float) -> dict[str, Any]:
@@ -139,9 +168,9 @@ def run(device: str, place: Path, seconds: float) -> dict[str, Any]:
         try:
             in_process(convert_all, source, place, [variant])
             row, embeddings = in_process(measured, variant, folder, chosen, device)
-        except Exception as error:
-            # A process that the system killed, or no memory: the others still count.
-            figures["variants"][variant.name] = {"error": f"{type(error).__name__}: {error}"[:300]}
+        except RuntimeError as error:
+            # The others still count.
+            figures["variants"][variant.name] = {"error": str(error)}
             print(variant.name, figures["variants"][variant.name], flush=True)
             continue
         if variant.name == EXACT:
