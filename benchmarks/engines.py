@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +15,28 @@ import numpy as np
 THREADS = 2
 MAX_LENGTH = 256
 OURS = "tf-exporter"
-PRECISIONS = {OURS: "float32", f"{OURS}, 1 thread an op": "float32", f"{OURS}, bf16": "bfloat16"}
-"""Our engines → the precision of their artifacts."""
+PRECISIONS = {
+    OURS: "float32",
+    f"{OURS}, 1 thread an op": "float32",
+    f"{OURS}, bf16": "bfloat16",
+    f"{OURS}, int8": "int8",
+}
+"""Our engines → the precision of their artifacts. One more entry is one more engine."""
+ST_ONNX = "sentence-transformers, ONNX"
 FILES = {
     "sentence-transformers": "model.safetensors",
+    ST_ONNX: "onnx/model.onnx",
     "ONNX Runtime": "optimized.onnx",
+    "ONNX Runtime, int8": "int8.onnx",
     "OpenVINO": "plain.onnx",
     "OpenVINO, bf16": "plain.onnx",
+    "OpenVINO, int8": "int8.bin",
 }
-"""The other engines → their file in the model's folder."""
+"""The other engines → the file of their weights in the model's folder."""
+LEAST_COSINE = {"bf16": 0.99, "int8": 0.9}
+"""End of an engine's name → the least cosine to float32 of a text, below which it is broken."""
+ST_ONNX_PLACE = Path(sys.prefix) / "onnx-backend"
+"""sentence-transformers with its ONNX backend, which wants an older transformers."""
 MINILM, MPNET, E5 = "all-MiniLM-L6-v2", "mpnet-base", "multilingual-e5-small"
 Encode = Callable[[list[str]], np.ndarray]
 
@@ -54,19 +70,64 @@ def sentence_transformers(folder: Path) -> Encode:
     return lambda texts: model.encode(texts, show_progress_bar=False)
 
 
-def onnxruntime(folder: Path) -> Encode:
-    """The export after onnxruntime's own optimizer; one padded batch."""
+def sentence_transformers_onnx(folder: Path) -> Encode:
+    """sentence-transformers' own ONNX backend; `encode` sorts by length, 32 texts at a time.
+
+    The worker has put `ST_ONNX_PLACE` before the other packages.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    arguments = {
+        "provider": "CPUExecutionProvider",
+        "file_name": "onnx/model.onnx",
+        "session_options": _session_options(),
+    }
+    model = SentenceTransformer(str(folder), device="cpu", backend="onnx", model_kwargs=arguments)
+    return lambda texts: model.encode(texts, show_progress_bar=False)
+
+
+_EXPORT = """
+import sys
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(
+    sys.argv[1], device="cpu", backend="onnx",
+    model_kwargs={"provider": "CPUExecutionProvider", "export": True},
+)
+model[0].save(sys.argv[2])
+"""
+
+
+def export_sentence_transformers_onnx(folder: Path) -> None:
+    """Writes `onnx/model.onnx`, as sentence-transformers exports it, into a model's folder."""
+    if not ST_ONNX_PLACE.is_dir():
+        raise SystemExit(f"{ST_ONNX_PLACE}: not installed; see the Makefile")
+    place = folder / "onnx-export"
+    environment = {**os.environ, "PYTHONPATH": str(ST_ONNX_PLACE)}
+    command = [sys.executable, "-c", _EXPORT, str(folder), str(place)]
+    subprocess.run(command, env=environment, check=True)
+    (folder / "onnx").mkdir()
+    (place / "onnx" / "model.onnx").rename(folder / FILES[ST_ONNX])
+
+
+def _session_options() -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = THREADS, 1
+    return options
+
+
+def onnxruntime(folder: Path, file: str = "optimized.onnx") -> Encode:
+    """The export after onnxruntime's own optimizer; one padded batch."""
+    import onnxruntime as ort
+
     session = ort.InferenceSession(
-        str(folder / "optimized.onnx"), options, providers=["CPUExecutionProvider"]
+        str(folder / file), _session_options(), providers=["CPUExecutionProvider"]
     )
     return _with_tokenizers(folder, lambda inputs: session.run(None, inputs)[0])
 
 
-def openvino(folder: Path, precision: str = "f32") -> Encode:
+def openvino(folder: Path, precision: str = "f32", file: str = "plain.onnx") -> Encode:
     """OpenVINO's conversion of the same export; one padded batch."""
     import openvino as ov
 
@@ -75,7 +136,7 @@ def openvino(folder: Path, precision: str = "f32") -> Encode:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
     }
-    compiled = ov.Core().compile_model(str(folder / "plain.onnx"), "CPU", hints)
+    compiled = ov.Core().compile_model(str(folder / file), "CPU", hints)
     request = compiled.create_infer_request()
     return _with_tokenizers(folder, lambda inputs: request.infer(inputs)[0])
 
@@ -151,6 +212,30 @@ def export_onnx(folder: Path) -> dict[str, int]:
     return {name: count for name, count in fused.get_fused_operator_statistics().items() if count}
 
 
+def quantize(folder: Path) -> None:
+    """Writes `int8.onnx` and `int8.xml` beside the exports, with each library's own tools.
+
+    ONNX Runtime: weights in int8 with a scale for each column, activations quantized as they come.
+    OpenVINO: weights in int8 with a scale for each column; its CPU plugin chooses the arithmetic.
+    """
+    import nncf
+    import onnx
+    import openvino as ov
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        folder / "optimized.onnx",
+        folder / "int8.onnx",
+        per_channel=True,
+        reduce_range=False,
+        weight_type=QuantType.QInt8,
+        # It cannot infer the types behind its optimizer's own ops.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+    )
+    model = nncf.compress_weights(ov.Core().read_model(str(folder / "plain.onnx")))
+    ov.save_model(model, str(folder / "int8.xml"), compress_to_fp16=False)
+
+
 def floor(folder: Path) -> Callable[[int], None]:
     """The model's matrix products alone, as a function of the number of rows.
 
@@ -187,7 +272,10 @@ ENGINES: dict[str, Callable[[Path], Encode]] = {
     **dict.fromkeys(PRECISIONS, tf_exporter),
     f"{OURS}, 1 thread an op": lambda folder: tf_exporter(folder, 1),
     "sentence-transformers": sentence_transformers,
+    ST_ONNX: sentence_transformers_onnx,
     "ONNX Runtime": onnxruntime,
+    "ONNX Runtime, int8": lambda folder: onnxruntime(folder, "int8.onnx"),
     "OpenVINO": openvino,
     "OpenVINO, bf16": lambda folder: openvino(folder, "bf16"),
+    "OpenVINO, int8": lambda folder: openvino(folder, file="int8.xml"),
 }

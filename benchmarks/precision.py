@@ -45,19 +45,29 @@ BATCH = 32
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=int, default=1500, help="texts of each of the two sources")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        default=PRECISIONS[1:],
+        choices=PRECISIONS[1:],
+        help="bfloat16 takes long on processors without it",
+    )
+    parser.add_argument("--models", nargs="+", help="the names of models (default: all)")
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     texts = [*docstrings(arguments.texts), *_declarations(arguments.texts)]
     results: dict[str, Any] = {"texts": len(texts)}
     with tempfile.TemporaryDirectory() as place:
         for name, folder in folders(Path(place)):
+            if arguments.models and name not in arguments.models:
+                continue
             expected, _ = embeddings(folder, "float32", texts)
             results[name] = {}
-            for precision in PRECISIONS[1:]:
+            for precision in arguments.precisions:
                 actual, kept = embeddings(folder, precision, texts)
                 results[name][precision] = {**compared(expected, actual), "float32_layers": kept}
                 print(name, precision, results[name][precision], flush=True)
-    arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+            arguments.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def folders(place: Path) -> Iterator[tuple[str, Path]]:

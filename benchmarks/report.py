@@ -13,6 +13,14 @@ from benchmarks.engines import OURS
 from benchmarks.workers import FLOOR
 
 
+class Cosines(TypedDict):
+    """The cosines of an engine's embeddings to ours in float32."""
+
+    smallest: float
+    mean: float
+    texts: int
+
+
 class Times(TypedDict):
     """The times of an engine's calls in a case, in milliseconds."""
 
@@ -38,6 +46,8 @@ class Result:
     tokens: dict[str, int] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
     """Engine → its load time in seconds and its sizes in bytes."""
+    cosines: dict[str, Cosines] = field(default_factory=dict)
+    """Engine of reduced precision → its cosines."""
 
     def median(self, case: str, engine: str) -> float | None:
         """The median in milliseconds; None where the engine did not run the case."""
@@ -87,6 +97,18 @@ def memory_table(results: list[Result]) -> str:
                 f"| {result.model}, {engine} | {on_disk} | {row['load_s']:.1f} | {sizes} |"
             )
     return "\n".join(lines)
+
+
+def cosine_table(results: list[Result]) -> str:
+    """A Markdown table of the cosines of engines of reduced precision; empty without any."""
+    rows = [(result.model, *item) for result in results for item in result.cosines.items()]
+    if not rows:
+        return ""
+    lines = ["| cosine to tf-exporter in float32 | smallest | mean | texts |", "|---|---|---|---|"]
+    for model, engine, row in rows:
+        figures = f"{row['smallest']:.5f} | {row['mean']:.5f} | {row['texts']:,}"
+        lines.append(f"| {model}, {engine} | {figures} |")
+    return "\n".join([*lines, "", ""])
 
 
 def plot(results: list[Result], path: Path) -> None:
@@ -141,11 +163,13 @@ def write(result: Result, folder: Path) -> None:
                 times,
                 tokens,
                 earlier.memory,
+                {**earlier.cosines, **result.cosines},
             )
     results = sorted(
         [*(other for other in before if other.model != result.model), result],
         key=lambda other: other.model,
     )
-    (folder / "embeddings.md").write_text(f"{table(results)}\n{memory_table(results)}\n")
+    tables = f"{table(results)}\n{cosine_table(results)}{memory_table(results)}\n"
+    (folder / "embeddings.md").write_text(tables)
     figures.write_text(json.dumps([vars(entry) for entry in results], indent=1) + "\n")
     plot(results, folder / "embeddings.png")

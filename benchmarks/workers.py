@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.engines import ENGINES, THREADS, floor
+from benchmarks.engines import ENGINES, ST_ONNX, ST_ONNX_PLACE, THREADS, floor
 
 FLOOR = "floor"
 
@@ -26,6 +27,12 @@ def _imports(engine: str) -> None:
     """Imports the libraries that an engine needs for any model."""
     if engine.startswith("tf-exporter") or engine == FLOOR:
         import tensorflow  # noqa: F401
+    elif engine == ST_ONNX:
+        # transformers would import TensorFlow, too.
+        os.environ["USE_TF"] = "0"
+        sys.path.insert(0, str(ST_ONNX_PLACE))
+        from optimum.onnxruntime import ORTModelForFeatureExtraction  # noqa: F401
+        from sentence_transformers import SentenceTransformer  # noqa: F401
     elif engine == "sentence-transformers":
         import sentence_transformers  # noqa: F401
 

@@ -19,13 +19,14 @@ from tf_exporter.errors import ConversionError, printable
 from tf_exporter.model.reference.scratch import temporary_files
 from tf_exporter.options import add_arguments
 
+_PROGRAM = "convert-hf-model"
 _INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="convert-hf-model",
+        prog=_PROGRAM,
         description="Convert a sentence-transformers model into one TensorFlow SavedModel that "
         "takes strings.",
         epilog="Exit codes: 0 done, 2 wrong usage or output folder, 3 model not supported, "
@@ -42,12 +43,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    _prepare_streams()
+    prepare_streams()
     try:
         options = vars(parser().parse_args(arguments))
     finally:
         _flush(sys.stdout)
-    _end_when_interrupted()
+    end_when_interrupted(_PROGRAM)
     _set_up_libraries()
     quiet = options["quiet"]
     logging.basicConfig(handlers=[_Lines()], level=logging.ERROR)
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _leave_deleted_folder(options["output_dir"])
             conversion = convert(options.pop("model"), options.pop("output_dir"), **options)
     except ConversionError as error:
-        say([f"convert-hf-model: {line}" for line in str(error).splitlines()], sys.stderr)
+        say([f"{_PROGRAM}: {line}" for line in str(error).splitlines()], sys.stderr)
         return error.exit_code
     if not quiet:
         say([*conversion.summary, f"Saved to {conversion.output_dir}"], sys.stdout)
@@ -90,7 +91,7 @@ class _Lines(logging.Handler):
         say([record.getMessage()], sys.stderr)
 
 
-def _prepare_streams() -> None:
+def prepare_streams() -> None:
     """Opens standard streams that the caller closed, so that no other file gets their numbers.
 
     Characters that the encoding of a stream lacks are escaped.
@@ -118,7 +119,7 @@ def _leave_deleted_folder(output_dir: str) -> None:
             os.chdir(tempfile.gettempdir())
 
 
-def _end_when_interrupted() -> None:
+def end_when_interrupted(program: str) -> None:
     """Makes SIGINT end the process at once; the janitor removes unfinished folders (`publish.py`).
 
     An exception may be lost in native code, and in `exec` it changes the exit code even if caught.
@@ -129,7 +130,7 @@ def _end_when_interrupted() -> None:
     stderr = os.dup(2)
 
     def end(number: int, frame: FrameType | None) -> None:
-        os.write(stderr, b"convert-hf-model: interrupted\n")
+        os.write(stderr, f"{program}: interrupted\n".encode())
         os._exit(_INTERRUPTED)
 
     signal.signal(signal.SIGINT, end)

@@ -264,6 +264,23 @@ def loading() -> str:
     return "\n".join(lines)
 
 
+def precision() -> str:
+    """How near embeddings in reduced precision are to float32's."""
+    results = result("precision")
+    heads = "smallest cosine | mean cosine | same nearest ten | layers in float32"
+    lines = [
+        f"| {results.pop('texts'):,} texts | precision | {heads} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model, precisions in results.items():
+        for name, row in precisions.items():
+            lines.append(
+                f"| {model} | {name} | {row['smallest_cosine']:.5f} | {row['mean_cosine']:.5f} | "
+                f"{row['shared_neighbours']:.1%} | {len(row['float32_layers'])} |"
+            )
+    return "\n".join(lines)
+
+
 def concurrency() -> str:
     """Single queries from several threads at a time."""
     lines = ["| callers | engine | calls a second | p50, ms | p99, ms |", "|---|---|---|---|---|"]
@@ -284,6 +301,46 @@ def experts() -> str:
     return "\n".join(lines)
 
 
+def gpu() -> str:
+    """Speed on a GPU; says so where it has not been measured."""
+    if not (RESULTS / "gpu.json").exists():
+        return "Not measured yet: `make bench-gpu` writes this table on a machine with a GPU."
+    figures = result("gpu")
+    cases = list(
+        dict.fromkeys(
+            case for row in figures["variants"].values() for case in row.get("median_ms", {})
+        )
+    )
+    lines = [
+        f"| {', '.join(figures['gpus'])}, median ms | {' | '.join(cases)} | difference |",
+        "|---|" + "---|" * (len(cases) + 1),
+    ]
+    for name, row in figures["variants"].items():
+        times = row.get("median_ms", {})
+        cells = [f"{times[case]:,.1f}" if case in times else "–" for case in cases]
+        last = plain(row["error"]) if "error" in row else f"{row.get('difference', 0.0):.1e}"
+        lines.append(f"| {name} | {' | '.join([*cells, last])} |")
+    return "\n".join([*lines, "", *_placements(figures["variants"])]).strip()
+
+
+def _placements(variants: dict[str, Any]) -> list[str]:
+    """Lines on where ops run, for the variants that say."""
+    lines = ["| | ops | ops of strings | copies |", "|---|---|---|---|"]
+    for name, row in variants.items():
+        if "ops" not in row:
+            continue
+        cells = [
+            ", ".join(f"{place}: {value}" for place, value in values.items())
+            for values in (
+                row["ops"],
+                {place: len(kinds) for place, kinds in row["string_ops"].items()},
+                row["copies"],
+            )
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines if len(lines) > 2 else []
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "supported": supported,
     "popular": popular,
@@ -297,8 +354,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "soak": soak,
     "embeddings": embeddings,
     "experts": experts,
+    "gpu": gpu,
     "score": score,
     "loading": loading,
+    "precision": precision,
     "concurrency": concurrency,
 }
 """The name of a table → its Markdown."""

@@ -77,6 +77,7 @@ def test_pairs(tmp_path: Path) -> None:
             assert np.abs(result.numpy() - expected).max() <= 1e-5
 
 
+@pytest.mark.slow
 def test_several_vectors(tmp_path: Path) -> None:
     """Each call gets as many places as its own longest text needs, and `score` is as before."""
     source = write_multi_vector(tmp_path / "model", prompts={"query": "q: ", "document": "d: "})
@@ -121,6 +122,7 @@ def check_errors(function: Any, bad: str, *words: str) -> None:
                     assert np.abs(found[0].numpy() - expected[0].numpy()).max() <= 1e-5
 
 
+@pytest.mark.slow
 def test_a_token_without_a_row(tmp_path: Path) -> None:
     """The error is that of the graph without the option, for the caller with the token alone."""
     source = models.write_model(tmp_path / "model", max_seq_length=8)

@@ -212,6 +212,7 @@ def test_a_bad_shape_is_the_error_of_its_caller(loaded: Any) -> None:
             assert np.abs(result - good).max() <= 1e-5
 
 
+@pytest.mark.slow
 def test_models_in_one_process(joined: Path, tmp_path: Path) -> None:
     """Two models, and one of them twice, of which the first is then dropped."""
     other = models.write_model(tmp_path / "model", seed=5)
@@ -255,6 +256,7 @@ class Session:
         return rows
 
 
+@pytest.mark.slow
 def test_a_session_that_is_closed(joined: Path) -> None:
     """Each of its callers gets an answer or an error, and none waits for ever."""
     session = Session(joined)
