@@ -324,6 +324,7 @@ def test_template_that_refuses_a_prompt(tmp_path: Path) -> None:
     assert max(embedding_difference(folder).values()) <= ATOL
 
 
+@pytest.mark.slow
 def test_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick verification, through the template; the manifest says what stands around a text."""
     monkeypatch.setattr("tf_exporter.exports.run.Reference", InProcessReference)

@@ -24,7 +24,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> int:
     return len(texts) + 200
 
 
-@pytest.mark.parametrize("kind", ["embeddings", "scores"])
+@pytest.mark.parametrize("kind", ["embeddings", pytest.param("scores", marks=pytest.mark.slow)])
 def test_full(tmp_path: Path, few: int, kind: str) -> None:
     write = models.write_model if kind == "embeddings" else heads.write_cross_encoder
     folder = write(tmp_path / "model")
