@@ -5,21 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
+
+from tf_exporter.layers.scaling import scaled
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 
 _TWICE = 2 * math.sqrt(2 / math.pi)
 ROOT = math.sqrt(2)
+GELU_FLOOR = 0.17
+"""How far GELU goes below 0, rounded up."""
 
 
 def _gelu(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.gelu(x, approximate=False)
 
 
-def plain_gelu(x: tf.Tensor) -> tf.Tensor:
-    """√2 · GELU(√2x): with the constants elsewhere, it takes three passes over x."""
-    return x * (tf.math.erf(x) + 1.0)
+def plain_gelu(sizes: np.ndarray) -> Activation:
+    """√2 · GELU(√2x) / sizes: with the constants elsewhere, it takes three passes over x.
+
+    `sizes`: float32 [features], by which columns are divided.
+    """
+    nothing = np.zeros_like(sizes)
+    return lambda x: x * scaled(tf.math.erf(x), -1.0, 1 / sizes, nothing)
 
 
 def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
@@ -95,8 +104,7 @@ TORCH_ACTIVATIONS: dict[str, Activation] = {
 """Classes of `torch.nn`, with their default arguments. PReLU has a weight, so it is not here."""
 
 _FLOORS: dict[Activation, float] = {
-    _gelu: 0.17,
-    plain_gelu: 0.17 * ROOT,
+    _gelu: GELU_FLOOR,
     _gelu_tanh: 0.1701,
     tf.nn.relu: 0.0,
     tf.nn.relu6: 0.0,

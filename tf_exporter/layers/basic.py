@@ -9,7 +9,15 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.layers.activations import ROOT, Activation, floor, is_fused, is_gelu, plain_gelu
+from tf_exporter.layers.activations import (
+    GELU_FLOOR,
+    ROOT,
+    Activation,
+    floor,
+    is_fused,
+    is_gelu,
+    plain_gelu,
+)
 from tf_exporter.layers.int8 import Int8Table, Product
 from tf_exporter.layers.low_rank import of_linear, of_table
 from tf_exporter.layers.training import trainable
@@ -201,6 +209,8 @@ class FeedForward(tf.Module):
         )
         self._activation = activation
         self._fuses = not gated and is_fused(activation)
+        self.floor = None if gated else floor(activation)
+        """How far the inputs of `down` go below 0 if that is little; None: far, or not known."""
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """[rows, features] → [rows, features]"""
@@ -214,18 +224,17 @@ class FeedForward(tf.Module):
             gate, x = x, gate
         return self.down(self._activation(gate) * x)
 
-    @property
-    def floor(self) -> float | None:
-        """How far the inputs of `down` go below 0 if that is little; None: far, or not known."""
-        return None if self._gated else floor(self._activation)
+    def simplify_gelu(self, sizes: np.ndarray) -> None:
+        """Moves the constants of an exact GELU into the matrices, which are float32 variables.
 
-    def simplify_gelu(self) -> None:
-        """Moves the constants of an exact GELU into the matrices, which are float32 variables."""
+        `sizes`: what the inputs of `down` are divided by, and its rows multiplied by, float32
+        [inner].
+        """
         changed = self.up.change is not None or self.down.change is not None
         if self._gated or changed or not is_gelu(self._activation):
             return
-        for layer in (self.up, self.down):
-            layer.weight.assign(layer.weight / ROOT)
+        self.up.weight.assign(self.up.weight / ROOT)
         if self.up.bias is not None:
             self.up.bias.assign(self.up.bias / ROOT)
-        self._activation = plain_gelu
+        self.down.weight.assign(self.down.weight * (sizes / np.float32(ROOT))[:, np.newaxis])
+        self._activation, self.floor = plain_gelu(sizes), GELU_FLOOR * ROOT

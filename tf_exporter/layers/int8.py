@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.layers.small_batch import in_small_batch
+from tf_exporter.layers.scaling import scaled
 
 PRODUCT_NAME = "int8_needs_an_x86_processor_with_VNNI"
 """The name of the op in graphs. TensorFlow's error names it where the op has no kernel."""
@@ -121,7 +121,7 @@ class Int8Product(tf.Module):
                 lambda x: compute(x, tf.constant(values), shift),
                 input_signature=[tf.TensorSpec([None, len(values)], tf.quint8)],
                 autograph=False,
-            )
+            ).get_concrete_function()
             # The lambda hides the function from SavedModel.
             self._sums = lambda x: function(x)
         else:
@@ -140,10 +140,9 @@ class Int8Product(tf.Module):
             mode="MIN_COMBINED",
         )
         sums = self._sums(rounded) * (1.0 / factor)
-        if self._bias is not None and not in_small_batch():
-            return _scaled(sums, self._scales, self._bias)
-        y = sums * self._scales
-        return y if self._bias is None else tf.nn.bias_add(y, self._bias)
+        if self._bias is None:
+            return sums * self._scales
+        return scaled(sums, 0.0, self._scales, self._bias)
 
     def _factor(self, x: tf.Tensor) -> tf.Tensor:
         """What each row is multiplied by before it is rounded: float32 [rows, 1]."""
@@ -167,6 +166,22 @@ def _sizes(matrix: np.ndarray, largest: np.ndarray | None) -> np.ndarray | None:
     rows = np.abs(matrix).max(1)
     sizes: np.ndarray = np.sqrt(np.maximum(largest, _SMALL) / np.maximum(rows, _SMALL))
     return sizes.astype(np.float32)
+
+
+def large_columns(matrix: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """What columns of inputs are divided by so that few large ones do not set the scale of a row.
+
+    Args:
+        matrix: float32 [in, out].
+        largest: the largest absolute value of each column of inputs, float32 [in].
+
+    Returns:
+        float32 [in]; 1 for most columns, and never less.
+    """
+    rows = np.abs(matrix).max(1)
+    sizes = np.sqrt(np.maximum(largest, _SMALL) / np.maximum(rows, _SMALL))
+    result: np.ndarray = np.maximum(1, sizes / np.median(sizes)).astype(np.float32)
+    return result
 
 
 class StoredInt8(tf.Module):
@@ -234,18 +249,3 @@ def _float_product(x: tf.Tensor, values: tf.Tensor, shift: np.ndarray) -> tf.Ten
     """The same sums in float32, which are off by float noise at most."""
     x = tf.cast(tf.bitcast(x, tf.uint8), tf.float32)
     return tf.matmul(x, tf.cast(values, tf.float32)) + tf.constant(shift, tf.float32)
-
-
-def _scaled(x: tf.Tensor, scales: np.ndarray, bias: np.ndarray) -> tf.Tensor:
-    """The sum x · scales + bias in one pass, float32 [rows, features]."""
-    features = len(scales)
-    result, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=tf.reshape(x, [1, -1, 1, features]),
-        scale=scales,
-        offset=bias,
-        mean=np.zeros(features, np.float32),
-        variance=np.ones(features, np.float32),
-        epsilon=0.0,
-        is_training=False,
-    )
-    return tf.reshape(result, [-1, features])

@@ -21,6 +21,7 @@ from tf_exporter.layers.int8 import (
     Product,
     StoredInt8,
     has_kernel,
+    large_columns,
 )
 from tf_exporter.names import (
     CROSS_ENCODER,
@@ -105,8 +106,9 @@ class _Batch(NamedTuple):
 class _Trial:
     """A layer whose inputs are looked at, and whose product in int8 is compared with float32's."""
 
-    def __init__(self, layer: Linear, floor: float | None):
-        self._layer, self._floor = layer, floor
+    def __init__(self, layer: Linear, before: FeedForward | None):
+        """`before`: the feed-forward network whose activation gives the layer's inputs."""
+        self._layer, self._before = layer, before
         self._largest = np.zeros(layer.weight.shape[0], np.float32)
         self._product: Product | None = None
         self._error = self._size = 0.0
@@ -138,6 +140,8 @@ class _Trial:
 
     def begin(self, stored: bool) -> None:
         """Computes the layer as it will be, and measures its error."""
+        if self._before is not None and not stored:
+            self._before.simplify_gelu(large_columns(self._layer.weight.numpy(), self._largest))
         self._product = self._made(stored, constant=True, simulated=True)
 
     def keep(self) -> None:
@@ -154,7 +158,8 @@ class _Trial:
         bias = None if bias is None else bias.numpy()
         if stored:
             return StoredInt8(matrix, bias)
-        inputs = Inputs(self._floor, self._largest)
+        floor = None if self._before is None else self._before.floor
+        inputs = Inputs(floor, self._largest)
         return Int8Product(matrix, bias, inputs, constant=constant, simulated=simulated)
 
 
@@ -177,14 +182,10 @@ def convert_to_int8(
         return None
     stored = precision == INT8_STORAGE
     texts = calibration or _own_texts(model)
-    texts = [text[:_LONGEST] for text in texts[:: max(1, len(texts) // _TEXTS)]]
-    feed_forward = [part for part in model.submodules if isinstance(part, FeedForward)]
-    if not stored:
-        for layer in feed_forward:
-            layer.simplify_gelu()
-    floors = {id(layer.down): layer.floor for layer in feed_forward}
+    texts = [text[:_LONGEST] for text in texts[:: -(-len(texts) // _TEXTS)]]
+    networks = {id(part.down): part for part in model.submodules if isinstance(part, FeedForward)}
     trials = [
-        _Trial(layer, floors.get(id(layer)))
+        _Trial(layer, networks.get(id(layer)))
         for layer in model.submodules
         if isinstance(layer, Linear) and _pays(layer.weight)
     ]
