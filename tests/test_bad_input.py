@@ -258,7 +258,7 @@ OPTIONS: list[tuple[dict[str, Any], type[ConversionError], str]] = [
     ({"atol": math.nan}, UsageError, "atol"),
     ({"prompt_name": "nope"}, UsageError, "nope"),
     ({"revision": "main"}, UsageError, "revision"),
-    ({"precision": "int8"}, UnsupportedError, "bfloat16"),
+    ({"precision": "int4"}, UnsupportedError, "bfloat16"),
     ({"tokenizer_ops": "onnx"}, UnsupportedError, "tensorflow-text"),
 ]
 
