@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 # Before TensorFlow: in the other order their copies of LLVM abort.
 import sentence_transformers  # noqa: F401
@@ -28,12 +27,10 @@ from fixtures.onnx_weights import ONNX_MODELS, unpack, write_folder
 from fixtures.real import SHARED
 from tf_exporter.graph.exported import Exported
 from tf_exporter.graph.text_model import TextModel
-from tf_exporter.layers.int8 import Int8Product
 from tf_exporter.model.source import ModelSource
 from tf_exporter.modules.spec import read_model
 from tf_exporter.names import INT8_PRECISIONS
 from tf_exporter.options import PRECISIONS, Options
-from tf_exporter.verification import int8
 from tf_exporter.verification.int8 import convert_to_int8
 from tf_exporter.verification.tolerances import of_embeddings
 
@@ -88,13 +85,7 @@ def embeddings(folder: Path, precision: str, texts: list[str]) -> tuple[np.ndarr
     source = ModelSource(folder, str(folder))
     options = Options(precision="float32" if precision in INT8_PRECISIONS else precision)
     model = TextModel(source, read_model(source), options)
-
-    def simulated(*arguments: Any, **named: Any) -> Int8Product:
-        return Int8Product(*arguments, **{**named, "simulated": True})
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(int8, "Int8Product", simulated)
-        choice = convert_to_int8(model, precision, None, of_embeddings(precision, inf))
+    choice = convert_to_int8(model, precision, None, of_embeddings(precision, inf), simulated=True)
     encode = Exported(model).__call__
     batches = (texts[start : start + BATCH] for start in range(0, len(texts), BATCH))
     results = np.concatenate([encode(tf.constant(batch)).numpy() for batch in batches])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.helpers import build
 from tf_exporter.graph.text_model import TextModel
-from tf_exporter.layers.int8 import Int8Product, has_kernel
-from tf_exporter.verification import int8
+from tf_exporter.layers.int8 import has_kernel
 from tf_exporter.verification.int8 import Int8Choice, convert_to_int8
 from tf_exporter.verification.tolerances import Tolerance
 
@@ -23,13 +21,7 @@ def in_int8(
     folder: Path, precision: str, tolerance: Tolerance, texts: list[str] | None = None
 ) -> tuple[TextModel, Int8Choice]:
     """The model of a folder in int8, whose sums are computed in float32."""
-
-    def simulated(*arguments: Any, **named: Any) -> Int8Product:
-        return Int8Product(*arguments, **{**named, "simulated": True})
-
     model = build(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(int8, "Int8Product", simulated)
-        choice = convert_to_int8(model, precision, texts, tolerance)
+    choice = convert_to_int8(model, precision, texts, tolerance, simulated=True)
     assert choice is not None
     return model, choice

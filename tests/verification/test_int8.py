@@ -20,6 +20,7 @@ from tf_exporter.layers.basic import Linear, MatrixLayer
 from tf_exporter.layers.int8 import exact_here
 from tf_exporter.names import INT8_PRECISION, INT8_PRECISIONS, INT8_STORAGE
 from tf_exporter.verification import int8, tolerances
+from tf_exporter.verification.int8 import convert_to_int8
 from tf_exporter.verification.outputs import compare
 from tf_exporter.verification.sample_texts import SENTENCES
 from tf_exporter.verification.tolerances import Tolerance, of_embeddings
@@ -85,7 +86,7 @@ def test_layers_with_large_errors_stay(precision: str, tmp_path: Path) -> None:
         cosines = (embed(model, texts) * expected).sum(1)
         errors.append(1 - float(cosines.min()))
     assert kept[0] == ()
-    assert len(kept[2]) > len(kept[1]) >= 0
+    assert len(kept[2]) > len(kept[1])
     assert kept[2][: len(kept[1])] == kept[1]
     assert errors[2] < errors[0]
 
@@ -109,6 +110,30 @@ def test_texts_of_the_user(tmp_path: Path) -> None:
         for texts in (["a"], ["a"], list(SENTENCES))
     ]
     assert np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("texts", [None, ["a", "b"]])
+def test_fixed_number_of_texts(texts: list[str] | None, tmp_path: Path) -> None:
+    """The texts for the choice are computed in batches of that size, too."""
+    model = build(_folder(tmp_path), batch_size=24)
+    choice = convert_to_int8(model, INT8_STORAGE, texts, Tolerance(inf, 0.5))
+    assert choice is not None
+    assert choice.float32_layers == ()
+
+
+def test_texts_that_are_an_error(tmp_path: Path) -> None:
+    """A token without an embedding is in the texts of the verification; the choice goes on."""
+    folder = _folder(tmp_path)
+    tokenizer = folder / "tokenizer.json"
+    content = json.loads(tokenizer.read_text())
+    token = {**content["added_tokens"][0], "id": 10**6, "content": "[NEW]", "special": False}
+    content["added_tokens"].append(token)
+    tokenizer.write_text(json.dumps(content))
+    model = build(folder)
+    assert model.pipelines[""].checks
+    choice = convert_to_int8(model, INT8_STORAGE, ["a [NEW]", "b"], Tolerance(inf, 0.5))
+    assert choice is not None
 
 
 def test_without_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from tf_exporter.bench.texts import Shape, own_shapes, read_lines, shapes_of, sp
 from tf_exporter.bench.timing import measure
 from tf_exporter.cli import end_when_interrupted, prepare_streams, say
 from tf_exporter.errors import ConversionError, UsageError
+from tf_exporter.names import INT8_PRECISION
 
 PROGRAM = "tf_exporter.bench"
 _FIRST_TEXT = "How do I bake bread?"
@@ -145,7 +146,7 @@ def _loaded(row: Row, onednn: bool | None) -> Loaded | None:
         raise
     except Exception as error:  # TensorFlow raises many types
         advice = ""
-        if row.artifact.precision == "int8" and onednn is False:
+        if row.artifact.precision == INT8_PRECISION and onednn is False:
             advice = " (int8 needs x86 with VNNI, and TensorFlow's oneDNN ops, which are off)"
         row.error = reason(error) + advice
         return None

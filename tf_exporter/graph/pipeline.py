@@ -41,6 +41,7 @@ class Pipeline(tf.Module):
         """`fixed`: the number of texts and of tokens per text; None: any."""
         super().__init__()
         self._fixed = fixed
+        self.batch_size = fixed[0]
         first, *self.others = modules
         assert isinstance(first, TextModule)  # as `modules.spec` checks
         self.first = first
@@ -66,6 +67,16 @@ class Pipeline(tf.Module):
         """
         return self._function(checked(self.checks, encodings), prompt_length)
 
+    def unchecked(
+        self, encodings: Encodings, prompt_length: int | None
+    ) -> tuple[Results, list[tf.Tensor]]:
+        """The results, also for wrong texts, and what each check found; see `TextCheck.found`."""
+        wrong = []
+        for check in self.checks:
+            encodings, found = check.found(encodings)
+            wrong.append(found)
+        return self._function(encodings, prompt_length), wrong
+
     def joined(
         self,
         queues: RequestQueues | None,
@@ -89,11 +100,8 @@ class Pipeline(tf.Module):
             return self.results(encode(*texts), prompt_length)
 
         def compute(*texts: tf.Tensor) -> Results:
-            encodings, wrong = encode(*texts), []
-            for check in self.checks:
-                encodings, found = check.found(encodings)
-                wrong.append(found)
-            return *self._function(encodings, prompt_length), *wrong
+            results, wrong = self.unchecked(encode(*texts), prompt_length)
+            return *results, *wrong
 
         rows = queues.joined(key, compute, texts)
         count = len(rows) - len(self.checks)

@@ -163,9 +163,7 @@ def _sizes(matrix: np.ndarray, largest: np.ndarray | None) -> np.ndarray | None:
     """
     if largest is None or largest.max(initial=0) < _SPREAD * np.median(largest):
         return None
-    rows = np.abs(matrix).max(1)
-    sizes: np.ndarray = np.sqrt(np.maximum(largest, _SMALL) / np.maximum(rows, _SMALL))
-    return sizes.astype(np.float32)
+    return _balance(matrix, largest)
 
 
 def large_columns(matrix: np.ndarray, largest: np.ndarray) -> np.ndarray:
@@ -178,10 +176,16 @@ def large_columns(matrix: np.ndarray, largest: np.ndarray) -> np.ndarray:
     Returns:
         float32 [in]; 1 for most columns, and never less.
     """
-    rows = np.abs(matrix).max(1)
-    sizes = np.sqrt(np.maximum(largest, _SMALL) / np.maximum(rows, _SMALL))
+    sizes = _balance(matrix, largest)
     result: np.ndarray = np.maximum(1, sizes / np.median(sizes)).astype(np.float32)
     return result
+
+
+def _balance(matrix: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """The root of each input column's size over that of the matrix's row: float32 [in]."""
+    rows = np.abs(matrix).max(1)
+    sizes: np.ndarray = np.sqrt(np.maximum(largest, _SMALL) / np.maximum(rows, _SMALL))
+    return sizes.astype(np.float32)
 
 
 class StoredInt8(tf.Module):
