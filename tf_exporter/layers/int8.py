@@ -12,8 +12,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from tf_exporter.layers.scaling import scaled
-
 PRODUCT_NAME = "int8_needs_an_x86_processor_with_VNNI"
 """The name of the op in graphs. TensorFlow's error names it where the op has no kernel."""
 _LARGEST = 127
@@ -140,9 +138,8 @@ class Int8Product(tf.Module):
             mode="MIN_COMBINED",
         )
         sums = self._sums(rounded) * (1.0 / factor)
-        if self._bias is None:
-            return sums * self._scales
-        return scaled(sums, 0.0, self._scales, self._bias)
+        y = sums * self._scales
+        return y if self._bias is None else y + self._bias
 
     def _factor(self, x: tf.Tensor) -> tf.Tensor:
         """What each row is multiplied by before it is rounded: float32 [rows, 1]."""
