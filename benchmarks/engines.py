@@ -102,7 +102,8 @@ def export_sentence_transformers_onnx(folder: Path) -> None:
     if not ST_ONNX_PLACE.is_dir():
         raise SystemExit(f"{ST_ONNX_PLACE}: not installed; see the Makefile")
     place = folder / "onnx-export"
-    environment = {**os.environ, "PYTHONPATH": str(ST_ONNX_PLACE)}
+    # Without it, transformers 4 asks for Keras 2 where TensorFlow is installed.
+    environment = {**os.environ, "PYTHONPATH": str(ST_ONNX_PLACE), "USE_TF": "0"}
     command = [sys.executable, "-c", _EXPORT, str(folder), str(place)]
     subprocess.run(command, env=environment, check=True)
     (folder / "onnx").mkdir()
