@@ -40,9 +40,9 @@ def _folder(tmp_path: Path, model_type: str = "bert") -> Path:
 def test_near_the_reference(model_type: str, precision: str, tmp_path: Path) -> None:
     folder = _folder(tmp_path, model_type)
     tolerance = of_embeddings(precision, 1e-5)
-    # As in a conversion, the texts of the choice are among those that are verified. Results of
-    # these tiny models for other texts may be farther off.
-    model, _ = in_int8(folder, precision, tolerance, TEXTS)
+    # This tiny model is within the limit only for texts that the choice of layers has seen.
+    seen = TEXTS if model_type == "embedding_gemma2_text" else None
+    model, _ = in_int8(folder, precision, tolerance, seen)
     result = embed(model, TEXTS)
     expected = reference(folder).encode(TEXTS, batch_size=1)
     compare("serving_default", result, expected, tolerance, TEXTS)

@@ -21,7 +21,7 @@ def _gelu(x: tf.Tensor) -> tf.Tensor:
 
 
 def plain_gelu(sizes: np.ndarray) -> Activation:
-    """√2 · GELU(√2x) / sizes: with the constants elsewhere, it takes few passes over x.
+    """√2 · GELU(√2x) / sizes: with the constants elsewhere, it takes four passes over x.
 
     `sizes`: float32 [features], by which columns are divided.
     """
