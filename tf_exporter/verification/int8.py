@@ -44,6 +44,8 @@ _LONGEST = 1000
 """Characters of a text that are used: the error hardly depends on the length, the time does."""
 _MARGIN = 0.5
 """The part of a tolerance that the chosen layers may use for these texts."""
+_WORST = 8
+"""The number of texts by which layers are compared: those with the largest differences."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Int8Choice:
 
     precision: str
     float32_layers: tuple[str, ...]
-    """The layers that stay in float32, the worst first."""
+    """The layers that stay in float32, those that matter most first."""
     worst: str
     """The layer with the largest error, and that error."""
 
@@ -91,17 +93,23 @@ def naming_worst(choice: Int8Choice | None) -> Iterator[None]:
 
 
 class _Batch(NamedTuple):
-    """The token ids of some texts, and the pipeline that they go through."""
+    """The token ids of some texts, the pipeline that they go through, and the exact results."""
 
     pipeline: Pipeline
     encodings: Encodings
     prompt_length: int | None
+    exact: np.ndarray
 
-    def results(self) -> np.ndarray:
-        """The embeddings, scores before an activation, or vectors: float32 [rows, dim]."""
-        # A text that is an error when it is served does not stop a conversion.
-        (results, *_), _ = self.pipeline.unchecked(self.encodings, self.prompt_length)
-        return np.reshape(results.numpy(), [-1, results.shape[-1]])
+    def used(self, tolerance: Tolerance) -> np.ndarray:
+        """The part of the tolerance that each text's difference uses: float64 [rows]."""
+        return _used(tolerance, self.exact, _results(*self[:3]))
+
+    def only(self, rows: np.ndarray) -> _Batch:
+        """Some of the texts. Where their number is fixed, they are repeated."""
+        rows = np.resize(rows, self.pipeline.batch_size or len(rows))
+        parts = ("starts", "sizes", "lengths")
+        chosen = {part: tf.gather(getattr(self.encodings, part), rows) for part in parts}
+        return self._replace(encodings=self.encodings._replace(**chosen), exact=self.exact[rows])
 
 
 class _Trial:
@@ -145,9 +153,9 @@ class _Trial:
             self._before.simplify_gelu(large_columns(self._layer.weight.numpy(), self._largest))
         self._product = self._made(stored, constant=True, simulated=True)
 
-    def keep(self) -> None:
-        """Leaves the layer in float32."""
-        self._layer.int8 = None
+    def use_int8(self, use: bool) -> None:
+        """Sets whether the layer is computed in int8 or in float32."""
+        self._layer.int8 = self if use else None
 
     def convert(self, stored: bool, constant: bool, simulated: bool) -> None:
         """Leaves the layer in int8."""
@@ -174,8 +182,8 @@ def convert_to_int8(
 ) -> Int8Choice | None:
     """Changes the matrices of a model in float32, before its functions are traced.
 
-    Layers stay in float32, the worst first, until the results for some texts are well within the
-    tolerance, or half of all layers are in float32; then verification decides.
+    Layers stay in float32 until the results for some texts are well within the tolerance, or half
+    of all layers are in float32; then verification decides.
 
     Args:
         model: the model, which is changed.
@@ -196,24 +204,56 @@ def convert_to_int8(
         for layer in model.submodules
         if isinstance(layer, Linear) and _pays(layer.weight)
     ]
-    batches = list(_tokenized(model, texts))
-    expected = [batch.results() for batch in batches]
+    batches = list(_batches(model, texts))
     _convert_tables(model)
     for trial in trials:
         trial.begin(stored)
-    actual = [batch.results() for batch in batches]
-    trials.sort(key=lambda trial: -trial.error)
-    kept = 0
-    while not _all_within(expected, actual, tolerance) and 2 * kept < len(trials):
-        kept = max(1, min(2 * kept, len(trials) // 2 + 1))
-        for trial in trials[:kept]:
-            trial.keep()
-        actual = [batch.results() for batch in batches]
-    constant = sum(trial.bytes for trial in trials[kept:]) <= _MOST_CONSTANT
-    for trial in trials[kept:]:
+    kept, worst = _kept_in_float32(trials, batches, tolerance)
+    changed = [trial for trial in trials if trial not in kept]
+    constant = sum(trial.bytes for trial in changed) <= _MOST_CONSTANT
+    for trial in changed:
         trial.convert(stored, constant, simulated)
-    worst = f"{trials[0].name} ({trials[0].error:.1%})" if trials else "none"
-    return Int8Choice(precision, tuple(trial.name for trial in trials[:kept]), worst)
+    return Int8Choice(precision, tuple(trial.name for trial in kept), worst)
+
+
+def _kept_in_float32(
+    trials: list[_Trial], batches: list[_Batch], tolerance: Tolerance
+) -> tuple[list[_Trial], str]:
+    """The layers that stay in float32, and the name and error of the worst of all layers.
+
+    The error of a layer says little about what it does to the results, and the texts that need
+    float32 are few. So each layer is computed in float32 in turn, for the worst of those texts.
+    """
+    far = _far_texts(batches, tolerance)
+    worst = max(trials, key=lambda trial: trial.error, default=None)
+    kept: list[_Trial] = []
+    while far and 2 * len(kept) < len(trials):
+        rest = [trial for trial in trials if trial not in kept]
+        used = {trial: _used_without(trial, far, tolerance) for trial in rest}
+        rest.sort(key=used.__getitem__)
+        # Twice as many each time: a model with many layers takes few turns.
+        chosen = rest[: max(1, min(len(kept), len(trials) // 2 + 1 - len(kept)))]
+        for trial in chosen:
+            trial.use_int8(False)
+        kept += chosen
+        far = _far_texts(batches, tolerance)
+    return kept, f"{worst.name} ({worst.error:.1%})" if worst else "none"
+
+
+def _far_texts(batches: list[_Batch], tolerance: Tolerance) -> list[_Batch]:
+    """The texts that are not well within the tolerance, the worst of them if they are many."""
+    used = [batch.used(tolerance) for batch in batches]
+    least = np.sort(np.concatenate(used))[-_WORST:][0]
+    rows = [np.flatnonzero((own > _MARGIN) & (own >= least)) for own in used]
+    return [batch.only(own) for batch, own in zip(batches, rows) if len(own)]
+
+
+def _used_without(trial: _Trial, far: list[_Batch], tolerance: Tolerance) -> float:
+    """The part of the tolerance that these texts use on average with one layer in float32."""
+    trial.use_int8(False)
+    used = np.concatenate([batch.used(tolerance) for batch in far])
+    trial.use_int8(True)
+    return float(used.mean())
 
 
 def _own_texts(model: TextModel) -> list[str]:
@@ -242,8 +282,8 @@ def _convert_tables(model: TextModel) -> None:
             del layer.weight
 
 
-def _tokenized(model: TextModel, texts: Sequence[str]) -> Iterator[_Batch]:
-    """The token ids of some texts, for each route."""
+def _batches(model: TextModel, texts: Sequence[str]) -> Iterator[_Batch]:
+    """Some texts and their exact results, for each route."""
     for route, pipeline in model.pipelines.items():
         signature = next(own for own in model.signatures.values() if own.route == route)
         size = pipeline.batch_size or _BATCH
@@ -253,27 +293,26 @@ def _tokenized(model: TextModel, texts: Sequence[str]) -> Iterator[_Batch]:
             end = min(start + size, number)
             batch = tf.constant([texts[place % len(texts)] for place in range(start, end)])
             pair = [tf.reverse(batch, [0])] if model.kind == CROSS_ENCODER else []
-            yield _Batch(
-                pipeline,
-                pipeline.first.encodings(signature.use, batch, *pair),
-                pipeline.prompt_length(signature.prompt),
-            )
+            encodings = pipeline.first.encodings(signature.use, batch, *pair)
+            inputs = (pipeline, encodings, pipeline.prompt_length(signature.prompt))
+            yield _Batch(*inputs, _results(*inputs))
 
 
-def _all_within(expected: list[np.ndarray], actual: list[np.ndarray], tolerance: Tolerance) -> bool:
-    return all(_well_within(*pair, tolerance) for pair in zip(expected, actual))
+def _results(pipeline: Pipeline, encodings: Encodings, prompt_length: int | None) -> np.ndarray:
+    """The embeddings, scores before an activation, or vectors: float32 [rows, dim]."""
+    # A text that is an error when it is served does not stop a conversion.
+    (results, *_), _ = pipeline.unchecked(encodings, prompt_length)
+    return np.reshape(results.numpy(), [-1, results.shape[-1]])
 
 
-def _well_within(expected: np.ndarray, actual: np.ndarray, tolerance: Tolerance) -> bool:
-    """Whether the differences use at most a part of the tolerance."""
+def _used(tolerance: Tolerance, exact: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """The part of the tolerance that each row's difference uses: float64 [rows]."""
+    parts = np.abs(exact - actual).max(-1, initial=0) / allowed(tolerance.difference, exact)
+    if tolerance.cosine is not None:
+        norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(actual, axis=1)
+        cosines = (exact * actual).sum(1) / np.where(norms > 0, norms, 1)
+        apart = np.where(norms > 0, 1 - cosines, 0)
+        parts = np.maximum(parts, apart / (1 - tolerance.cosine))
+    parts = np.where(np.isnan(parts), np.inf, parts)
     # A text without tokens may have no result.
-    there = np.isfinite(expected).all(-1)
-    expected, actual = expected[there], actual[there]
-    difference = np.abs(expected - actual).max(-1, initial=0)
-    if not (difference <= _MARGIN * allowed(tolerance.difference, expected)).all():
-        return False
-    if tolerance.cosine is None:
-        return True
-    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
-    cosines = (expected * actual).sum(1)[norms > 0] / norms[norms > 0]
-    return bool((1 - cosines <= _MARGIN * (1 - tolerance.cosine)).all())
+    return np.where(np.isfinite(exact).all(-1), parts, 0)
