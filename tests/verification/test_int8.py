@@ -196,7 +196,7 @@ def test_converted(precision: str, minilm: Path, tmp_path: Path) -> None:
     assert sizes[1] <= 0.3 * sizes[0]
     written = json.loads((out / "assets.extra" / "tf_exporter.json").read_text())
     assert written["float32_layers"] == []
-    assert written.get("requires") == ("x86 with VNNI" if precision == INT8_PRECISION else None)
+    assert written.get("requires") == (int8.REQUIRED if precision == INT8_PRECISION else None)
     assert conversion.verification["min_cosine"] >= of_embeddings(precision, 0).cosine
 
 

@@ -7,10 +7,12 @@ other texts of a batch. The sums are exact: only the rounding of both factors lo
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2, types_pb2
 
 PRODUCT_NAME = "int8_needs_an_x86_processor_with_VNNI"
 """The name of the op in graphs. TensorFlow's error names it where the op has no kernel."""
@@ -58,12 +60,12 @@ def quantized(matrix: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
 def has_kernel() -> bool:
     """Whether this machine multiplies int8 matrices, and exactly.
 
-    TensorFlow has a kernel on x86 processors with VNNI. Where it is forced on others, sums of two
-    products overflow.
+    TensorFlow has a kernel for x86, whose sums of two products overflow without VNNI.
     """
     try:
-        return bool(_probe() == _EXPECTED)
-    except tf.errors.OpError:
+        return bool(tf.function(_probe)() == _EXPECTED)
+    except (tf.errors.OpError, RuntimeError):
+        # There is no kernel, or no such op.
         return False
 
 
@@ -76,8 +78,9 @@ def exact_here(x: tf.Tensor) -> tf.Tensor:
 
 def _probe() -> tf.Tensor:
     """A product whose sums overflow where there is no VNNI; `_EXPECTED` elsewhere."""
-    rows, column = np.full([1, 64], _STEPS, np.uint8), np.full([64, 1], _LARGEST, np.int8)
-    return _whole_product(tf.bitcast(rows, tf.quint8), column, np.zeros(1))[0, 0]
+    row, column = np.full([1, 64], _STEPS, np.uint8), np.full([64, 1], _LARGEST, np.int8)
+    vectors = (np.ones(1, np.float32), np.zeros(1, np.float32))
+    return _whole_product(tf.bitcast(row, tf.quint8), tf.constant(column), *vectors)[0, 0]
 
 
 class Int8Product(tf.Module):
@@ -89,7 +92,6 @@ class Int8Product(tf.Module):
         bias: np.ndarray | None,
         inputs: Inputs,
         *,
-        constant: bool,
         simulated: bool = False,
     ):
         """The matrix, float32 [in, out], in int8, and the bias, float32 [out], in float32.
@@ -98,33 +100,36 @@ class Int8Product(tf.Module):
             matrix: the matrix.
             bias: what is added to the product.
             inputs: what is known of the rows.
-            constant: whether the values are a constant of the graph. TensorFlow then keeps them in
-                the layout that the processor wants, which pays for few rows.
             simulated: whether to compute the sums in float32, which runs on any processor.
         """
         super().__init__()
         self.needs_kernel = not simulated
-        self._bias = bias
         self._floor = floor = inputs.floor
         self._zero = _MIDDLE if floor is None else _LOW if floor else 0
         # Where rows are hardly negative, they are wide, and a pass over them costs too much.
         sizes = None if floor is not None else _sizes(matrix, inputs.largest)
         self._sizes = None if sizes is None else 1 / sizes
-        values, self._scales = quantized(matrix if sizes is None else matrix * sizes[:, None], 1)
-        shift = -self._zero * values.astype(np.int64).sum(0)
+        values, scales = quantized(matrix if sizes is None else matrix * sizes[:, None], 1)
+        self.values = tf.Variable(values, trainable=False, name="int8_weight")
+        shift = -self._zero * values.astype(np.int64).sum(0) * scales.astype(np.float64)
         compute = _float_product if simulated else _whole_product
-        if constant:
-            # One function for all branches of the graph, so that the values are stored once.
-            function = tf.function(
-                lambda x: compute(x, tf.constant(values), shift),
-                input_signature=[tf.TensorSpec([None, len(values)], tf.quint8)],
-                autograph=False,
-            ).get_concrete_function()
-            # The lambda hides the function from SavedModel.
-            self._sums = lambda x: function(x)
-        else:
-            self.values = tf.Variable(values, trainable=False, name="int8_weight")
-            self._sums = lambda x: compute(x, self.values.read_value(), shift)
+
+        def product(rounded: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+            y = compute(rounded, self.values.read_value(), scales, shift.astype(np.float32))
+            y *= 1.0 / factor
+            return y if bias is None else y + bias
+
+        # One function for all branches of the graph, so that the vectors are stored once.
+        function = tf.function(
+            product,
+            input_signature=[
+                tf.TensorSpec([None, len(values)], tf.quint8),
+                tf.TensorSpec([None, 1], tf.float32),
+            ],
+            autograph=False,
+        ).get_concrete_function()
+        # The lambda hides the function from SavedModel.
+        self._product = lambda *inputs: function(*inputs)
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """float32 [rows, in] → x · matrix + bias, float32 [rows, out]"""
@@ -137,9 +142,7 @@ class Int8Product(tf.Module):
             T=tf.quint8,
             mode="MIN_COMBINED",
         )
-        sums = self._sums(rounded) * (1.0 / factor)
-        y = sums * self._scales
-        return y if self._bias is None else y + self._bias
+        return self._product(rounded, factor)
 
     def _factor(self, x: tf.Tensor) -> tf.Tensor:
         """What each row is multiplied by before it is rounded: float32 [rows, 1]."""
@@ -225,28 +228,43 @@ class Int8Table(tf.Module):
         return tf.matmul(x, tf.cast(self.values, tf.float32), transpose_b=True) * self.scales
 
 
-def _whole_product(x: tf.Tensor, values: tf.Tensor, shift: np.ndarray) -> tf.Tensor:
-    """The sums of products, plus `shift`: quint8 [rows, in], int8 [in, out] → float32 [rows, out].
+def _whole_product(
+    x: tf.Tensor, values: tf.Tensor, scales: np.ndarray, shift: np.ndarray
+) -> tf.Tensor:
+    """Gives x · values · scales + shift: quint8 [rows, in], int8 [in, out] → float32 [rows, out].
 
-    The op's own scales are 1, so its result is the whole number.
+    The sums are whole numbers; `scales` and `shift` are float32 [out]. The op (TensorFlow 2.17)
+    keeps the values in the layout that the processor wants, although they are a variable. As a
+    constant they would be copied about 25 times while a graph is prepared.
     """
-    return tf.raw_ops.QuantizedMatMulWithBiasAndDequantize(
-        a=x,
-        b=tf.bitcast(values, tf.qint8),
-        bias=tf.constant(shift, tf.float32),
-        min_a=0.0,
-        max_a=float(_STEPS),
-        min_b=-float(_LARGEST),
-        max_b=float(_LARGEST),
-        min_freezed_output=0.0,
-        max_freezed_output=0.0,
-        Toutput=tf.float32,
-        input_quant_mode="SCALED",
-        name=PRODUCT_NAME,
+    largest = tf.constant(_LARGEST * scales)
+    inputs = [x, tf.bitcast(values, tf.qint8), tf.constant(shift), 0.0, float(_STEPS)]
+    inputs = [tf.convert_to_tensor(one) for one in (*inputs, -largest, largest)]
+    types = [one.dtype.as_datatype_enum for one in inputs]
+    attributes = {
+        "Tdevice_inputs": _list(type=types),
+        "Thost_inputs": _list(),
+        "Tdevice_outputs": _list(type=[types_pb2.DT_FLOAT]),
+        "Thost_outputs": _list(),
+        "T1": attr_value_pb2.AttrValue(type=types[0]),
+        "T2": attr_value_pb2.AttrValue(type=types[1]),
+        "fused_ops": _list(s=[b"BiasAdd", b"Dequantize"]),
+    }
+    # TensorFlow has no Python function for this op.
+    op = tf.compat.v1.get_default_graph().create_op(
+        "_QuantizedMatMul", inputs, [tf.float32], name=PRODUCT_NAME, attrs=attributes
     )
+    (result,) = op.outputs
+    return result
 
 
-def _float_product(x: tf.Tensor, values: tf.Tensor, shift: np.ndarray) -> tf.Tensor:
-    """The same sums in float32, which are off by float noise at most."""
+def _list(**values: Sequence[Any]) -> attr_value_pb2.AttrValue:
+    return attr_value_pb2.AttrValue(list=attr_value_pb2.AttrValue.ListValue(**values))
+
+
+def _float_product(
+    x: tf.Tensor, values: tf.Tensor, scales: np.ndarray, shift: np.ndarray
+) -> tf.Tensor:
+    """The same with sums in float32, which are off by float noise at most."""
     x = tf.cast(tf.bitcast(x, tf.uint8), tf.float32)
-    return tf.matmul(x, tf.cast(values, tf.float32)) + tf.constant(shift, tf.float32)
+    return tf.matmul(x, tf.cast(values, tf.float32)) * scales + shift

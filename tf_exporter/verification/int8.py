@@ -33,11 +33,11 @@ from tf_exporter.tokenizers.post_processors import Encodings
 from tf_exporter.verification.sample_texts import decoded, texts_for
 from tf_exporter.verification.tolerances import Tolerance, allowed
 
+REQUIRED = "x86 with VNNI, TensorFlow 2.17"
+"""What products in int8 need where they are served."""
 _SMALLEST = 1024
 """The least number of elements of a matrix for which int8 pays."""
 _NARROWEST = 16
-_MOST_CONSTANT = 2**28
-"""Bytes of all matrices up to which they are constants: a GraphDef holds 2 GB at most."""
 _TEXTS = 128
 _BATCH = 16
 _LONGEST = 1000
@@ -61,7 +61,7 @@ class Int8Choice:
     @property
     def facts(self) -> dict[str, Any]:
         """The entries of the manifest."""
-        needs = {"requires": "x86 with VNNI"} if self.precision == INT8_PRECISION else {}
+        needs = {"requires": REQUIRED} if self.precision == INT8_PRECISION else {}
         return {"float32_layers": list(self.float32_layers), **needs}
 
 
@@ -128,10 +128,6 @@ class _Trial:
         return ", ".join(self._layer.names)
 
     @property
-    def bytes(self) -> int:
-        return int(np.prod(self._layer.weight.shape))
-
-    @property
     def error(self) -> float:
         """The root of the mean squared error, relative to that of the exact results."""
         return float(np.sqrt(self._error / self._size)) if self._size else 0.0
@@ -151,25 +147,25 @@ class _Trial:
         """Computes the layer as it will be, and measures its error."""
         if self._before is not None and not stored:
             self._before.simplify_gelu(large_columns(self._layer.weight.numpy(), self._largest))
-        self._product = self._made(stored, constant=True, simulated=True)
+        self._product = self._made(stored, simulated=True)
 
     def use_int8(self, use: bool) -> None:
         """Sets whether the layer is computed in int8 or in float32."""
         self._layer.int8 = self if use else None
 
-    def convert(self, stored: bool, constant: bool, simulated: bool) -> None:
+    def convert(self, stored: bool, simulated: bool) -> None:
         """Leaves the layer in int8."""
-        self._layer.int8 = self._made(stored, constant, simulated)
+        self._layer.int8 = self._made(stored, simulated)
         del self._layer.weight, self._layer.bias
 
-    def _made(self, stored: bool, constant: bool, simulated: bool) -> Product:
+    def _made(self, stored: bool, simulated: bool) -> Product:
         matrix, bias = self._layer.weight.numpy(), self._layer.bias
         bias = None if bias is None else bias.numpy()
         if stored:
             return StoredInt8(matrix, bias)
         floor = None if self._before is None else self._before.floor
         inputs = Inputs(floor, self._largest)
-        return Int8Product(matrix, bias, inputs, constant=constant, simulated=simulated)
+        return Int8Product(matrix, bias, inputs, simulated=simulated)
 
 
 def convert_to_int8(
@@ -210,9 +206,8 @@ def convert_to_int8(
         trial.begin(stored)
     kept, worst = _kept_in_float32(trials, batches, tolerance)
     changed = [trial for trial in trials if trial not in kept]
-    constant = sum(trial.bytes for trial in changed) <= _MOST_CONSTANT
     for trial in changed:
-        trial.convert(stored, constant, simulated)
+        trial.convert(stored, simulated)
     return Int8Choice(precision, tuple(trial.name for trial in kept), worst)
 
 
