@@ -180,18 +180,6 @@ def on_disk(path: Path) -> int:
     )
 
 
-def expected_s(result: Result, engine: str, texts: dict[str, list[str]], case: str) -> float:
-    """The expected seconds of a call, from the last case whose texts this one extends, or 0."""
-    for before in reversed(result.times):
-        median = result.median(before, engine)
-        # An engine that was left out is judged by the last case in which it was not.
-        if median is None or not before.endswith(" mixed"):
-            continue
-        if texts[before] == texts[case][: len(texts[before])]:
-            return median * len(texts[case]) / len(texts[before]) / 1e3
-    return 0.0
-
-
 def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Result:
     """The results of a model, in all cases or in the wanted ones."""
     from tokenizers import Tokenizer
@@ -230,7 +218,7 @@ def run(name: str, folder: Path, engines: list[str], wanted: list[str]) -> Resul
         patient = [
             worker
             for worker in workers
-            if expected_s(result, worker.engine, texts, case) < LONGEST_S
+            if result.expected_s(worker.engine, texts, case) < LONGEST_S
         ]
         arguments: dict[Worker, Any] = dict.fromkeys(patient, texts[case])
         if sum(counts) <= FLOOR_ROWS:

@@ -54,6 +54,20 @@ class Result:
         times = self.times[case].get(engine)
         return times["median"] if times else None
 
+    def expected_s(self, engine: str, texts: dict[str, list[str]], case: str) -> float:
+        """The expected seconds of a call, from the last case whose texts this one extends, or 0.
+
+        `texts`: the texts of each case.
+        """
+        for before in reversed(self.times):
+            median = self.median(before, engine)
+            # An engine that was left out is judged by the last case in which it was not.
+            if median is None or not before.endswith(" mixed"):
+                continue
+            if texts[before] == texts[case][: len(texts[before])]:
+                return median * len(texts[case]) / len(texts[before]) / 1e3
+        return 0.0
+
 
 def table(results: list[Result], cases: list[str] | None = None) -> str:
     """Markdown tables of medians in milliseconds, with their ratios to ours in brackets."""

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,16 +29,44 @@ def test_engines() -> None:
         assert reduced == (precision != "float32"), engine
 
 
+def test_expected_seconds() -> None:
+    """A case is judged by the last mixed one that the engine ran and that has the same texts."""
+    texts = {
+        "1 × 16 tokens": ["a"],
+        "32 mixed": list("ab"),
+        "128 mixed": list("abcd"),
+        "1,024 mixed": list("abcdefgh"),
+        "128 evenly mixed": list("xyzw"),
+    }
+    times = {case: {OURS: _times(1000.0)} for case in texts}
+    times["32 mixed"]["X"] = _times(500.0)
+    times["128 mixed"]["X"] = _times(3000.0)
+    times["1 × 16 tokens"]["X"] = _times(9e9)
+    result = Result("model", {}, {})
+    expected = []
+    for case in texts:
+        expected.append(result.expected_s("X", texts, case))
+        result.times[case] = times[case]
+    assert expected == [0, 0, 1, 6, 0]
+    # Left out of a case, it is judged by the one before.
+    del times["128 mixed"]["X"]
+    assert result.expected_s("X", texts, "1,024 mixed") == 2
+
+
+def _times(median: float) -> Any:
+    return {"median": median, "minimum": median, "calls": 1}
+
+
 def test_cosines_are_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # matplotlib is installed for benchmarks alone.
     monkeypatch.setattr(report, "plot", lambda results, path: None)
-    times = {"a case": {OURS: {"median": 1.0, "minimum": 1.0, "calls": 1}}}
-    first = Result("model", {}, dict(times), {}, {})  # type: ignore[arg-type]
+    times = {"a case": {OURS: _times(1.0)}}
+    first = Result("model", {}, dict(times), {}, {})
     assert cosine_table([first]) == ""
     first.cosines = {"X, int8": {"smallest": 0.98, "mean": 0.991, "texts": 512}}
     write(first, tmp_path)
     other = {"another case": times["a case"]}
-    write(Result("model", {}, other, {}, {}), tmp_path)  # type: ignore[arg-type]
+    write(Result("model", {}, other, {}, {}), tmp_path)
     (kept,) = json.loads((tmp_path / "embeddings.json").read_text())
     assert kept["cosines"] == first.cosines
     page = (tmp_path / "embeddings.md").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fixtures import heads, models
+from fixtures import heads, jina_tasks, jina_v5, models, multi_vector
 from fixtures.models import Normalize, Pooling
 from tests.support.helpers import build, embed, reference
 from tests.support.int8 import in_int8, needs_kernel
@@ -26,6 +27,12 @@ from tf_exporter.verification.sample_texts import SENTENCES
 from tf_exporter.verification.tolerances import Tolerance, of_embeddings
 
 TEXTS = models.texts(0, 64)
+WITH_SEVERAL_SIGNATURES = [
+    heads.write_query_document_model,
+    jina_tasks.write_jina_tasks,
+    jina_v5.write_jina_v5,
+    multi_vector.write_multi_vector,
+]
 
 
 def _folder(tmp_path: Path, model_type: str = "bert") -> Path:
@@ -198,6 +205,22 @@ def test_converted(precision: str, minilm: Path, tmp_path: Path) -> None:
     assert written["float32_layers"] == []
     assert written.get("requires") == (int8.REQUIRED if precision == INT8_PRECISION else None)
     assert conversion.verification["min_cosine"] >= of_embeddings(precision, 0).cosine
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "precision", [pytest.param(INT8_PRECISION, marks=needs_kernel), INT8_STORAGE]
+)
+@pytest.mark.parametrize("write", WITH_SEVERAL_SIGNATURES, ids=lambda write: write.__name__)
+def test_several_signatures(write: Callable[[Path], Path], precision: str, tmp_path: Path) -> None:
+    """Routes with modules of their own, weights for each task, and heads: all are verified."""
+    conversion = convert(write(tmp_path / "model"), tmp_path / "out", precision=precision)
+    graph = tf.saved_model.load(tmp_path / "out")
+    assert len(graph.signatures) > 1
+    types = {variable.dtype for variable in graph.variables}
+    assert tf.int8 in types
+    assert conversion.verification["embedding_texts"] > 0
+    assert conversion.verification["max_abs_difference"] > 1e-5
 
 
 @pytest.mark.slow
