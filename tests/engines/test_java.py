@@ -1,12 +1,11 @@
-"""`examples/java`: TensorFlow on the JVM, with the example's own tests and its output."""
+"""`examples/java`: the library for the JVM in a program, with its tests and its output."""
 
 from __future__ import annotations
 
 import platform
 import re
-import struct
+import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,25 +17,6 @@ PROJECT = Path(__file__).parents[2] / "examples" / "java"
 PLATFORM = f"-Djavacpp.platform={platform.system().lower()}-{platform.machine()}"
 
 
-def write_cases(served: Served, path: Path) -> None:
-    """Writes the input of `TextEmbedderTest`: counts, lengths and floats, big-endian."""
-    with path.open("wb") as file:
-
-        def count(number: int) -> None:
-            file.write(struct.pack(">i", number))
-
-        count(len(served.texts))
-        for text in served.texts:
-            count(len(text))
-            file.write(text)
-        count(len(served.expected))
-        for name, rows in served.expected.items():
-            count(len(name.encode()))
-            file.write(name.encode())
-            count(rows.shape[1])
-            file.write(rows.astype(">f4").tobytes())
-
-
 def needs_maven() -> None:
     """Skips the test where Maven or its downloaded packages are missing."""
     needs("mvn", "java")
@@ -44,7 +24,9 @@ def needs_maven() -> None:
         pytest.skip("TensorFlow for the JVM is not installed; make test-engines does that")
 
 
-def maven(target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def maven(
+    target: Path, *arguments: str, project: Path = PROJECT
+) -> subprocess.CompletedProcess[str]:
     """Runs Maven without a network; the build goes into `target`."""
     command = [
         "mvn",
@@ -56,34 +38,26 @@ def maven(target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         PLATFORM,
         *arguments,
     ]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    return subprocess.run(command, cwd=project, capture_output=True, text=True)
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize("artifact", ["served", "joined"])
-def test_same_embeddings(artifact: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Hostile texts, singly in 64 threads and in batches in 8: TextEmbedderTest."""
+def test_the_page_of_the_library(served: Served, tmp_path: Path) -> None:
+    """The Java of docs/jvm.md, in place of the example's program."""
     needs_maven()
-    served: Served = request.getfixturevalue(artifact)
-    write_cases(served, tmp_path / "cases")
-    result = maven(
-        tmp_path / "target", "test", f"-Dmodel={served.folder}", f"-Dcases={tmp_path / 'cases'}"
+    page = (PROJECT.parents[1] / "docs" / "jvm.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```java\n(.*?)```", page, re.DOTALL)
+    imports, body = code.split("\n\n", 1)
+    program = tmp_path / "program"
+    shutil.copytree(PROJECT, program)
+    (program / "src/main/java/tfexporter/Similarities.java").write_text(
+        f"package tfexporter;\n{imports}\npublic class Similarities {{\n"
+        f"public static void main(String[] arguments) {{\n{body}}}\n"
+        "static double cosine(float[] a, float[] b) { return 0; }\n}\n"
     )
+    (program / "all-MiniLM-L6-v2").symlink_to(served.folder)
+    result = maven(tmp_path / "target", "compile", "exec:java", project=program)
     assert result.returncode == 0, result.stdout + result.stderr
-    report = (tmp_path / "target/surefire-reports/TEST-tfexporter.TextEmbedderTest.xml").read_text()
-    assert 'tests="7"' in report and 'skipped="0"' in report
-
-
-@pytest.mark.engines
-def test_wrong_embeddings_are_noticed(served: Served, tmp_path: Path) -> None:
-    needs_maven()
-    wrong = {name: rows + 2e-5 for name, rows in served.expected.items()}
-    write_cases(replace(served, expected=wrong), tmp_path / "cases")
-    result = maven(
-        tmp_path / "target", "test", f"-Dmodel={served.folder}", f"-Dcases={tmp_path / 'cases'}"
-    )
-    assert result.returncode != 0
-    assert "embeddingsAreThoseOfTheConversion" in result.stdout
 
 
 @pytest.mark.engines

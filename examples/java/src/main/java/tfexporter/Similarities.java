@@ -1,5 +1,7 @@
 package tfexporter;
 
+import io.github.tfexporter.Prompt;
+import io.github.tfexporter.TextEmbedder;
 import java.nio.file.Path;
 import java.util.List;
 
@@ -20,13 +22,13 @@ public final class Similarities {
       System.exit(2);
     }
     try (TextEmbedder embedder = TextEmbedder.load(Path.of(arguments[0]))) {
-      String signature = embedder.signatures().contains("encode_query") ? "encode_query" : TextEmbedder.DEFAULT;
-      float[][] queries = embedder.embed(signature, SENTENCES);
-      float[][] documents = embedder.embed(SENTENCES);
-      for (int row = 0; row < queries.length; row++) {
+      Prompt prompt = embedder.prompts().contains(Prompt.QUERY) ? Prompt.QUERY : Prompt.NONE;
+      List<float[]> queries = embedder.embed(SENTENCES, prompt);
+      List<float[]> documents = embedder.embed(SENTENCES);
+      for (int row = 0; row < queries.size(); row++) {
         StringBuilder line = new StringBuilder(String.format("%d  %-40s", row + 1, SENTENCES.get(row)));
         for (float[] document : documents) {
-          line.append(String.format("%8.3f", cosine(queries[row], document)));
+          line.append(String.format("%8.3f", cosine(queries.get(row), document)));
         }
         System.out.println(line);
       }
