@@ -38,7 +38,8 @@ REQUIRED = "x86 with VNNI, TensorFlow 2.17"
 _SMALLEST = 1024
 """The least number of elements of a matrix for which int8 pays."""
 _NARROWEST = 16
-_TEXTS = 128
+_TEXTS = 400
+"""The most texts by which layers are chosen: more than the verification has."""
 _BATCH = 16
 _LONGEST = 1000
 """Characters of a text that are used: the error hardly depends on the length, the time does."""
