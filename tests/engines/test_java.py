@@ -20,8 +20,10 @@ PLATFORM = f"-Djavacpp.platform={platform.system().lower()}-{platform.machine()}
 def needs_maven() -> None:
     """Skips the test where Maven or its downloaded packages are missing."""
     needs("mvn", "java")
-    if not (Path.home() / ".m2/repository/org/tensorflow/tensorflow-core-native").is_dir():
-        pytest.skip("TensorFlow for the JVM is not installed; make test-engines does that")
+    repository = Path.home() / ".m2/repository"
+    for folder in ("org/tensorflow/tensorflow-core-native", "io/github/tf-exporter"):
+        if not (repository / folder).is_dir():
+            pytest.skip(f"{folder} is not installed; make test-engines does that")
 
 
 def maven(

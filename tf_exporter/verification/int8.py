@@ -39,7 +39,7 @@ _SMALLEST = 1024
 """The least number of elements of a matrix for which int8 pays."""
 _NARROWEST = 16
 _TEXTS = 400
-"""The most texts by which layers are chosen: more than the verification has."""
+"""The most texts of a calibration file that are used. Those of the verification all are."""
 _BATCH = 16
 _LONGEST = 1000
 """Characters of a text that are used: the error hardly depends on the length, the time does."""
@@ -193,8 +193,8 @@ def convert_to_int8(
     if precision not in INT8_PRECISIONS:
         return None
     stored = precision == INT8_STORAGE
-    texts = calibration or _own_texts(model)
-    texts = [text[:_LONGEST] for text in texts[:: -(-len(texts) // _TEXTS)]]
+    texts = calibration[:: -(-len(calibration) // _TEXTS)] if calibration else _own_texts(model)
+    texts = [text[:_LONGEST] for text in texts]
     networks = {id(part.down): part for part in model.submodules if isinstance(part, FeedForward)}
     trials = [
         _Trial(layer, networks.get(id(layer)))

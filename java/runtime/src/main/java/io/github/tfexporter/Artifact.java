@@ -70,7 +70,7 @@ final class Artifact implements AutoCloseable {
       try {
         TensorFlow.loadLibrary(library.toString());
       } catch (UnsatisfiedLinkError | TensorFlowException error) {
-        throw new TfExporterException.Incompatible(library + " cannot be loaded: " + error.getMessage(), error);
+        throw new TfExporterException.Incompatible(library + " cannot be loaded: " + firstLine(error), error);
       }
     }
     checkOps(folder, manifest);
@@ -87,9 +87,9 @@ final class Artifact implements AutoCloseable {
               .load();
       return new Artifact(folder, settings, manifest, model);
     } catch (TFResourceExhaustedException | OutOfMemoryError error) {
-      throw new TfExporterException.OutOfMemory(folder + " needs more memory to load: " + error.getMessage(), error);
+      throw new TfExporterException.OutOfMemory(folder + " needs more memory to load: " + firstLine(error), error);
     } catch (TensorFlowException error) {
-      throw new TfExporterException.NotAnArtifact(folder + " cannot be loaded: " + error.getMessage(), error);
+      throw new TfExporterException.NotAnArtifact(folder + " cannot be loaded: " + firstLine(error), error);
     }
   }
 
@@ -152,11 +152,13 @@ final class Artifact implements AutoCloseable {
       throw new TfExporterException.InvalidInput("the prompt is null: use Prompt.NONE", null);
     }
     Set<Prompt> prompts = manifest.prompts(suffix, outputs);
-    if (!prompts.contains(prompt)) {
+    String name = prompt.signature(suffix);
+    // The name in the graph counts, which may have other characters than the prompt's own.
+    if (prompts.stream().noneMatch(own -> own.signature(suffix).equals(name))) {
       throw new TfExporterException.InvalidInput(
           "%s has no prompt '%s'; it has %s".formatted(folder, prompt.name(), prompts), null);
     }
-    return prompt.signature(suffix);
+    return name;
   }
 
   /**
@@ -207,17 +209,22 @@ final class Artifact implements AutoCloseable {
 
   /** The texts as UTF-8. */
   static List<byte[]> utf8(List<String> texts) {
+    return present(texts).stream().map(text -> text.getBytes(StandardCharsets.UTF_8)).toList();
+  }
+
+  /** The same list, if neither it nor a text of it is null. */
+  static <T> List<T> present(List<T> texts) {
     if (texts == null) {
       throw new TfExporterException.InvalidInput("the list of texts is null", null);
     }
-    List<byte[]> all = new ArrayList<>(texts.size());
-    for (String text : texts) {
+    int row = 0;
+    for (T text : texts) {
       if (text == null) {
-        throw new TfExporterException.InvalidInput("text " + all.size() + " is null", null);
+        throw new TfExporterException.InvalidInput("text " + row + " is null", null);
       }
-      all.add(text.getBytes(StandardCharsets.UTF_8));
+      row++;
     }
-    return all;
+    return texts;
   }
 
   /** Two lists of texts, as UTF-8, for the inputs of these names. */

@@ -10,7 +10,7 @@ import org.tensorflow.Result;
 
 /**
  * Computes a vector for each token, as sentence-transformers' {@code MultiVectorEncoder} (ColBERT)
- * does; also those of bge-m3.
+ * does.
  *
  * <p>One object serves any number of threads at a time. Close it to free the model's memory.
  */

@@ -8,8 +8,7 @@ import java.util.Set;
 import java.util.stream.IntStream;
 
 /**
- * Computes sparse embeddings, as sentence-transformers' {@code SparseEncoder} does; also the lexical
- * weights of bge-m3.
+ * Computes sparse embeddings, as sentence-transformers' {@code SparseEncoder} does.
  *
  * <p>One object serves any number of threads at a time. Close it to free the model's memory.
  */

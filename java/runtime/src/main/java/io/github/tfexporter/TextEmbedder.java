@@ -100,7 +100,7 @@ public final class TextEmbedder implements AutoCloseable {
     List<float[]> rows =
         artifact.inBatches(
             artifact.signature(prompt, "", OUTPUT),
-            Map.of(Manifest.INPUT, texts),
+            Map.of(Manifest.INPUT, Artifact.present(texts)),
             result -> Rows.floats(result, "sentence_embedding"));
     return dimensions == artifact.manifest().dimension() ? rows : rows.stream().map(this::truncated).toList();
   }

@@ -44,7 +44,7 @@ public abstract sealed class TfExporterException extends RuntimeException {
     }
   }
 
-  /** TensorFlow had too little memory for the call. The object is still usable. */
+  /** TensorFlow had too little memory for the call. */
   public static final class OutOfMemory extends TfExporterException {
     private static final long serialVersionUID = 1;
 

@@ -111,6 +111,9 @@ class TextEmbedderTest {
     assertThrows(TfExporterException.InvalidInput.class, () -> embedder.embed((List<String>) null));
     assertThrows(TfExporterException.InvalidInput.class, () -> embedder.embed((String) null));
     assertThrows(TfExporterException.InvalidInput.class, () -> embedder.embed("a", null));
+    assertThrows(TfExporterException.InvalidInput.class, () -> embedder.embedUtf8(null, Prompt.NONE));
+    List<byte[]> without = Arrays.asList(new byte[0], null);
+    assertThrows(TfExporterException.InvalidInput.class, () -> embedder.embedUtf8(without, Prompt.NONE));
     TfExporterException error =
         assertThrows(
             TfExporterException.InvalidInput.class, () -> embedder.embed(Arrays.asList("a", null)));
